@@ -1,0 +1,62 @@
+"""Images in memory."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """A stack of images, with labels where there are any.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, height, width, channels), float32
+        In [0, 1].
+    labels : ndarray of shape (n,), int64, optional
+
+    Raises
+    ------
+    ValueError
+        When shape, dtype or range is another, or images and labels differ in number.
+    """
+
+    images: NDArray[np.float32]
+    labels: NDArray[np.int64] | None = None
+
+    def __post_init__(self) -> None:
+        images, labels = self.images, self.labels
+        if images.ndim != 4 or images.dtype != np.float32:
+            raise ValueError(
+                f"images are {images.dtype} of shape {images.shape}; expected float32 (n, height, width, channels)"
+            )
+        if images.size and not (images.min() >= 0 and images.max() <= 1):
+            raise ValueError(f"images span [{images.min():g}, {images.max():g}]; expected [0, 1], so divide by 255")
+        if labels is not None and labels.shape != (len(images),):
+            raise ValueError(f"{len(images)} images but labels of shape {labels.shape}; expected ({len(images)},)")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: slice | NDArray[np.int64]) -> "Images":
+        """Some of the images, with their labels."""
+        return Images(self.images[index], None if self.labels is None else self.labels[index])
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Training and test images.
+
+    Parameters
+    ----------
+    name : str
+    train, test : Images
+    validation_size : int, default=0
+        Of the first training images, that classifiers hold out for validation.
+    """
+
+    name: str
+    train: Images
+    test: Images
+    validation_size: int = 0

@@ -1,0 +1,154 @@
+"""Layers with TensorFlow's padding and initialisation, on PyTorch's layout ``(n, c, h, w)``."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def same_padding(size: int, kernel_size: int, stride: int) -> tuple[int, int]:
+    """Padding before and after an axis that TensorFlow's ``padding="same"`` adds.
+
+    Parameters
+    ----------
+    size : int
+        Length of the axis, at least 1.
+    kernel_size, stride : int
+        Of the convolution along that axis.
+
+    Returns
+    -------
+    before, after : int
+        Differ by at most one; the larger is after. The output then has ``ceil(size / stride)`` places.
+    """
+    total = max((math.ceil(size / stride) - 1) * stride + kernel_size - size, 0)
+    return total // 2, total - total // 2
+
+
+class SameConv2d(nn.Conv2d):
+    """Convolution with TensorFlow's 'same' padding and Glorot-uniform weights.
+
+    PyTorch's ``padding=1`` pads both sides alike; TensorFlow's stride-2 convolution of an even-sized image
+    pads only after it, so that the two sample different pixels.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    kernel_size : int, default=3
+        Odd, the same in both directions.
+    stride : int, default=1
+    bias : bool, default=True
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int = 3, *, stride: int = 1, bias: bool = True
+    ) -> None:
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=bias
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel, stride = self.kernel_size[0], self.stride[0]
+        top, bottom = same_padding(x.shape[2], kernel, stride)
+        left, right = same_padding(x.shape[3], kernel, stride)
+        if top == bottom == left == right == kernel // 2:
+            return super().forward(x)
+        return F.conv2d(F.pad(x, (left, right, top, bottom)), self.weight, self.bias, stride)
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        reset_glorot_(self, generator)
+
+
+class Dense(nn.Linear):
+    """Fully connected layer with Glorot-uniform weights and zero biases."""
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        reset_glorot_(self, generator)
+
+
+class UpsampleConv2d(nn.Module):
+    """Nearest-neighbour resize to a stated size, then a 3×3 convolution: free of checkerboards.
+
+    See Odena, Dumoulin and Olah, "Deconvolution and Checkerboard Artifacts", Distill, 2016.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.size = size
+        self.conv = SameConv2d(in_channels, out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.interpolate(x, size=self.size, mode="nearest"))  # type: ignore[no-any-return]
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        self.conv.reset_parameters(generator)
+
+
+class TransposedConv2d(nn.ConvTranspose2d):
+    """Transposed 3×3 convolution with stride 2 to a stated size.
+
+    Kernel and stride overlap unevenly: an output pixel sums 1, 2 or 4 contributions by its position,
+    which draws a checkerboard. It is here to show that.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, size: tuple[int, int]) -> None:
+        super().__init__(in_channels, out_channels, 3, stride=2, padding=1)
+        self.size = size
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        return super().forward(x, list(output_size or self.size))
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        reset_glorot_(self, generator)
+
+
+class SamePool2d(nn.MaxPool2d):
+    """2×2 maximum with stride 2 that keeps an odd last row or column: 7 → 4, as TensorFlow's 'same'."""
+
+    def __init__(self) -> None:
+        super().__init__(2, ceil_mode=True)
+
+
+def reset_glorot_(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear, generator: torch.Generator | None) -> None:
+    """Draw Glorot-uniform weights and set the bias to zero, in place.
+
+    Source: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks",
+    AISTATS 2010, eq. 16: U(-a, a) with a = sqrt(6 / (fan_in + fan_out)).
+    """
+    nn.init.xavier_uniform_(layer.weight, generator=generator)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
+def reset_truncated_normal_(layer: nn.Conv2d, generator: torch.Generator | None, *, std: float = 0.05) -> None:
+    """Draw weights from N(0, std²) cut at two deviations, as ``tf.truncated_normal``, and zero the bias."""
+    # torch's bounds are absolute, TensorFlow's are counted in deviations.
+    nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std, generator=generator)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
+def reset_children_(module: nn.Module, generator: torch.Generator | None) -> None:
+    """Call ``reset_parameters`` of every child that has parameters, in order of definition.
+
+    Layers of ours take the generator; PyTorch's normalisation layers draw nothing.
+    """
+    for child in module.children():
+        reset = getattr(child, "reset_parameters", None)
+        if reset is None:
+            reset_children_(child, generator)
+        elif isinstance(child, nn.modules.batchnorm._NormBase):
+            reset()
+        else:
+            reset(generator)
+
+
+def to_height_width_channel(x: Tensor) -> Tensor:
+    """Flatten ``(n, c, h, w)`` to ``(n, h·w·c)``, channels varying fastest, as TensorFlow lays images out."""
+    return x.permute(0, 2, 3, 1).flatten(1)
+
+
+def from_height_width_channel(x: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Undo :func:`to_height_width_channel`: ``(n, h·w·c)`` to ``(n, c, h, w)`` for ``shape = (h, w, c)``."""
+    return x.unflatten(1, shape).permute(0, 3, 1, 2)

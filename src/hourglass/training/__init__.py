@@ -1,0 +1,26 @@
+"""Training of any PyTorch module; knows neither codecs nor noise nor experiments."""
+
+from hourglass.training.batches import ShuffledBatches
+from hourglass.training.hardware import resolve_device, resolve_precision
+from hourglass.training.history import History
+from hourglass.training.loop import Report, Trainer
+from hourglass.training.losses import LOSSES
+from hourglass.training.optimisers import Adam
+from hourglass.training.progress import PlainProgress, Progress, RichProgress, progress_for
+from hourglass.training.schedules import SCHEDULES
+
+__all__ = [
+    "LOSSES",
+    "SCHEDULES",
+    "Adam",
+    "History",
+    "PlainProgress",
+    "Progress",
+    "Report",
+    "RichProgress",
+    "ShuffledBatches",
+    "Trainer",
+    "progress_for",
+    "resolve_device",
+    "resolve_precision",
+]

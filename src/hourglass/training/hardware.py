@@ -1,0 +1,79 @@
+"""The machine: device, precision, memory allocator."""
+
+import ctypes
+import functools
+import sys
+
+import torch
+
+DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("float32", "bfloat16", "auto")
+
+
+def resolve_device(name: str) -> torch.device:
+    """Device by name.
+
+    Parameters
+    ----------
+    name : {"auto", "cpu", "cuda"}
+        ``auto`` is CUDA where there is one. A numbered device such as ``cuda:1`` is taken too.
+
+    Raises
+    ------
+    ValueError
+        When the name is unknown, or CUDA is asked for and there is none.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.split(":")[0] not in DEVICES:
+        raise ValueError(f"device={name!r} is unknown; choose one of {', '.join(DEVICES)}")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(
+            f"device={name!r}, but this PyTorch ({torch.__version__}) finds no CUDA device; "
+            "use device='cpu', or install a CUDA build and its driver"
+        )
+    return torch.device(name)
+
+
+def resolve_precision(name: str, device: torch.device, *, pays: bool = True) -> str:
+    """Precision of the forward pass by name: ``float32`` or ``bfloat16``.
+
+    Parameters
+    ----------
+    name : {"float32", "bfloat16", "auto"}
+        ``auto`` is bfloat16 where the processor computes in it and it pays.
+    device : torch.device
+    pays : bool, default=True
+        Whether the network gains from it: the convolutional codecs do, the dense one and the batch-normalised
+        classifier, made of small calls, do not.
+    """
+    if name not in PRECISIONS:
+        raise ValueError(f"precision={name!r} is unknown; choose one of {', '.join(PRECISIONS)}")
+    if name != "auto":
+        return name
+    return "bfloat16" if pays and _has_bfloat16(device) else "float32"
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cpu._is_avx512_bf16_supported())
+
+
+@functools.cache
+def keep_freed_memory() -> bool:
+    """Tell glibc's allocator to keep what is freed instead of giving it back to the kernel.
+
+    Large tensors are otherwise page-faulted in anew at every step: the convolutional nets train about 1.5
+    times as fast with it. Returns False, and does nothing, where there is no glibc.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return False
+    trim_threshold, top_pad, mmap_threshold = -1, -2, -3
+    # mmap_threshold's largest admitted value is 32 MiB on 64-bit machines, larger ones are refused.
+    settings = {mmap_threshold: 32 << 20, trim_threshold: 1 << 30, top_pad: 64 << 20}
+    return all(mallopt(option, value) == 1 for option, value in settings.items())

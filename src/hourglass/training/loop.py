@@ -1,0 +1,208 @@
+"""The training loop: any module, any loss, data resident as tensors."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hourglass.training.hardware import keep_freed_memory
+from hourglass.training.history import History, Record
+from hourglass.training.losses import Loss
+from hourglass.training.progress import Progress
+from hourglass.training.schedules import Schedule, constant
+
+Corrupt = Callable[[Tensor], Tensor]
+
+# Updates that images_per_second leaves out: caches, threads and kernels settle in them.
+WARMUP_UPDATES = 20
+# A look at the losses waits for the device, so that it is done once for many updates.
+CHECK_EVERY = 50
+
+
+@dataclass(frozen=True)
+class Report:
+    """Something measured now and then during training, in inference mode and outside the timing.
+
+    Parameters
+    ----------
+    measure : callable
+        Called with the indices of the update's batch; returns numbers by name.
+    every : int
+        Updates from one report to the next.
+    first : int
+        The update (from 1) of the first; the last update is always reported.
+    """
+
+    measure: Callable[[Tensor], Record]
+    every: int
+    first: int
+
+    def is_due(self, update: int, last: int) -> bool:
+        return update == last or (update >= self.first and (update - self.first) % self.every == 0)
+
+
+class Trainer:
+    """Trains a module by mini-batches.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        On the device of the data.
+    loss : callable
+        Of the module's output and the target, to a scalar: a mean.
+    optimiser : torch.optim.Optimizer
+        Of the module's parameters; each group's ``lr`` is the peak that ``schedule`` scales.
+    inputs : torch.Tensor of shape (size, ...)
+        Every training image, on the device.
+    targets : torch.Tensor of shape (size, ...), optional
+        What the output is compared with; by default the inputs themselves.
+    batches : iterator of torch.Tensor
+        Indices of each batch.
+    updates : int
+        How many to do.
+    schedule : callable, default=constant
+        Share of the updates done, in [0, 1), to a factor of the learning rate.
+    corrupt : callable, optional
+        Applied to the inputs of every batch, not to the targets.
+    precision : {"float32", "bfloat16"}, default="float32"
+        Of the forward pass; weights, loss and optimiser stay as they are.
+    reports : sequence of Report, default=()
+    progress : Progress, optional
+        Shows nothing by default.
+
+    Attributes
+    ----------
+    history : History
+    train_seconds : float
+        Time in training: everything but reports.
+    images_per_second : float or None
+        Over all updates but the first 20; None where there were no more.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        loss: Loss,
+        optimiser: torch.optim.Optimizer,
+        inputs: Tensor,
+        targets: Tensor | None = None,
+        *,
+        batches: Iterator[Tensor],
+        updates: int,
+        schedule: Schedule = constant,
+        corrupt: Corrupt | None = None,
+        precision: str = "float32",
+        reports: Sequence[Report] = (),
+        progress: Progress | None = None,
+    ) -> None:
+        self.module = module
+        self.loss = loss
+        self.optimiser = optimiser
+        self.inputs = inputs
+        self.targets = inputs if targets is None else targets
+        self.batches = batches
+        self.updates = updates
+        self.schedule = schedule
+        self.corrupt = corrupt
+        self.precision = precision
+        self.reports = reports
+        self.progress = progress or Progress()
+        self.history = History()
+        self.train_seconds = 0.0
+        self.images_per_second: float | None = None
+        self._peaks = [group["lr"] for group in optimiser.param_groups]
+        self._losses: list[Tensor] = []
+
+    def run(self) -> History:
+        """Do every update.
+
+        Raises
+        ------
+        FloatingPointError
+            When a loss is not finite: names the update and the learning rate.
+        """
+        if self.inputs.device.type == "cpu":
+            keep_freed_memory()
+        self.module.train()
+        self.progress.start(self.updates)
+        try:
+            self._run()
+        finally:
+            self.progress.stop()
+            self.module.eval()
+        return self.history
+
+    def step(self, index: Tensor) -> Tensor:
+        """One update from the batch of these indices; returns its loss."""
+        inputs, targets = self.inputs[index], self.targets[index]
+        if self.corrupt is not None:
+            inputs = self.corrupt(inputs)
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            output = self.module(inputs)
+        loss = self.loss(output.to(targets.dtype), targets)
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        return loss.detach()
+
+    def _run(self) -> None:
+        seen, warm_seconds, warm_seen = 0, 0.0, 0
+        started = time.perf_counter()
+        for update in range(1, self.updates + 1):
+            rate = self._set_learning_rate((update - 1) / self.updates)
+            index = next(self.batches)
+            self._losses.append(self.step(index))
+            seen += len(index)
+            self.history.learning_rate.append(rate)
+            self.history.epoch.append(seen / len(self.inputs))
+            due = [report for report in self.reports if report.is_due(update, self.updates)]
+            if due or update == WARMUP_UPDATES or update == self.updates or update % CHECK_EVERY == 0:
+                self._collect_losses()
+            elapsed = self.train_seconds + time.perf_counter() - started
+            if update == WARMUP_UPDATES:
+                warm_seconds, warm_seen = elapsed, seen
+            self.progress.advance(update, seen / elapsed, elapsed / update * (self.updates - update))
+            if due:
+                self.train_seconds = elapsed
+                self._report(update, index, due)
+                started = time.perf_counter()
+        self.train_seconds += time.perf_counter() - started
+        if self.updates > WARMUP_UPDATES:
+            self.images_per_second = (seen - warm_seen) / (self.train_seconds - warm_seconds)
+
+    def _set_learning_rate(self, done: float) -> float:
+        factor = self.schedule(done)
+        for group, peak in zip(self.optimiser.param_groups, self._peaks, strict=True):
+            group["lr"] = peak * factor
+        return float(self._peaks[0] * factor)
+
+    def _collect_losses(self) -> None:
+        if not self._losses:
+            return
+        losses = torch.stack(self._losses).tolist()
+        self._losses.clear()
+        for loss in losses:
+            self.history.loss.append(loss)
+            if not math.isfinite(loss):
+                update = len(self.history.loss)
+                rate = self.history.learning_rate[update - 1]
+                raise FloatingPointError(
+                    f"the loss is {loss} at update {update} of {self.updates} (learning rate {rate:.3g}): "
+                    "training has diverged; try a smaller learning_rate, and look for NaN or very large "
+                    "values in the images"
+                )
+
+    @torch.no_grad()
+    def _report(self, update: int, index: Tensor, due: Sequence[Report]) -> None:
+        recent = self.history.loss[max(self.history.reports, default=0) :]
+        shown: Record = {"loss": sum(recent) / len(recent)}
+        record: Record = {}
+        self.module.eval()
+        for report in due:
+            record |= report.measure(index)
+        self.module.train()
+        self.history.reports[update] = record
+        self.progress.report(update, shown | record)

@@ -1,0 +1,105 @@
+"""Showing how a training run goes: a bar on a terminal, plain lines elsewhere, or nothing."""
+
+import sys
+from typing import TextIO
+
+from hourglass.training.history import Record
+
+
+class Progress:
+    """Shows nothing, and is what the others derive from.
+
+    The training loop calls :meth:`start`, then :meth:`advance` after every update and :meth:`report` after
+    those that were measured, and :meth:`stop` at the end, whatever ended it.
+    """
+
+    description: str = ""
+
+    def start(self, updates: int) -> None:
+        """Training of so many updates begins."""
+
+    def advance(self, update: int, images_per_second: float, seconds_left: float) -> None:
+        """So many updates are done."""
+
+    def report(self, update: int, record: Record) -> None:
+        """Something was measured after an update."""
+
+    def stop(self) -> None:
+        """Training has ended, well or not."""
+
+
+class PlainProgress(Progress):
+    """One line for each report.
+
+    Parameters
+    ----------
+    description : str, default="training"
+        Begins every line.
+    stream : file, default=standard error
+    """
+
+    def __init__(self, description: str = "training", stream: TextIO | None = None) -> None:
+        self.description = description
+        self.stream = stream
+        self._updates = 0
+        self._rate = ""
+
+    def start(self, updates: int) -> None:
+        self._updates = updates
+
+    def advance(self, update: int, images_per_second: float, seconds_left: float) -> None:
+        self._rate = format_rate(images_per_second, seconds_left)
+
+    def report(self, update: int, record: Record) -> None:
+        line = f"{self.description}: update {update}/{self._updates}  {format_record(record)}  {self._rate}"
+        print(line, file=self.stream or sys.stderr, flush=True)
+
+
+class RichProgress(Progress):
+    """A bar with the last report, images per second and the time left, on standard error."""
+
+    def __init__(self, description: str = "training") -> None:
+        self.description = description
+
+    def start(self, updates: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+        from rich.progress import Progress as Bars
+
+        self._bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TextColumn("{task.fields[record]}", style="dim"),
+            console=Console(stderr=True),
+            refresh_per_second=5,
+        )
+        self._task = self._bars.add_task(self.description, total=updates, rate="", record="")
+        self._bars.start()
+
+    def advance(self, update: int, images_per_second: float, seconds_left: float) -> None:
+        self._bars.update(self._task, completed=update, rate=format_rate(images_per_second, seconds_left))
+
+    def report(self, update: int, record: Record) -> None:
+        self._bars.update(self._task, record=format_record(record))
+
+    def stop(self) -> None:
+        self._bars.stop()
+
+
+def progress_for(description: str, *, quiet: bool = False) -> Progress:
+    """The progress that suits standard error: a bar where it is a terminal, plain lines where not."""
+    if quiet:
+        return Progress()
+    return RichProgress(description) if sys.stderr.isatty() else PlainProgress(description)
+
+
+def format_record(record: Record) -> str:
+    return "  ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in record.items())
+
+
+def format_rate(images_per_second: float, seconds_left: float) -> str:
+    left = round(seconds_left)
+    clock = f"{left // 3600}:{left // 60 % 60:02}:{left % 60:02}" if left >= 3600 else f"{left // 60}:{left % 60:02}"
+    return f"{images_per_second:,.0f} images/s  {clock} left"

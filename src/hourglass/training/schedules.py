@@ -1,0 +1,25 @@
+"""Learning-rate schedules: functions from the share of training done, in [0, 1), to a factor in [0, 1]."""
+
+import math
+from collections.abc import Callable
+
+Schedule = Callable[[float], float]
+
+
+def constant(done: float) -> float:
+    """The same rate from the first update to the last."""
+    return 1.0
+
+
+def one_cycle(done: float, *, warmup: float = 0.2, start: float = 0.04, end: float = 1e-4) -> float:
+    """Rise along a half cosine from ``start`` to 1 over the share ``warmup``, then fall to ``end``.
+
+    Source: Smith and Topin, "Super-Convergence: Very Fast Training of Neural Networks Using Large Learning
+    Rates", 2017, with cosine in place of straight lines.
+    """
+    if done < warmup:
+        return 1 + (start - 1) * (1 + math.cos(math.pi * done / warmup)) / 2
+    return end + (1 - end) * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup))) / 2
+
+
+SCHEDULES: dict[str, Schedule] = {"constant": constant, "one-cycle": one_cycle}
