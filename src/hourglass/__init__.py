@@ -1,1 +1,75 @@
+"""Image autoencoders, and a batch-normalisation lab, on PyTorch.
+
+>>> import hourglass as hg
+>>> data = hg.load("sample")
+>>> data.train.images.shape
+(4000, 28, 28, 1)
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from hourglass import data, metrics, nn, plots, training
+    from hourglass.data import DATASETS, Dataset, Images, load
+    from hourglass.estimators import ConvAutoencoder, ConvClassifier, DenseAutoencoder
+    from hourglass.experiments import EXPERIMENTS, Experiment, Result, Run, run
+    from hourglass.models import load_model, save
+    from hourglass.report import write_report
+
+# Found when first asked for: PyTorch, scikit-learn and matplotlib take seconds to import.
+_HOMES = {
+    "DATASETS": "hourglass.data",
+    "EXPERIMENTS": "hourglass.experiments",
+    "ConvAutoencoder": "hourglass.estimators",
+    "ConvClassifier": "hourglass.estimators",
+    "Dataset": "hourglass.data",
+    "DenseAutoencoder": "hourglass.estimators",
+    "Experiment": "hourglass.experiments",
+    "Images": "hourglass.data",
+    "Result": "hourglass.experiments",
+    "Run": "hourglass.experiments",
+    "load": "hourglass.data",
+    "load_model": "hourglass.models",
+    "run": "hourglass.experiments",
+    "save": "hourglass.models",
+    "write_report": "hourglass.report",
+}
+_MODULES = ("data", "metrics", "nn", "plots", "training")
+
+__all__ = [
+    "DATASETS",
+    "EXPERIMENTS",
+    "ConvAutoencoder",
+    "ConvClassifier",
+    "Dataset",
+    "DenseAutoencoder",
+    "Experiment",
+    "Images",
+    "Result",
+    "Run",
+    "data",
+    "load",
+    "load_model",
+    "metrics",
+    "nn",
+    "plots",
+    "run",
+    "save",
+    "training",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"hourglass.{name}")
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'hourglass' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

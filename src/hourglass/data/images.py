@@ -60,3 +60,7 @@ class Dataset:
     train: Images
     test: Images
     validation_size: int = 0
+
+    def split_validation(self) -> tuple[Images, Images]:
+        """Training images without, and the first ones that are held out for, validation."""
+        return self.train[self.validation_size :], self.train[: self.validation_size]

@@ -31,17 +31,14 @@ class Report:
     measure : callable
         Called with the indices of the update's batch; returns numbers by name.
     every : int
-        Updates from one report to the next.
-    first : int
-        The update (from 1) of the first; the last update is always reported.
+        Updates from one report to the next, beginning with the first; the last update is always reported.
     """
 
     measure: Callable[[Tensor], Record]
     every: int
-    first: int
 
     def is_due(self, update: int, last: int) -> bool:
-        return update == last or (update >= self.first and (update - self.first) % self.every == 0)
+        return update == last or (update - 1) % self.every == 0
 
 
 class Trainer:

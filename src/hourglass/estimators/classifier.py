@@ -1,0 +1,147 @@
+"""The deep classifier with scikit-learn's interface."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, softmax
+from sklearn.base import ClassifierMixin
+from torch import Tensor
+
+from hourglass.data.arrays import to_images
+from hourglass.estimators.base import NetworkEstimator, _check_choice
+from hourglass.nn import ConvNet
+from hourglass.training import LOSSES, Progress
+
+CLASSIFIER_LOSSES = {"softmax": LOSSES["softmax"], "bce": LOSSES["bce"]}
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class ConvClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
+    """Deep stack of 3×3 convolutions, with batch normalisation or without.
+
+    Convolution *d* has ``width · d`` channels and stride 2 where *d* is a multiple of 3; a dense layer of 100
+    and the output follow.
+
+    Parameters
+    ----------
+    depth : int, default=19
+        Number of convolutions.
+    width : int, default=4
+    norm : {"layer", "manual", "none"}, default="layer"
+        Batch normalisation before each ReLU: PyTorch's, the one written out in this package, or none.
+    norm_momentum : float, default=0.1
+        Share of the new batch in the moving statistics (PyTorch's convention; TensorFlow's 0.99 is 0.01).
+    kernel_init : {"glorot", "truncated-normal"}, default="glorot"
+        Of the convolutions; the second is N(0, 0.05²) cut at two deviations.
+    loss : {"softmax", "bce"}, default="softmax"
+        Cross-entropy of a softmax, or of independent sigmoids against one-hot labels.
+    image_shape, epochs, batches, batch_size, learning_rate, schedule, report_every, validate_every, precision, \
+device, random_state, verbose
+        As in :class:`NetworkEstimator`, whose attributes there are too.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (classes,)
+        Labels as they were given to ``fit``.
+    """
+
+    depth: int = 19
+    width: int = 4
+    norm: str = "layer"
+    norm_momentum: float = 0.1
+    kernel_init: str = "glorot"
+    loss: str = "softmax"
+
+    def _build(self) -> ConvNet:
+        return ConvNet(
+            self.image_shape_,
+            len(self.classes_),
+            depth=self.depth,
+            width=self.width,
+            norm=self.norm,
+            norm_momentum=self.norm_momentum,
+            kernel_init=self.kernel_init,
+        )
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        validation_data: tuple[ArrayLike, ArrayLike] | None = None,
+        progress: Progress | None = None,
+    ) -> Self:
+        """Train on images and their labels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, h, w), (n, h, w, c) or (n, features)
+            Unsigned bytes are scaled by 1/255, other numbers are taken as they are.
+        y : array-like of shape (n,)
+            Labels of any type, at least two different ones.
+        validation_data : pair of array-like, optional
+            Images and labels whose loss and accuracy are recorded, and nothing else.
+        progress : Progress, optional
+            Where to show how it goes; by default as ``verbose`` says.
+
+        Raises
+        ------
+        ValueError
+            When a parameter or a value is out of its range, or there is one class only.
+        FloatingPointError
+            When training diverges.
+        """
+        _check_choice("loss", self.loss, CLASSIFIER_LOSSES)
+        images = self._check_images(X, fitting=True)
+        labels = np.asarray(y)
+        if labels.shape != (len(images),):
+            raise ValueError(f"y has shape {labels.shape}; expected ({len(images)},), one label an image")
+        self.classes_ = np.unique(labels)
+        if len(self.classes_) < 2:
+            raise ValueError(f"y holds one class only ({self.classes_[0]!r}); a classifier needs two or more")
+        validation = validation_data and (
+            to_images(validation_data[0], self.image_shape_, name="validation_data[0]"),
+            self._one_hot(np.asarray(validation_data[1])),
+        )
+
+        def measure(output: Tensor, target: Tensor) -> dict[str, float]:
+            accuracy = (output.argmax(1) == target.argmax(1)).double().mean()
+            return {"loss": float(LOSSES[self.loss](output, target)), "accuracy": float(accuracy)}
+
+        self._train(
+            images,
+            self._one_hot(labels),
+            loss=self.loss,
+            measure=measure,
+            report_training=True,
+            validation=validation,
+            progress=progress,
+        )
+        return self
+
+    def decision_function(self, X: ArrayLike) -> NDArray[np.float32]:
+        """Logits of each class, of shape (n, classes), float32."""
+        return self._infer(self.network_, self._check_images(X))
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Most likely class of each image, of shape (n,), as labelled in ``fit``."""
+        return self.classes_[self.decision_function(X).argmax(1)]  # type: ignore[no-any-return]
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Probability of each class, of shape (n, classes); rows sum to 1.
+
+        With ``loss="bce"`` the independent sigmoids are divided by their sum.
+        """
+        logits = self.decision_function(X).astype(np.float64)
+        if self.loss == "softmax":
+            return softmax(logits, axis=1)  # type: ignore[no-any-return]
+        odds = expit(logits)
+        return odds / odds.sum(1, keepdims=True)  # type: ignore[no-any-return]
+
+    def _one_hot(self, labels: NDArray[Any]) -> NDArray[np.float32]:
+        unknown = np.setdiff1d(labels, self.classes_)
+        if len(unknown):
+            raise ValueError(f"label {unknown[0]!r} was not among the training labels")
+        return (labels[:, None] == self.classes_).astype(np.float32)

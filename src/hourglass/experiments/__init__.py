@@ -1,0 +1,7 @@
+"""The six experiments: declared, run, scored."""
+
+from hourglass.experiments.declared import EXPERIMENTS, RECIPES, Experiment, find
+from hourglass.experiments.result import Result, Run, StoredRun, stored_runs
+from hourglass.experiments.running import run
+
+__all__ = ["EXPERIMENTS", "RECIPES", "Experiment", "Result", "Run", "StoredRun", "find", "run", "stored_runs"]

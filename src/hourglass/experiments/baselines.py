@@ -1,0 +1,102 @@
+"""What the autoencoders are compared with: methods that need no network."""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hourglass import metrics
+from hourglass.data import Dataset, GaussianNoise
+
+Stack = NDArray[np.float32]
+Scores = dict[str, float]
+
+# The same noise on the test images for every method and seed, another for choosing strengths.
+TEST_NOISE_SEED, TRAINING_NOISE_SEED = 20_000, 20_001
+IMAGES_TO_CHOOSE_ON = 200
+TOTAL_VARIATION_WEIGHTS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.6)
+NL_MEANS_STRENGTHS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
+
+
+def score_images(clean: Stack, output: Stack) -> Scores:
+    """The four measures of reconstructed test images, by the names that results give them."""
+    output = np.clip(output, 0, 1)
+    return {
+        "test_bce": float(metrics.bce(clean, output)),
+        "test_mse": float(metrics.mse(clean, output)),
+        "test_psnr_db": float(metrics.psnr(clean, output)),
+        "test_ssim": float(metrics.ssim(clean, output)),
+    }
+
+
+def add_noise(images: Stack, level: float, seed: int) -> Stack:
+    """Corrupt images as the network's inputs are, reproducibly."""
+    return GaussianNoise(level)(torch.from_numpy(images.copy()), torch.Generator().manual_seed(seed)).numpy()
+
+
+def baselines(data: Dataset, components: int, noise: float | None) -> dict[str, Scores]:
+    """Scores of PCA with as many components as the code has numbers and, where there is noise, of denoisers.
+
+    Parameters
+    ----------
+    data : Dataset
+    components : int
+    noise : float or None
+        Level of the Gaussian noise on the test images.
+
+    Returns
+    -------
+    dict of str to dict of str to float
+        By method; those whose strength was chosen, on 200 noisy training images, name it as ``strength``.
+    """
+    clean = data.test.images
+    given = clean if noise is None else add_noise(clean, noise, TEST_NOISE_SEED)
+    scores = {"pca": score_images(clean, _pca(data.train.images, given, components))}
+    if noise is not None:
+        scores["noisy"] = score_images(clean, given)
+        known = data.train.images[:IMAGES_TO_CHOOSE_ON]
+        noisy = add_noise(known, noise, TRAINING_NOISE_SEED)
+        for name, denoise, strengths in (
+            ("total_variation", _total_variation, TOTAL_VARIATION_WEIGHTS),
+            ("nl_means", _nl_means, NL_MEANS_STRENGTHS),
+        ):
+            strength = _best_strength(denoise, known, noisy, strengths)
+            scores[name] = score_images(clean, denoise(given, strength)) | {"strength": strength}
+    return scores
+
+
+def _pca(train: Stack, given: Stack, components: int) -> Stack:
+    from sklearn.decomposition import PCA
+
+    flat = train.reshape(len(train), -1)
+    pca = PCA(min(components, *flat.shape), svd_solver="covariance_eigh").fit(flat)
+    rows = pca.inverse_transform(pca.transform(given.reshape(len(given), -1)))
+    restored: Stack = rows.reshape(given.shape).astype(np.float32)
+    return restored
+
+
+def _best_strength(
+    denoise: Callable[[Stack, float], Stack], clean: Stack, noisy: Stack, strengths: Iterable[float]
+) -> float:
+    return max(strengths, key=lambda strength: float(metrics.psnr(clean, np.clip(denoise(noisy, strength), 0, 1))))
+
+
+def _total_variation(images: Stack, weight: float) -> Stack:
+    from skimage.restoration import denoise_tv_chambolle
+
+    return np.stack([denoise_tv_chambolle(image, weight=weight, channel_axis=-1) for image in images])
+
+
+def _nl_means(images: Stack, strength: float) -> Stack:
+    from skimage.restoration import denoise_nl_means
+
+    return np.stack(
+        [
+            # It drops the axis of a single channel.
+            denoise_nl_means(
+                image, patch_size=5, patch_distance=6, h=strength, fast_mode=True, channel_axis=-1
+            ).reshape(image.shape)
+            for image in images
+        ]
+    )

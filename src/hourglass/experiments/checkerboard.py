@@ -1,0 +1,53 @@
+"""The lesson's remark on transposed convolutions, shown: why the decoder resizes before it convolves."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import clone
+
+from hourglass import plots
+from hourglass.data import Dataset
+from hourglass.estimators import ConvAutoencoder
+from hourglass.nn import ConvCodec
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+UPSAMPLES = ("nearest", "transposed")
+# Untrained networks to average over: one alone shows its random kernels more than the layout.
+DRAWS = 100
+UPDATES = 200
+
+
+def checkerboard_figure(estimator: ConvAutoencoder, data: Dataset, seed: int) -> "Figure":
+    """Compare the two ways to grow an image, untrained and after 200 updates from equal seeds."""
+    shape = data.train.images.shape[1:]
+    rows = {"input": data.test.images[:6]}
+    for upsample in UPSAMPLES:
+        short = clone(estimator).set_params(
+            upsample=upsample, batches=UPDATES, batch_size=64, learning_rate=0.003, schedule="constant",
+            output_bias="mean", report_every=UPDATES, random_state=seed, verbose=0,
+        )  # fmt: skip
+        rows[upsample] = short.fit(data.train.images).reconstruct(data.test.images[:6])
+    responses = {name: response(shape, estimator.channels, name) for name in UPSAMPLES}
+    return plots.checkerboards(responses, rows, updates=UPDATES)
+
+
+@torch.inference_mode()
+def response(shape: Any, channels: tuple[int, ...], upsample: str) -> NDArray[np.float64]:
+    """Root mean square of each output pixel for a constant code, over untrained decoders; 1 in the mean.
+
+    A layout that treats all pixels alike is flat away from the border.
+    """
+    generator = torch.Generator().manual_seed(0)
+    with torch.device("meta"):
+        codec = ConvCodec(shape, channels, upsample)
+    codec.to_empty(device="cpu")
+    squares = torch.zeros(shape[:2], dtype=torch.float64)
+    for _ in range(DRAWS):
+        codec.reset_parameters(generator)
+        squares += codec.decode(torch.ones(1, codec.code_size)).double().square().mean(1)[0]
+    strength = squares.sqrt()
+    return (strength / strength.mean()).numpy()

@@ -1,0 +1,149 @@
+"""What a run leaves: numbers, and a folder of files."""
+
+import json
+import os
+import shutil
+import statistics
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hourglass.estimators import NetworkEstimator
+from hourglass.models import save
+from hourglass.plots import save_figure
+from hourglass.training import History
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+RESULT, HISTORY = "result.json", "history.csv"
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One training and what came of it.
+
+    Attributes
+    ----------
+    experiment, recipe, dataset : str
+    seed : int
+    parameters : dict
+        Of the estimator; ``epochs`` or ``batches``, whichever ruled.
+    metrics : dict of str to float
+        Autoencoders: ``test_bce`` (nats a pixel), ``test_mse``, ``test_psnr_db``, ``test_ssim``; classifiers:
+        ``validation_loss``, ``validation_accuracy``, ``test_loss``, ``test_accuracy``,
+        ``single_image_accuracy``, ``single_image_agreement``.
+    baselines : dict of str to dict
+        The same measures for other methods, by their name.
+    timing : dict of str to float
+        ``train_seconds``: all of training but evaluation; ``images_per_second``: in training, without the
+        first 20 updates, None where there were no more; ``total_seconds``: with evaluation.
+    environment : dict
+        Versions, device, precision, threads.
+    history : History
+    estimator : NetworkEstimator
+        Fitted.
+    """
+
+    experiment: str
+    recipe: str
+    dataset: str
+    seed: int
+    parameters: dict[str, Any]
+    metrics: dict[str, float]
+    baselines: dict[str, dict[str, float]]
+    timing: dict[str, float | None]
+    environment: dict[str, Any]
+    history: History = field(repr=False)
+    estimator: NetworkEstimator = field(repr=False)
+    figures: Mapping[str, "Figure"] = field(repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``result.json`` holds."""
+        names = ("experiment", "recipe", "dataset", "seed", "parameters", "metrics", "baselines", "timing")
+        return {name: getattr(self, name) for name in (*names, "environment")}
+
+    def write(self, out: Path) -> Path:
+        """Write the run's folder under ``out``; it appears only whole.
+
+        Raises
+        ------
+        FileExistsError
+            When it is there already.
+        """
+        final = run_folder(out, self.experiment, self.recipe, self.seed)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}-"))
+        try:
+            save(self.estimator, partial)
+            self.history.write_csv(partial / HISTORY)
+            for name, figure in self.figures.items():
+                save_figure(figure, partial / f"{name}.png")
+            text = json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n"
+            (partial / RESULT).write_text(text, encoding="utf-8")
+            partial.chmod(0o755)
+            if final.exists():
+                raise FileExistsError(f"{final} is there already; choose another --out")
+            partial.rename(final)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        return final
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Runs of one experiment that differ in their seed.
+
+    Attributes
+    ----------
+    experiment, recipe, dataset : str
+    runs : tuple of Run
+    """
+
+    experiment: str
+    recipe: str
+    dataset: str
+    runs: tuple[Run, ...]
+
+    @property
+    def scores(self) -> dict[str, list[float]]:
+        """Every metric's values, in the order of the runs."""
+        return {name: [run.metrics[name] for run in self.runs] for name in self.runs[0].metrics}
+
+    def mean(self, metric: str) -> float:
+        """Mean over the seeds."""
+        return statistics.fmean(self.scores[metric])
+
+    def std(self, metric: str) -> float:
+        """Sample standard deviation over the seeds; 0 for one."""
+        values = self.scores[metric]
+        return statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def run_folder(out: str | os.PathLike[str], experiment: str, recipe: str, seed: int) -> Path:
+    """Where a run's files are."""
+    return Path(out) / f"{experiment}-{recipe}" / f"seed-{seed}"
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run's folder, read back: its numbers, and where its figures are."""
+
+    folder: Path
+    result: dict[str, Any]
+
+    @property
+    def figures(self) -> dict[str, Path]:
+        return {path.stem: path for path in sorted(self.folder.glob("*.png"))}
+
+    def history(self) -> History:
+        return History.read_csv(self.folder / HISTORY)
+
+
+def stored_runs(out: Path) -> list[StoredRun]:
+    """Every complete run under a folder."""
+    paths = sorted(out.glob(f"*/seed-*/{RESULT}"), key=lambda path: (path.parts[-3], int(path.parts[-2][5:])))
+    return [StoredRun(path.parent, json.loads(path.read_text(encoding="utf-8"))) for path in paths]

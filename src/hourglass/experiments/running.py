@@ -1,0 +1,207 @@
+"""Running an experiment: train, score, compare, draw."""
+
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import hourglass
+from hourglass.data import Dataset, load
+from hourglass.estimators import Autoencoder, ConvClassifier, NetworkEstimator
+from hourglass.experiments import evaluation
+from hourglass.experiments.baselines import Scores, baselines
+from hourglass.experiments.checkerboard import checkerboard_figure
+from hourglass.experiments.declared import Experiment, find
+from hourglass.experiments.result import Result, Run, run_folder
+from hourglass.plots import classifier_curves
+from hourglass.training import progress_for, resolve_device, resolve_precision
+
+# Where the numbers of a run's surroundings are kept, not among the parameters.
+_NOT_PARAMETERS = ("device", "precision", "random_state", "verbose")
+# Of the test images, for the curve: enough for a steady loss, few enough to cost nothing.
+_CURVE_IMAGES = 1000
+
+
+def run(
+    name: str,
+    *,
+    dataset: str | Dataset = "sample",
+    data_dir: str | os.PathLike[str] | None = None,
+    recipe: str = "classic",
+    seeds: Iterable[int] = (0,),
+    out: str | os.PathLike[str] | None = None,
+    verbose: int = 0,
+    on_run: Callable[[Run], None] | None = None,
+    say: Callable[[str], None] = lambda message: None,
+    **parameters: Any,
+) -> Result:
+    """Run an experiment.
+
+    Parameters
+    ----------
+    name : str
+        One of the experiments, as ``hourglass list`` shows them.
+    dataset : {"sample", "mnist", "fashion-mnist"} or Dataset, default="sample"
+    data_dir : path-like, optional
+        Where the data set's files are; see :func:`hourglass.load`.
+    recipe : {"classic", "fast"}, default="classic"
+        The notebooks' schedule, or ours that reaches its quality sooner.
+    seeds : iterable of int, default=(0,)
+        One training for each.
+    out : path-like, optional
+        Folder for each run's files; by default nothing is written.
+    verbose : int, default=0
+        1 shows progress on standard error.
+    on_run : callable, optional
+        Called with each finished :class:`Run`.
+    say : callable, optional
+        Called with a line on what is done between the trainings.
+    **parameters
+        Of the estimator, in place of the recipe's, such as ``epochs``, ``device`` or ``precision``.
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    ValueError
+        When a name or a parameter is unknown or out of range, before anything is trained.
+    FileExistsError
+        When ``out`` has one of these runs already.
+    ConnectionError
+        When the data are neither here nor to be had.
+    FloatingPointError
+        When training diverges.
+
+    Examples
+    --------
+    >>> import hourglass as hg
+    >>> result = hg.run("dense", recipe="fast", batches=50)
+    >>> sorted(result.scores)
+    ['test_bce', 'test_mse', 'test_psnr_db', 'test_ssim']
+    """
+    experiment = find(name)
+    seeds = list(seeds)
+    if not seeds:
+        raise ValueError("seeds is empty; give at least one, as seeds=(0,)")
+    estimator = experiment.configure(recipe, **parameters)
+    device = resolve_device(estimator.device)
+    resolve_precision(estimator.precision, device)
+    if out is not None:
+        _check_free(Path(out), name, recipe, seeds)
+    data = load(dataset, data_dir) if isinstance(dataset, str) else dataset
+
+    compared: dict[str, Scores] = {}
+    if isinstance(estimator, Autoencoder):
+        level = evaluation.noise_level(estimator)
+        say(f"{name}: scoring PCA" + (", total variation and non-local means" if level else ""))
+        size = estimator.code_size_for(data.train.images.shape[1:])
+        compared = baselines(data, size, level)
+    runs = []
+    for seed in seeds:
+        finished = _run_one(experiment, recipe, estimator, data, seed, compared, verbose, say)
+        if out is not None:
+            finished.write(Path(out))
+        runs.append(finished)
+        if on_run is not None:
+            on_run(finished)
+    return Result(name, recipe, data.name, tuple(runs))
+
+
+def _check_free(out: Path, name: str, recipe: str, seeds: list[int]) -> None:
+    if out.exists() and not out.is_dir():
+        raise FileExistsError(f"{out} is a file; choose a folder with --out")
+    for seed in seeds:
+        folder = run_folder(out, name, recipe, seed)
+        if folder.exists():
+            raise FileExistsError(f"{folder} holds a finished run; choose another --out, or move it away")
+
+
+def _run_one(
+    experiment: Experiment,
+    recipe: str,
+    configured: NetworkEstimator,
+    data: Dataset,
+    seed: int,
+    compared: dict[str, Scores],
+    verbose: int,
+    say: Callable[[str], None],
+) -> Run:
+    from sklearn.base import clone
+
+    started = time.perf_counter()
+    estimator = clone(configured).set_params(random_state=seed)
+    progress = progress_for(f"{experiment.name} {recipe} seed {seed}", quiet=not verbose)
+    if isinstance(estimator, Autoencoder):
+        noisy = evaluation.test_inputs(data, evaluation.noise_level(estimator))
+        held_out = (noisy[:_CURVE_IMAGES], data.test.images[:_CURVE_IMAGES])
+        estimator.fit(data.train.images, validation_data=held_out, progress=progress)
+        scores = evaluation.score_autoencoder(estimator, data)
+        figures = evaluation.autoencoder_figures(estimator, data)
+        if evaluation.is_plain_conv(estimator):
+            say(f"{experiment.name}: drawing checkerboards")
+            figures["checkerboards"] = checkerboard_figure(estimator, data, seed)
+    else:
+        assert isinstance(estimator, ConvClassifier)
+        train, held = data.split_validation()
+        if train.labels is None or held.labels is None:
+            raise ValueError(f"{data.name} has no labels; {experiment.name} is a classifier and needs them")
+        estimator.fit(train.images, train.labels, validation_data=(held.images, held.labels), progress=progress)
+        scores = evaluation.score_classifier(estimator, data)
+        figures = {"curves": classifier_curves({experiment.name: [estimator.history_]})}
+    return Run(
+        experiment=experiment.name,
+        recipe=recipe,
+        dataset=data.name,
+        seed=seed,
+        parameters=_parameters(estimator),
+        metrics=scores,
+        baselines=compared,
+        timing={
+            "train_seconds": estimator.train_seconds_,
+            "images_per_second": estimator.images_per_second_,
+            "total_seconds": time.perf_counter() - started,
+        },
+        environment=environment(estimator),
+        history=estimator.history_,
+        estimator=estimator,
+        figures=figures,
+    )
+
+
+def _parameters(estimator: NetworkEstimator) -> dict[str, Any]:
+    idle = "epochs" if estimator.batches else "batches"
+    return {
+        name: value
+        for name, value in estimator.get_params().items()
+        if name not in (*_NOT_PARAMETERS, idle) and value is not None
+    }
+
+
+def environment(estimator: NetworkEstimator) -> dict[str, Any]:
+    """What produced the numbers: versions, processor, device, precision, threads."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "hourglass": hourglass.__version__,
+        "platform": platform.platform(terse=True),
+        "processor": _processor(estimator.device_),
+        "device": estimator.device_,
+        "precision": estimator.precision_,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _processor(device: str) -> str:
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

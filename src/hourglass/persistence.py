@@ -1,0 +1,96 @@
+"""Tensors and metadata to a folder and back: safetensors and JSON, never pickle."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+FORMAT = 1
+TENSORS, METADATA = "model.safetensors", "model.json"
+
+
+def write_model(folder: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    """Write ``model.safetensors`` and ``model.json`` into a folder, which is made where there is none.
+
+    Each file appears whole or not at all; ``model.json`` comes last and names the other's checksum.
+
+    Parameters
+    ----------
+    folder : path-like
+    tensors : mapping of str to torch.Tensor
+    metadata : mapping
+        Anything that JSON can hold.
+
+    Raises
+    ------
+    OSError
+        When the folder cannot be written.
+    TypeError
+        When the metadata do not fit into JSON.
+    """
+    from safetensors.torch import save
+
+    folder = Path(folder)
+    stored = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    document = {"format": FORMAT, "sha256": hashlib.sha256(stored).hexdigest(), **metadata}
+    text = json.dumps(document, indent=2, allow_nan=False) + "\n"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / TENSORS, stored)
+    write_whole(folder / METADATA, text.encode())
+
+
+def read_model(folder: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what :func:`write_model` wrote.
+
+    Raises
+    ------
+    FileNotFoundError
+        When one of the files is missing.
+    ValueError
+        When they are damaged, do not belong together, or are of a later format.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    folder = Path(folder)
+    for name in (METADATA, TENSORS):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder} holds no {name}; name a folder that a run or save() wrote")
+    try:
+        metadata = json.loads((folder / METADATA).read_text(encoding="utf-8"))
+        version = metadata["format"]
+        checksum = metadata["sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder / METADATA} is damaged or not a model's ({error!r}); save the model again") from error
+    if version != FORMAT:
+        raise ValueError(
+            f"{folder / METADATA} has format {version}, this version reads format {FORMAT}; upgrade hourglass-lab"
+        )
+    stored = (folder / TENSORS).read_bytes()
+    if hashlib.sha256(stored).hexdigest() != checksum:
+        raise ValueError(f"{folder / TENSORS} is damaged or another model's: its checksum is not that in {METADATA}")
+    try:
+        return load(stored), metadata
+    except SafetensorError as error:
+        raise ValueError(f"{folder / TENSORS} is not a safetensors file ({error})") from error
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that appears whole or not at all, and leave none behind on failure."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        # mkstemp makes files for the owner alone; these are for whoever may read the folder.
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(temporary).chmod(0o666 & ~umask)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

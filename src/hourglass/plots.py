@@ -1,0 +1,240 @@
+"""Figures: plain, labelled, readable in black and white. Every function returns a matplotlib figure."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+from hourglass.training.history import History
+
+STYLE = {
+    "figure.dpi": 150,
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 4,
+}
+# Told apart by dash and marker as well as by colour (Okabe and Ito's, safe for colour-blind readers).
+LINES: tuple[dict[str, Any], ...] = (
+    {"color": "#000000", "linestyle": ":", "marker": "s"},
+    {"color": "#0072B2", "linestyle": "-", "marker": "o"},
+    {"color": "#D55E00", "linestyle": "--", "marker": "^"},
+    {"color": "#009E73", "linestyle": "-.", "marker": "D"},
+)
+Stack = NDArray[np.floating[Any]]
+
+
+def image_rows(rows: Mapping[str, Stack], *, title: str = "") -> "Figure":
+    """Stacks of images, one row each, under one another.
+
+    Parameters
+    ----------
+    rows : mapping of str to ndarray of shape (n, h, w, c)
+        Row label to images with pixels in [0, 1], one or three channels, as many in every row.
+    title : str, default=""
+    """
+    count = len(next(iter(rows.values())))
+    with _figure((1 + 0.8 * count, 0.35 + 0.82 * len(rows)), len(rows), count) as (figure, axes):
+        for line, (label, images) in zip(axes, rows.items(), strict=True):
+            for axis, image in zip(line, images, strict=True):
+                _show(axis, image)
+            line[0].set_ylabel(label, rotation=0, ha="right", va="center", labelpad=8)
+        figure.suptitle(title)
+    return figure
+
+
+def codes(images: Stack, values: Stack, code_shape: tuple[int, ...]) -> "Figure":
+    """Images above their codes.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, h, w, c)
+    values : ndarray of shape (n, code_size)
+    code_shape : tuple of int
+        ``(code_size,)``, or ``(h, w, maps)`` whose maps are drawn side by side.
+    """
+    panels = [_code_panel(code, code_shape) for code in values]
+    high, wide = panels[0].shape
+    count, ratio = len(images), max(high / wide, 0.4)
+    with _figure((1.6 + 0.8 * count, 1 + 0.8 * (1 + ratio)), 2, count, heights=(1, ratio)) as (figure, axes):
+        for axis, image in zip(axes[0], images, strict=True):
+            _show(axis, image)
+        top = float(np.nanmax(values))
+        for axis, panel in zip(axes[1], panels, strict=True):
+            drawn = axis.imshow(panel, cmap="viridis", vmin=0, vmax=top, interpolation="nearest")
+            _bare(axis)
+        axes[0][0].set_ylabel("input", rotation=0, ha="right", va="center", labelpad=8)
+        what = f"code\n({' × '.join(map(str, code_shape))})"
+        axes[1][0].set_ylabel(what, rotation=0, ha="right", va="center", labelpad=8)
+        figure.colorbar(drawn, ax=axes[1].tolist(), label="activation (a ReLU's output)", shrink=0.9)
+    return figure
+
+
+def training_curve(history: History, *, loss_name: str, validation_name: str) -> "Figure":
+    """Training loss, averaged between reports, and validation loss against updates and epochs."""
+    with _figure((5.5, 3.4)) as (figure, axes):
+        axis = axes[0][0]
+        updates, losses = _mean_between_reports(history)
+        axis.plot(updates, losses, label="training", **_line(1, len(updates)))
+        if "validation_loss" in history.measures:
+            where, values = history.series("validation_loss")
+            axis.plot(where, values, label=validation_name, **_line(2, len(where)))
+        axis.set_xlabel("updates")
+        axis.set_ylabel(loss_name)
+        axis.set_xlim(0, len(history))
+        axis.legend()
+        per_update = history.epoch[-1] / len(history)
+        above = axis.secondary_xaxis("top", functions=(lambda u: u * per_update, lambda e: e / per_update))
+        above.set_xlabel("epochs")
+    return figure
+
+
+def classifier_curves(histories: Mapping[str, Sequence[History]]) -> "Figure":
+    """Training and validation loss and accuracy against batches, on common axes.
+
+    Parameters
+    ----------
+    histories : mapping of str to sequence of History
+        By the name in the legend. Of several seeds the mean is drawn, and the range as a band.
+    """
+    measures = ("training_loss", "validation_loss", "training_accuracy", "validation_accuracy")
+    with _figure((8.5, 5.6), 2, 2) as (figure, axes):
+        for axis, measure in zip(np.ravel(axes), measures, strict=True):
+            for i, (name, group) in enumerate(histories.items()):
+                batches = group[0].series(measure)[0]
+                values = np.stack([history.series(measure)[1] for history in group])
+                style = _line(i, len(batches))
+                axis.plot(batches, values.mean(0), label=name, **style)
+                if len(group) > 1:
+                    axis.fill_between(batches, values.min(0), values.max(0), color=style["color"], alpha=0.15, lw=0)
+            what, measured = measure.split("_")
+            axis.set_title(f"{what} {measured}, inference mode" + (" (each report's batch)" if what == "training" else ""))
+            axis.set_xlabel("batches")
+            if measured == "accuracy":
+                axis.set_ylim(0, 1.02)
+                axis.set_ylabel("accuracy (share of images)")
+            else:
+                axis.set_ylim(bottom=0)
+                axis.set_ylabel("loss (nats)")
+        handles, labels = axes[0][0].get_legend_handles_labels()
+        seeds = max(len(group) for group in histories.values())
+        note = f"mean of {seeds} seeds, band: their range" if seeds > 1 else None
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(histories), title=note)
+    return figure
+
+
+def checkerboards(responses: Mapping[str, Stack], rows: Mapping[str, Stack], *, updates: int) -> "Figure":
+    """What each decoder's layout does to an even code before training, and to digits soon after its start.
+
+    Parameters
+    ----------
+    responses : mapping of str to ndarray of shape (h, w)
+        By decoder: strength of each output pixel's response to a constant code, 1 in the mean.
+    rows : mapping of str to ndarray of shape (n, h, w, c)
+        As of :func:`image_rows`.
+    updates : int
+        How many the decoders had trained when ``rows`` were made.
+    """
+    count = len(next(iter(rows.values())))
+    with _style():
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(9.2, 3.3), layout="constrained")
+        left, right = figure.subfigures(1, 2, width_ratios=(1.15, 1))
+        left.suptitle("response to an even code, untrained", fontsize=9)
+        right.suptitle(f"digits after {updates} updates", fontsize=9)
+        maps = left.subplots(1, len(responses), squeeze=False)[0]
+        for axis, (name, response) in zip(maps, responses.items(), strict=True):
+            drawn = axis.imshow(response, cmap="gray", vmin=0, vmax=2, interpolation="nearest")
+            inner = response[4:-4, 4:-4]
+            axis.set_title(f"{name}\nvariation {inner.std() / inner.mean():.0%}", fontsize=9)
+            _bare(axis)
+        left.colorbar(drawn, ax=maps.tolist(), label="relative strength", shrink=0.7)
+        grid = right.subplots(len(rows), count, squeeze=False)
+        for line, (label, images) in zip(grid, rows.items(), strict=True):
+            for axis, image in zip(line, images, strict=True):
+                _show(axis, image)
+            line[0].set_ylabel(label, rotation=0, ha="right", va="center", labelpad=8)
+    return figure
+
+
+def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
+    """Write a figure as PNG."""
+    with _style():
+        figure.savefig(path, format="png", bbox_inches="tight", metadata={"Software": None})
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    import matplotlib as mpl
+
+    # Without pyplot: nothing of the user's own figures or settings is touched.
+    with mpl.rc_context(STYLE):
+        yield
+
+
+@contextmanager
+def _figure(
+    size: tuple[float, float], rows: int = 1, columns: int = 1, heights: Sequence[float] | None = None
+) -> Iterator[tuple["Figure", Any]]:
+    with _style():
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=size, layout="constrained")
+        yield figure, figure.subplots(rows, columns, squeeze=False, height_ratios=heights)
+
+
+def _line(i: int, points: int) -> dict[str, Any]:
+    return LINES[i % len(LINES)] | {"markevery": max(1, points // 10)}
+
+
+def _show(axis: "Axes", image: Stack) -> None:
+    axis.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    _bare(axis)
+
+
+def _bare(axis: "Axes") -> None:
+    axis.set_xticks([])
+    axis.set_yticks([])
+    axis.grid(visible=False)
+    for spine in axis.spines.values():
+        spine.set_visible(False)
+
+
+def _code_panel(code: Stack, shape: tuple[int, ...]) -> Stack:
+    """A code as one picture: numbers in rows of eight, or feature maps in rows of two with gaps between."""
+    if len(shape) == 1:
+        padded = np.full(-(-len(code) // 8) * 8, np.nan)
+        padded[: len(code)] = code
+        return padded.reshape(-1, 8)
+    height, width, depth = shape
+    per_row = 2 if depth % 2 == 0 else 1
+    if depth > 8:
+        per_row = 4 if depth % 4 == 0 else per_row
+    maps = code.reshape(shape).transpose(2, 0, 1)
+    panel = np.full((depth // per_row * (height + 1) - 1, per_row * (width + 1) - 1), np.nan)
+    for i, feature_map in enumerate(maps):
+        top, left = i // per_row * (height + 1), i % per_row * (width + 1)
+        panel[top : top + height, left : left + width] = feature_map
+    return panel
+
+
+def _mean_between_reports(history: History) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    edges = [0, *history.reports]
+    spans = [(a, b) for a, b in zip(edges, edges[1:], strict=False) if b > a]
+    return (
+        np.array([(a + 1 + b) / 2 for a, b in spans]),
+        np.array([np.mean(history.loss[a:b]) for a, b in spans]),
+    )

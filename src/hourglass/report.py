@@ -1,0 +1,155 @@
+"""One self-contained HTML page from a folder of runs."""
+
+import base64
+import os
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hourglass.experiments import EXPERIMENTS, RECIPES, StoredRun, stored_runs
+from hourglass.persistence import write_whole
+from hourglass.plots import classifier_curves, save_figure
+
+PAGE, COMPARISON = "report.html", "bn-comparison"
+
+MEASURES = {
+    "test_bce": "BCE (nats a pixel)",
+    "test_mse": "MSE",
+    "test_psnr_db": "PSNR (dB)",
+    "test_ssim": "SSIM",
+    "validation_loss": "validation loss (nats)",
+    "validation_accuracy": "validation accuracy",
+    "test_loss": "test loss (nats)",
+    "test_accuracy": "test accuracy",
+    "single_image_accuracy": "accuracy one at a time, first 100",
+}
+METHODS = {"pca": "PCA", "noisy": "noisy input", "total_variation": "total variation", "nl_means": "non-local means"}
+CAPTIONS = {
+    "reconstructions": "Ten test images; each column is one digit.",
+    "codes": "The same ten and their codes: the numbers that the decoder gets to see.",
+    "curve": "Loss in training (mean between reports, on what the network was shown) and on test images, "
+    "on which nothing was chosen.",
+    "curves": "Training and validation loss and accuracy.",
+    "checkerboards": "A transposed 3×3 convolution of stride 2 sums one, two or four contributions into a pixel, by its "
+    "place: a checkerboard before any training, and still there early on. Resizing first treats all pixels alike.",
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """The runs of one experiment with one recipe on one data set: they differ in their seed."""
+
+    runs: list[StoredRun]
+
+    @property
+    def result(self) -> dict[str, Any]:
+        return self.runs[0].result
+
+    @property
+    def name(self) -> str:
+        return str(self.result["experiment"])
+
+    @property
+    def recipe(self) -> str:
+        return str(self.result["recipe"])
+
+    @property
+    def metrics(self) -> dict[str, str]:
+        """Mean ± standard deviation over the seeds, as text, by measure."""
+        names = [name for name in MEASURES if name in self.result["metrics"]]
+        return {name: mean_and_deviation([run.result["metrics"][name] for run in self.runs]) for name in names}
+
+    @property
+    def train_seconds(self) -> str:
+        return mean_and_deviation([run.result["timing"]["train_seconds"] for run in self.runs], digits=1)
+
+    @property
+    def images_per_second(self) -> str:
+        rates = [run.result["timing"]["images_per_second"] for run in self.runs]
+        known = [rate for rate in rates if rate is not None]
+        return f"{statistics.fmean(known):,.0f}" if known else "–"
+
+
+def write_report(out: str | os.PathLike[str]) -> Path:
+    """Write ``report.html`` from every complete run in a folder.
+
+    Parameters
+    ----------
+    out : path-like
+        As ``hourglass run --out`` left it.
+
+    Returns
+    -------
+    Path
+        The page: it links to nothing outside itself.
+
+    Raises
+    ------
+    FileNotFoundError
+        When the folder holds no complete run.
+    """
+    import jinja2
+
+    out = Path(out)
+    groups = groups_of(stored_runs(out))
+    if not groups:
+        raise FileNotFoundError(f"{out} holds no complete run; `hourglass run NAME --out {out}` makes one")
+    comparison = draw_comparison(groups, out / f"{COMPARISON}.png")
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("hourglass", "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    page = environment.get_template("report.html.jinja").render(
+        groups=groups,
+        experiments=EXPERIMENTS,
+        measures=MEASURES,
+        methods=METHODS,
+        captions=CAPTIONS,
+        comparison=comparison,
+        embed=embed,
+        number=lambda value: f"{value:.4g}",
+    )
+    write_whole(out / PAGE, page.encode())
+    return out / PAGE
+
+
+def groups_of(runs: Iterable[StoredRun]) -> list[Group]:
+    """Runs gathered by experiment and recipe, in the order in which experiments are declared."""
+    gathered: dict[tuple[str, str, str], list[StoredRun]] = {}
+    for run in runs:
+        result = run.result
+        gathered.setdefault((result["experiment"], result["recipe"], result["dataset"]), []).append(run)
+    order = list(EXPERIMENTS)
+    keys = sorted(gathered, key=lambda key: (order.index(key[0]) if key[0] in order else len(order), key))
+    return [Group(gathered[key]) for key in keys]
+
+
+def draw_comparison(groups: Iterable[Group], path: Path) -> Path | None:
+    """Draw the classifiers of one recipe on common axes; None where there are fewer than two."""
+    for recipe in RECIPES:
+        group_histories = {
+            group.name: [run.history() for run in group.runs]
+            for group in groups
+            if group.recipe == recipe and "test_accuracy" in group.result["metrics"]
+        }
+        if len(group_histories) > 1 and _comparable(group_histories.values()):
+            save_figure(classifier_curves(group_histories), path)
+            return path
+    return None
+
+
+def _comparable(histories: Iterable[list[Any]]) -> bool:
+    """Whether all were reported at the same batches."""
+    return len({tuple(history.reports) for group in histories for history in group}) == 1
+
+
+def mean_and_deviation(values: list[float], digits: int = 4) -> str:
+    """``mean ± standard deviation`` over seeds, or the one value."""
+    mean = f"{statistics.fmean(values):.{digits}f}"
+    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
+
+
+def embed(path: Path) -> str:
+    """A PNG as a data address."""
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
