@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 when all is well, 2 for misuse, 1 for failure, 130 when interrupted. An error is one line on standard
     error; ``--debug`` shows its traceback.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     debug = "--debug" in words
     try:
         code = app(args=[word for word in words if word != "--debug"], prog_name="hourglass", standalone_mode=False)
@@ -57,7 +57,8 @@ def _complain(message: str) -> None:
 
 
 def _one_line(error: Exception) -> str:
-    message = " ".join(str(error).split())
+    text = error.format_message() if isinstance(error, TyperException) else str(error)
+    message = " ".join(text.split())
     if isinstance(error, (ValueError, TyperException, OSError, FloatingPointError)):
         return message
     return f"{type(error).__name__}: {message} (--debug shows where)"
@@ -116,7 +117,9 @@ def run(
         Literal["classic", "fast"],
         typer.Option(help="The notebooks' schedule, or one that reaches its quality sooner."),
     ] = "classic",
-    seed: Annotated[int | None, typer.Option(help="The one seed to run.  [default: 0]", show_default=False, min=0)] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="The one seed to run.  [default: 0]", show_default=False, min=0)
+    ] = None,
     seeds: Annotated[
         int | None, typer.Option(metavar="N", help="Run the seeds 0 … N-1.", show_default=False, min=1)
     ] = None,
@@ -151,7 +154,9 @@ def run(
     from hourglass.data import load
     from hourglass.report import write_report
 
-    chosen = list(dict.fromkeys(name for word in names for name in (experiments.EXPERIMENTS if word == "all" else [word])))
+    chosen = list(
+        dict.fromkeys(name for word in names for name in (experiments.EXPERIMENTS if word == "all" else [word]))
+    )
     parameters = _parameters(settings or [], epochs=epochs, batches=batches)
     parameters |= {"device": device, "precision": precision}
     if seed is not None and seeds is not None:
@@ -223,11 +228,19 @@ def _print_json(run: "Run") -> None:
     sys.stdout.flush()
 
 
+_AUTOENCODER_COLUMNS = {"test_bce": "BCE", "test_mse": "MSE", "test_psnr_db": "PSNR (dB)", "test_ssim": "SSIM"}
+_CLASSIFIER_COLUMNS = {
+    "validation_accuracy": "validation accuracy",
+    "test_accuracy": "test accuracy",
+    "single_image_accuracy": "100 one by one",
+}
+
+
 def _print_table(results: Sequence["Result"]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from hourglass.report import MEASURES, mean_and_deviation
+    from hourglass.report import DIGITS, mean_and_deviation
 
     for autoencoders in (True, False):
         chosen = [result for result in results if ("test_bce" in result.scores) == autoencoders]
@@ -235,14 +248,15 @@ def _print_table(results: Sequence["Result"]) -> None:
             continue
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
         table.add_column("autoencoder" if autoencoders else "classifier", no_wrap=True)
-        names = list(chosen[0].scores)[: 4 if autoencoders else 5]
-        for title in (*(MEASURES[name] for name in names), "training (s)"):
+        columns = _AUTOENCODER_COLUMNS if autoencoders else _CLASSIFIER_COLUMNS
+        for title in (*columns.values(), "training"):
             table.add_column(title, justify="right")
         for result in chosen:
             seconds = [run.timing["train_seconds"] or 0.0 for run in result.runs]
             table.add_row(
                 result.experiment,
-                *(mean_and_deviation(result.scores[name]) for name in names),
-                mean_and_deviation(seconds, digits=1),
+                *(mean_and_deviation(result.scores[name], DIGITS[name]) for name in columns),
+                mean_and_deviation(seconds, 1) + " s",
             )
-        Console().print(table)
+        # A file or a pipe has no width of its own.
+        Console(width=None if sys.stdout.isatty() else 120).print(table)

@@ -40,7 +40,7 @@ def save(estimator: NetworkEstimator, folder: str | os.PathLike[str]) -> None:
     parameters = {}
     for name, value in estimator.get_params().items():
         if isinstance(value, np.generic):
-            value = value.item()  # noqa: PLW2901  # the same number as Python's own
+            value = value.item()  # the same number as Python's own
         if not isinstance(value, bool | int | float | str | tuple | list | None):
             raise TypeError(
                 f"{name}={value!r} cannot be written to a file; set it to None on the fitted estimator "
@@ -106,7 +106,7 @@ def load_model(folder: str | os.PathLike[str], *, device: str = "auto") -> Netwo
         raise ValueError(f"{os.fspath(folder)}: the model's files do not fit together ({error})") from error
     place = resolve_device(device)
     estimator.device_ = str(place)
-    estimator.network_ = network.to(place, memory_format=torch.channels_last).eval()
+    estimator.network_ = network.to(place).eval()
     return estimator
 
 

@@ -66,7 +66,9 @@ def read_model(folder: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
         version = metadata["format"]
         checksum = metadata["sha256"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{folder / METADATA} is damaged or not a model's ({error!r}); save the model again") from error
+        raise ValueError(
+            f"{folder / METADATA} is damaged or not a model's ({error!r}); save the model again"
+        ) from error
     if version != FORMAT:
         raise ValueError(
             f"{folder / METADATA} has format {version}, this version reads format {FORMAT}; upgrade hourglass-lab"

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 from hourglass.training.history import History
 
-STYLE = {
+STYLE: Any = {
     "figure.dpi": 150,
     "font.size": 9,
     "axes.spines.top": False,
@@ -68,7 +69,10 @@ def codes(images: Stack, values: Stack, code_shape: tuple[int, ...]) -> "Figure"
     panels = [_code_panel(code, code_shape) for code in values]
     high, wide = panels[0].shape
     count, ratio = len(images), max(high / wide, 0.4)
-    with _figure((1.6 + 0.8 * count, 1 + 0.8 * (1 + ratio)), 2, count, heights=(1, ratio)) as (figure, axes):
+    with _figure((1.6 + 1.0 * count, 0.5 + 1.0 * (1 + ratio)), 2, count, heights=(1, ratio), wspace=0.2) as (
+        figure,
+        axes,
+    ):
         for axis, image in zip(axes[0], images, strict=True):
             _show(axis, image)
         top = float(np.nanmax(values))
@@ -78,7 +82,7 @@ def codes(images: Stack, values: Stack, code_shape: tuple[int, ...]) -> "Figure"
         axes[0][0].set_ylabel("input", rotation=0, ha="right", va="center", labelpad=8)
         what = f"code\n({' × '.join(map(str, code_shape))})"
         axes[1][0].set_ylabel(what, rotation=0, ha="right", va="center", labelpad=8)
-        figure.colorbar(drawn, ax=axes[1].tolist(), label="activation (a ReLU's output)", shrink=0.9)
+        figure.colorbar(drawn, ax=axes[1].tolist(), label="activation")
     return figure
 
 
@@ -120,7 +124,7 @@ def classifier_curves(histories: Mapping[str, Sequence[History]]) -> "Figure":
                 if len(group) > 1:
                     axis.fill_between(batches, values.min(0), values.max(0), color=style["color"], alpha=0.15, lw=0)
             what, measured = measure.split("_")
-            axis.set_title(f"{what} {measured}, inference mode" + (" (each report's batch)" if what == "training" else ""))
+            axis.set_title(f"{what} {measured}", fontsize=9)
             axis.set_xlabel("batches")
             if measured == "accuracy":
                 axis.set_ylim(0, 1.02)
@@ -151,8 +155,8 @@ def checkerboards(responses: Mapping[str, Stack], rows: Mapping[str, Stack], *, 
     with _style():
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(9.2, 3.3), layout="constrained")
-        left, right = figure.subfigures(1, 2, width_ratios=(1.15, 1))
+        figure = Figure(figsize=(10.2, 3.2), layout="constrained")
+        left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1, 1.1))[0]
         left.suptitle("response to an even code, untrained", fontsize=9)
         right.suptitle(f"digits after {updates} updates", fontsize=9)
         maps = left.subplots(1, len(responses), squeeze=False)[0]
@@ -187,13 +191,13 @@ def _style() -> Iterator[None]:
 
 @contextmanager
 def _figure(
-    size: tuple[float, float], rows: int = 1, columns: int = 1, heights: Sequence[float] | None = None
+    size: tuple[float, float], rows: int = 1, columns: int = 1, heights: Sequence[float] | None = None, **gaps: float
 ) -> Iterator[tuple["Figure", Any]]:
     with _style():
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=size, layout="constrained")
-        yield figure, figure.subplots(rows, columns, squeeze=False, height_ratios=heights)
+        yield figure, figure.subplots(rows, columns, squeeze=False, height_ratios=heights, gridspec_kw=gaps)
 
 
 def _line(i: int, points: int) -> dict[str, Any]:
@@ -233,7 +237,7 @@ def _code_panel(code: Stack, shape: tuple[int, ...]) -> Stack:
 
 def _mean_between_reports(history: History) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     edges = [0, *history.reports]
-    spans = [(a, b) for a, b in zip(edges, edges[1:], strict=False) if b > a]
+    spans = [(a, b) for a, b in pairwise(edges) if b > a]
     return (
         np.array([(a + 1 + b) / 2 for a, b in spans]),
         np.array([np.mean(history.loss[a:b]) for a, b in spans]),

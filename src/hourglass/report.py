@@ -23,17 +23,19 @@ MEASURES = {
     "validation_accuracy": "validation accuracy",
     "test_loss": "test loss (nats)",
     "test_accuracy": "test accuracy",
-    "single_image_accuracy": "accuracy one at a time, first 100",
+    "single_image_accuracy": "accuracy, 100 one by one",
 }
+# Places after the point that a measure is worth.
+DIGITS = dict.fromkeys(MEASURES, 4) | {"test_mse": 5, "test_psnr_db": 2}
 METHODS = {"pca": "PCA", "noisy": "noisy input", "total_variation": "total variation", "nl_means": "non-local means"}
 CAPTIONS = {
     "reconstructions": "Ten test images; each column is one digit.",
     "codes": "The same ten and their codes: the numbers that the decoder gets to see.",
     "curve": "Loss in training (mean between reports, on what the network was shown) and on test images, "
     "on which nothing was chosen.",
-    "curves": "Training and validation loss and accuracy.",
-    "checkerboards": "A transposed 3×3 convolution of stride 2 sums one, two or four contributions into a pixel, by its "
-    "place: a checkerboard before any training, and still there early on. Resizing first treats all pixels alike.",
+    "curves": "Loss and accuracy in inference mode, of the batch trained on last and of the validation images.",
+    "checkerboards": "A transposed 3×3 convolution of stride 2 sums one, two or four contributions into a pixel, by "
+    "its place: a checkerboard before any training, and still there early on. Resizing first treats all pixels alike.",
 }
 
 
@@ -59,11 +61,12 @@ class Group:
     def metrics(self) -> dict[str, str]:
         """Mean ± standard deviation over the seeds, as text, by measure."""
         names = [name for name in MEASURES if name in self.result["metrics"]]
-        return {name: mean_and_deviation([run.result["metrics"][name] for run in self.runs]) for name in names}
+        values = {name: [run.result["metrics"][name] for run in self.runs] for name in names}
+        return {name: mean_and_deviation(values[name], DIGITS[name]) for name in names}
 
     @property
     def train_seconds(self) -> str:
-        return mean_and_deviation([run.result["timing"]["train_seconds"] for run in self.runs], digits=1)
+        return mean_and_deviation([run.result["timing"]["train_seconds"] for run in self.runs], 1)
 
     @property
     def images_per_second(self) -> str:
@@ -108,7 +111,7 @@ def write_report(out: str | os.PathLike[str]) -> Path:
         captions=CAPTIONS,
         comparison=comparison,
         embed=embed,
-        number=lambda value: f"{value:.4g}",
+        digits=DIGITS,
     )
     write_whole(out / PAGE, page.encode())
     return out / PAGE
@@ -144,7 +147,7 @@ def _comparable(histories: Iterable[list[Any]]) -> bool:
     return len({tuple(history.reports) for group in histories for history in group}) == 1
 
 
-def mean_and_deviation(values: list[float], digits: int = 4) -> str:
+def mean_and_deviation(values: list[float], digits: int) -> str:
     """``mean ± standard deviation`` over seeds, or the one value."""
     mean = f"{statistics.fmean(values):.{digits}f}"
     return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean

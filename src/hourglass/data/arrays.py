@@ -40,7 +40,9 @@ def infer_image_shape(array_shape: tuple[int, ...], *, square: bool) -> Shape:
     return 1, array_shape[1], 1
 
 
-def to_images(values: ArrayLike, image_shape: Shape, *, unit_range: bool = False, name: str = "X") -> NDArray[np.float32]:
+def to_images(
+    values: ArrayLike, image_shape: Shape, *, unit_range: bool = False, name: str = "X"
+) -> NDArray[np.float32]:
     """Images as float32 ``(n, h, w, c)``.
 
     Parameters

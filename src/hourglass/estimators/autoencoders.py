@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -13,12 +13,13 @@ from torch import Tensor
 
 from hourglass.data.arrays import Shape, to_images
 from hourglass.data.corruption import GaussianNoise
-from hourglass.estimators.base import NetworkEstimator, _check_choice
-from hourglass.nn import Codec, ConvCodec, DenseCodec
+from hourglass.estimators.base import NetworkEstimator, check_choice, check_number
+from hourglass.nn import UPSAMPLES, Codec, ConvCodec, DenseCodec
 from hourglass.training import LOSSES, Progress
 
 Corruption = Callable[[Tensor, torch.Generator], Tensor]
-OUTPUT_BIASES = {"zero": 0, "mean": 1}
+AUTOENCODER_LOSSES = ("mse", "bce")
+OUTPUT_BIASES = ("zero", "mean")
 # Pixels that are black (or white) in every image would have an infinite logit.
 SMALLEST_MEAN = 1e-3
 
@@ -30,6 +31,13 @@ class Autoencoder(TransformerMixin, NetworkEstimator):  # type: ignore[misc]
     loss: str = "mse"
     noise: float | Corruption | None = None
     output_bias: str = "zero"
+
+    def check_parameters(self) -> None:
+        super().check_parameters()
+        check_choice("loss", self.loss, AUTOENCODER_LOSSES)
+        check_choice("output_bias", self.output_bias, OUTPUT_BIASES)
+        if not callable(self.noise):
+            check_number("noise", self.noise, optional=True)
 
     def fit(
         self,
@@ -59,8 +67,8 @@ class Autoencoder(TransformerMixin, NetworkEstimator):  # type: ignore[misc]
         FloatingPointError
             When training diverges.
         """
+        self.check_parameters()
         unit = self.loss == "bce"
-        _check_choice("output_bias", self.output_bias, OUTPUT_BIASES)
         images = self._check_images(X, fitting=True, unit_range=unit)
         targets = None if y is None else to_images(y, self.image_shape_, unit_range=unit, name="y")
         if targets is not None and len(targets) != len(images):
@@ -153,10 +161,7 @@ class Autoencoder(TransformerMixin, NetworkEstimator):  # type: ignore[misc]
     def _corruption(self) -> Corruption | None:
         if self.noise is None or callable(self.noise):
             return self.noise
-        if not self.noise >= 0:
-            raise ValueError(f"noise={self.noise!r}; expected a standard deviation of 0 or more, or a callable")
-        return GaussianNoise(float(self.noise)) if self.noise else None
-
+        return GaussianNoise(float(self.noise))
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -169,7 +174,7 @@ class DenseAutoencoder(Autoencoder):
         Numbers in a code.
     loss : {"mse", "bce"}, default="mse"
         ``mse`` has a linear output; ``bce``, sigmoid cross-entropy, wants images in [0, 1] and gives such.
-    noise : float or callable, optional
+    noise : float above 0 or callable, optional
         Corruption of the training inputs, new for every batch. A number is the standard deviation of normal
         noise, after which pixels are clipped to [0, 1]; a callable takes images ``(n, c, h, w)`` and a
         ``torch.Generator``.
@@ -191,6 +196,10 @@ device, random_state, verbose
     code_size: int = 32
 
     _square_images = False
+
+    def check_parameters(self) -> None:
+        super().check_parameters()
+        check_number("code_size", self.code_size, whole=True)
 
     def _build(self) -> Codec:
         return DenseCodec(self.image_shape_, self.code_size)
@@ -227,6 +236,14 @@ device, random_state, verbose
     upsample: str = "nearest"
 
     _bfloat16_pays = True
+
+    def check_parameters(self) -> None:
+        super().check_parameters()
+        check_choice("upsample", self.upsample, UPSAMPLES)
+        if not isinstance(self.channels, tuple | list) or not self.channels:
+            raise ValueError(f"channels={self.channels!r}; expected a tuple of whole numbers, as (16, 8, 8)")
+        for count in self.channels:
+            check_number("channels", count, whole=True)
 
     def _build(self) -> Codec:
         return ConvCodec(self.image_shape_, tuple(self.channels), self.upsample)

@@ -1,8 +1,9 @@
 """What all estimators share: parameters of training, seeds, fitting, inference in batches."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from hourglass.data.arrays import Shape, infer_image_shape, to_images
 from hourglass.training import (
     LOSSES,
+    PRECISIONS,
     SCHEDULES,
     Adam,
     History,
@@ -100,6 +102,23 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         """Make the network for ``image_shape_``, on the device that is current."""
         raise NotImplementedError
 
+    def check_parameters(self) -> None:
+        """Raise ValueError when a parameter is out of its range; ``fit`` calls it first."""
+        check_number("epochs", self.epochs)
+        check_number("batches", self.batches, whole=True, optional=True)
+        check_number("batch_size", self.batch_size, whole=True)
+        check_number("learning_rate", self.learning_rate)
+        check_number("report_every", self.report_every, whole=True, optional=True)
+        check_number("validate_every", self.validate_every, whole=True, optional=True)
+        check_choice("schedule", self.schedule, SCHEDULES)
+        check_choice("precision", self.precision, PRECISIONS)
+        resolve_device(self.device)
+        if self.image_shape is not None:
+            if len(self.image_shape) != 3:
+                raise ValueError(f"image_shape={self.image_shape!r}; expected (height, width, channels)")
+            for length in self.image_shape:
+                check_number("image_shape", length, whole=True)
+
     def _check_images(self, X: Any, *, fitting: bool = False, unit_range: bool = False) -> NDArray[np.float32]:
         array = np.asarray(X)
         if fitting:
@@ -127,9 +146,6 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         ``measure`` takes outputs and targets to numbers by name; they are recorded as ``validation_…`` and,
         with ``report_training``, of each reported batch as ``training_…``.
         """
-        _check_positive(epochs=self.epochs, batch_size=self.batch_size, learning_rate=self.learning_rate)
-        _check_choice("schedule", self.schedule, SCHEDULES)
-        _check_choice("loss", loss, LOSSES)
         device = resolve_device(self.device)
         weights_seed, order_seed, noise_seed = self._seeds()
 
@@ -139,7 +155,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         network.to_empty(device="cpu")
         network.reset_parameters(torch.Generator().manual_seed(weights_seed))
         prepare(network)
-        network.to(device, memory_format=torch.channels_last)
+        network.to(device).to(memory_format=torch.channels_last)
 
         x = _to_tensor(inputs, device)
         y = x if targets is None else _to_tensor(targets, device)
@@ -215,12 +231,18 @@ def _in_pieces(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
     return torch.cat([function(piece) for piece in rows.split(INFERENCE_BATCH)])
 
 
-def _check_positive(**values: float) -> None:
-    for name, value in values.items():
-        if not value > 0:
-            raise ValueError(f"{name}={value!r}; expected a number above 0")
+def check_number(name: str, value: Any, *, whole: bool = False, optional: bool = False) -> None:
+    """Raise ValueError unless a parameter is a number above 0, or None where that is admitted."""
+    if value is None and optional:
+        return
+    kind: Any = Integral if whole else Real
+    # A bool is an int to Python, not to people.
+    if isinstance(value, bool) or not isinstance(value, kind) or not 0 < value < math.inf:
+        what = "a whole number" if whole else "a number"
+        raise ValueError(f"{name}={value!r}; expected {what} above 0{' or None' if optional else ''}")
 
 
-def _check_choice(name: str, value: str, choices: dict[str, Any]) -> None:
-    if value not in choices:
+def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
+    """Raise ValueError unless a parameter is one of the choices."""
+    if value not in (choices := list(choices)):
         raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(choices)}")

@@ -10,11 +10,11 @@ from sklearn.base import ClassifierMixin
 from torch import Tensor
 
 from hourglass.data.arrays import to_images
-from hourglass.estimators.base import NetworkEstimator, _check_choice
-from hourglass.nn import ConvNet
+from hourglass.estimators.base import NetworkEstimator, check_choice, check_number
+from hourglass.nn import KERNEL_INITS, NORMS, ConvNet
 from hourglass.training import LOSSES, Progress
 
-CLASSIFIER_LOSSES = {"softmax": LOSSES["softmax"], "bce": LOSSES["bce"]}
+CLASSIFIER_LOSSES = ("softmax", "bce")
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -53,6 +53,15 @@ device, random_state, verbose
     norm_momentum: float = 0.1
     kernel_init: str = "glorot"
     loss: str = "softmax"
+
+    def check_parameters(self) -> None:
+        super().check_parameters()
+        check_number("depth", self.depth, whole=True)
+        check_number("width", self.width, whole=True)
+        check_number("norm_momentum", self.norm_momentum)
+        check_choice("norm", self.norm, NORMS)
+        check_choice("kernel_init", self.kernel_init, KERNEL_INITS)
+        check_choice("loss", self.loss, CLASSIFIER_LOSSES)
 
     def _build(self) -> ConvNet:
         return ConvNet(
@@ -93,7 +102,7 @@ device, random_state, verbose
         FloatingPointError
             When training diverges.
         """
-        _check_choice("loss", self.loss, CLASSIFIER_LOSSES)
+        self.check_parameters()
         images = self._check_images(X, fitting=True)
         labels = np.asarray(y)
         if labels.shape != (len(images),):
@@ -123,7 +132,9 @@ device, random_state, verbose
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float32]:
         """Logits of each class, of shape (n, classes), float32."""
-        return self._infer(self.network_, self._check_images(X))
+        images = self._check_images(X)
+        logits: NDArray[np.float32] = self._infer(self.network_, images)
+        return logits
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Most likely class of each image, of shape (n,), as labelled in ``fit``."""

@@ -7,7 +7,7 @@ import torch
 
 from hourglass import plots
 from hourglass.data import Dataset
-from hourglass.estimators import Autoencoder, ConvAutoencoder, ConvClassifier
+from hourglass.estimators import Autoencoder, ConvClassifier
 from hourglass.experiments.baselines import TEST_NOISE_SEED, Scores, Stack, add_noise, score_images
 from hourglass.training import LOSSES
 
@@ -41,7 +41,7 @@ def score_classifier(estimator: ConvClassifier, data: Dataset) -> Scores:
     scores = {}
     for name, part in (("validation", held_out), ("test", data.test)):
         logits = torch.from_numpy(estimator.decision_function(part.images))
-        target = torch.from_numpy((part.labels[:, None] == estimator.classes_).astype(np.float32))
+        target = torch.from_numpy((np.asarray(part.labels)[:, None] == estimator.classes_).astype(np.float32))
         scores[f"{name}_loss"] = float(LOSSES[estimator.loss](logits, target))
         scores[f"{name}_accuracy"] = float((logits.argmax(1) == target.argmax(1)).double().mean())
     few = data.test[:SINGLE_IMAGES]
@@ -71,8 +71,3 @@ def autoencoder_figures(estimator: Autoencoder, data: Dataset) -> dict[str, "Fig
             validation_name="test images (first 1,000)",
         ),
     }
-
-
-def is_plain_conv(estimator: Autoencoder) -> bool:
-    """Whether the comparison of decoders belongs to it: a convolutional one that does not denoise."""
-    return isinstance(estimator, ConvAutoencoder) and noise_level(estimator) is None

@@ -5,20 +5,24 @@ import platform
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+from sklearn.base import clone
 
 import hourglass
 from hourglass.data import Dataset, load
-from hourglass.estimators import Autoencoder, ConvClassifier, NetworkEstimator
+from hourglass.estimators import Autoencoder, ConvAutoencoder, ConvClassifier, NetworkEstimator
 from hourglass.experiments import evaluation
 from hourglass.experiments.baselines import Scores, baselines
 from hourglass.experiments.checkerboard import checkerboard_figure
 from hourglass.experiments.declared import Experiment, find
 from hourglass.experiments.result import Result, Run, run_folder
 from hourglass.plots import classifier_curves
-from hourglass.training import progress_for, resolve_device, resolve_precision
+from hourglass.training import Progress, progress_for, resolve_device, resolve_precision
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Where the numbers of a run's surroundings are kept, not among the parameters.
 _NOT_PARAMETERS = ("device", "precision", "random_state", "verbose")
@@ -104,7 +108,7 @@ def run(
         compared = baselines(data, size, level)
     runs = []
     for seed in seeds:
-        finished = _run_one(experiment, recipe, estimator, data, seed, compared, verbose, say)
+        finished = _run_one(experiment, recipe, estimator, data, seed, compared, verbose)
         if out is not None:
             finished.write(Path(out))
         runs.append(finished)
@@ -125,35 +129,19 @@ def _check_free(out: Path, name: str, recipe: str, seeds: list[int]) -> None:
 def _run_one(
     experiment: Experiment,
     recipe: str,
-    configured: NetworkEstimator,
+    configured: Autoencoder | ConvClassifier,
     data: Dataset,
     seed: int,
     compared: dict[str, Scores],
     verbose: int,
-    say: Callable[[str], None],
 ) -> Run:
-    from sklearn.base import clone
-
     started = time.perf_counter()
     estimator = clone(configured).set_params(random_state=seed)
     progress = progress_for(f"{experiment.name} {recipe} seed {seed}", quiet=not verbose)
     if isinstance(estimator, Autoencoder):
-        noisy = evaluation.test_inputs(data, evaluation.noise_level(estimator))
-        held_out = (noisy[:_CURVE_IMAGES], data.test.images[:_CURVE_IMAGES])
-        estimator.fit(data.train.images, validation_data=held_out, progress=progress)
-        scores = evaluation.score_autoencoder(estimator, data)
-        figures = evaluation.autoencoder_figures(estimator, data)
-        if evaluation.is_plain_conv(estimator):
-            say(f"{experiment.name}: drawing checkerboards")
-            figures["checkerboards"] = checkerboard_figure(estimator, data, seed)
+        scores, figures = _train_autoencoder(estimator, data, progress, seed)
     else:
-        assert isinstance(estimator, ConvClassifier)
-        train, held = data.split_validation()
-        if train.labels is None or held.labels is None:
-            raise ValueError(f"{data.name} has no labels; {experiment.name} is a classifier and needs them")
-        estimator.fit(train.images, train.labels, validation_data=(held.images, held.labels), progress=progress)
-        scores = evaluation.score_classifier(estimator, data)
-        figures = {"curves": classifier_curves({experiment.name: [estimator.history_]})}
+        scores, figures = _train_classifier(estimator, data, progress, experiment.name)
     return Run(
         experiment=experiment.name,
         recipe=recipe,
@@ -172,6 +160,29 @@ def _run_one(
         estimator=estimator,
         figures=figures,
     )
+
+
+def _train_autoencoder(
+    estimator: Autoencoder, data: Dataset, progress: Progress, seed: int
+) -> tuple[Scores, dict[str, "Figure"]]:
+    noisy = evaluation.test_inputs(data, evaluation.noise_level(estimator))
+    held_out = (noisy[:_CURVE_IMAGES], data.test.images[:_CURVE_IMAGES])
+    estimator.fit(data.train.images, validation_data=held_out, progress=progress)
+    figures = evaluation.autoencoder_figures(estimator, data)
+    if isinstance(estimator, ConvAutoencoder) and estimator.noise is None:
+        figures["checkerboards"] = checkerboard_figure(estimator, data, seed)
+    return evaluation.score_autoencoder(estimator, data), figures
+
+
+def _train_classifier(
+    estimator: ConvClassifier, data: Dataset, progress: Progress, name: str
+) -> tuple[Scores, dict[str, "Figure"]]:
+    train, held = data.split_validation()
+    if train.labels is None or held.labels is None:
+        raise ValueError(f"{data.name} has no labels; {name} is a classifier and needs them")
+    estimator.fit(train.images, train.labels, validation_data=(held.images, held.labels), progress=progress)
+    figures = {"curves": classifier_curves({name: [estimator.history_]})}
+    return evaluation.score_classifier(estimator, data), figures
 
 
 def _parameters(estimator: NetworkEstimator) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Networks as plain PyTorch modules, usable without the rest of the package."""
 
 from hourglass.nn.batchnorm import NORMS, FrameworkBatchNorm, ManualBatchNorm, create_norm
-from hourglass.nn.codecs import Codec, ConvCodec, DenseCodec
-from hourglass.nn.convnet import ConvNet
+from hourglass.nn.codecs import UPSAMPLES, Codec, ConvCodec, DenseCodec
+from hourglass.nn.convnet import KERNEL_INITS, ConvNet
 from hourglass.nn.layers import (
     Dense,
     SameConv2d,
@@ -13,7 +13,9 @@ from hourglass.nn.layers import (
 )
 
 __all__ = [
+    "KERNEL_INITS",
     "NORMS",
+    "UPSAMPLES",
     "Codec",
     "ConvCodec",
     "ConvNet",

@@ -24,9 +24,7 @@ class _MovingStatistics(nn.modules.batchnorm._BatchNorm):
         self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, *, stored_variance: str = "bessel"
     ) -> None:
         if stored_variance not in VARIANCES:
-            raise ValueError(
-                f"stored_variance={stored_variance!r} is unknown; choose one of {', '.join(VARIANCES)}"
-            )
+            raise ValueError(f"stored_variance={stored_variance!r} is unknown; choose one of {', '.join(VARIANCES)}")
         if not 0 <= momentum <= 1:
             raise ValueError(
                 f"momentum={momentum} is not in [0, 1]; it is the share of the new batch, "
@@ -37,12 +35,12 @@ class _MovingStatistics(nn.modules.batchnorm._BatchNorm):
         self.stored_variance = stored_variance
 
     def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, stored_variance={self.stored_variance}"
+        return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, stored_variance={self.stored_variance}"
 
-    def _check_input_dim(self, input: Tensor) -> None:
-        if input.dim() not in (2, 4) or input.shape[1] != self.num_features:
+    def _check_input_dim(self, x: Tensor) -> None:
+        if x.dim() not in (2, 4) or x.shape[1] != self.num_features:
             raise ValueError(
-                f"input has shape {tuple(input.shape)}; expected (n, {self.num_features}) "
+                f"x has shape {tuple(x.shape)}; expected (n, {self.num_features}) "
                 f"or (n, {self.num_features}, height, width)"
             )
 
@@ -50,7 +48,7 @@ class _MovingStatistics(nn.modules.batchnorm._BatchNorm):
         count = x.numel() // self.num_features
         if count == 1:
             raise ValueError(
-                f"one value per channel in input of shape {tuple(x.shape)}: its variance says nothing; "
+                f"one value per channel in x of shape {tuple(x.shape)}: its variance says nothing; "
                 "train with larger batches or call eval() first"
             )
         return count
@@ -72,7 +70,7 @@ class ManualBatchNorm(_MovingStatistics):
     Parameters
     ----------
     num_features : int
-        Channels: the input is ``(n, num_features)`` or ``(n, num_features, height, width)``.
+        Channels: the x is ``(n, num_features)`` or ``(n, num_features, height, width)``.
     eps : float, default=1e-5
         Added to the variance.
     momentum : float in [0, 1], default=0.1
@@ -94,19 +92,19 @@ class ManualBatchNorm(_MovingStatistics):
         From the forward pass in training where a channel has one value only.
     """
 
-    def forward(self, input: Tensor) -> Tensor:
-        self._check_input_dim(input)
-        axes = [axis for axis in range(input.dim()) if axis != 1]
-        shape = [-1 if axis == 1 else 1 for axis in range(input.dim())]
+    def forward(self, x: Tensor) -> Tensor:
+        self._check_input_dim(x)
+        axes = [axis for axis in range(x.dim()) if axis != 1]
+        shape = [-1 if axis == 1 else 1 for axis in range(x.dim())]
         if self.training:
-            count = self._values_per_channel(input)
-            mean = input.mean(axes)  # (num_features,)
-            centred = input - mean.view(shape)
+            count = self._values_per_channel(x)
+            mean = x.mean(axes)  # (num_features,)
+            centred = x - mean.view(shape)
             variance = centred.square().mean(axes)
             stored = variance * (count / (count - 1)) if self.stored_variance == "bessel" else variance
             self._update(mean, stored)
         else:
-            centred = input - self.running_mean.view(shape)
+            centred = x - self.running_mean.view(shape)
             variance = self.running_var
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return centred * scale.view(shape) + self.bias.view(shape)
@@ -118,17 +116,17 @@ class FrameworkBatchNorm(_MovingStatistics):
     Parameters and attributes are those of :class:`ManualBatchNorm`.
     """
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         if not self.training:
-            return super().forward(input)
-        self._check_input_dim(input)
-        count = self._values_per_channel(input)
+            return super().forward(x)
+        self._check_input_dim(x)
+        count = self._values_per_channel(x)
         if self.stored_variance == "bessel":
-            return super().forward(input)
+            return super().forward(x)
         # PyTorch stores Bessel-corrected variances only. Averaged into zeros, this batch's own comes out alone.
         moving_mean, moving_var = torch.zeros_like(self.running_mean), torch.zeros_like(self.running_var)
         output = F.batch_norm(
-            input, moving_mean, moving_var, self.weight, self.bias, training=True, momentum=1.0, eps=self.eps
+            x, moving_mean, moving_var, self.weight, self.bias, training=True, momentum=1.0, eps=self.eps
         )
         self._update(moving_mean, moving_var * ((count - 1) / count))
         return output

@@ -142,9 +142,7 @@ class ConvCodec(Codec):
             height, width = -(-height // 2), -(-width // 2)
             sizes.append((height, width))
         self.code_shape = (height, width, channels[-1])
-        self.encoder = nn.ModuleList(
-            SameConv2d(before, after) for before, after in pairwise((colours, *channels))
-        )
+        self.encoder = nn.ModuleList(SameConv2d(before, after) for before, after in pairwise((colours, *channels)))
         self.pool = SamePool2d()
         decoder_channels = (channels[-1], *reversed(channels))
         self.decoder = nn.ModuleList(
@@ -155,8 +153,7 @@ class ConvCodec(Codec):
 
     @property
     def output_bias(self) -> Tensor:  # type: ignore[override]
-        assert self.output.bias is not None
-        return self.output.bias
+        return self.output.get_parameter("bias")
 
     def encode(self, images: Tensor) -> Tensor:
         x = images

@@ -1,5 +1,7 @@
 """The deep classifier that hardly trains without batch normalisation."""
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -68,9 +70,7 @@ class ConvNet(nn.Module):
         conv_variance = stored_variance or ("bessel" if norm == "layer" else "biased")
 
         def normalisation(features: int, variance: str) -> nn.Module:
-            return create_norm(
-                norm, features, eps=norm_eps, momentum=norm_momentum, stored_variance=variance
-            )
+            return create_norm(norm, features, eps=norm_eps, momentum=norm_momentum, stored_variance=variance)
 
         bias = norm == "none"
         height, width_, channels = image_shape
@@ -97,5 +97,4 @@ class ConvNet(nn.Module):
         reset_children_(self, generator)
         if self.kernel_init == "truncated-normal":
             for conv in self.convs:
-                assert isinstance(conv, SameConv2d)
-                reset_truncated_normal_(conv, generator)
+                reset_truncated_normal_(cast(SameConv2d, conv), generator)

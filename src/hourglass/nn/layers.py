@@ -44,9 +44,7 @@ class SameConv2d(nn.Conv2d):
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: int = 3, *, stride: int = 1, bias: bool = True
     ) -> None:
-        super().__init__(
-            in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=bias
-        )
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         kernel, stride = self.kernel_size[0], self.stride[0]
@@ -151,4 +149,4 @@ def to_height_width_channel(x: Tensor) -> Tensor:
 
 def from_height_width_channel(x: Tensor, shape: tuple[int, int, int]) -> Tensor:
     """Undo :func:`to_height_width_channel`: ``(n, h·w·c)`` to ``(n, c, h, w)`` for ``shape = (h, w, c)``."""
-    return x.unflatten(1, shape).permute(0, 3, 1, 2)
+    return x.reshape(-1, *shape).permute(0, 3, 1, 2)

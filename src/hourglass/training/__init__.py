@@ -1,7 +1,7 @@
 """Training of any PyTorch module; knows neither codecs nor noise nor experiments."""
 
 from hourglass.training.batches import ShuffledBatches
-from hourglass.training.hardware import resolve_device, resolve_precision
+from hourglass.training.hardware import PRECISIONS, resolve_device, resolve_precision
 from hourglass.training.history import History
 from hourglass.training.loop import Report, Trainer
 from hourglass.training.losses import LOSSES
@@ -11,6 +11,7 @@ from hourglass.training.schedules import SCHEDULES
 
 __all__ = [
     "LOSSES",
+    "PRECISIONS",
     "SCHEDULES",
     "Adam",
     "History",

@@ -66,7 +66,7 @@ class History:
     def write_csv(self, path: Path) -> None:
         """Write :meth:`rows` with a header line; a number that was not measured is left empty."""
         names = ["update", "epoch", "learning_rate", "loss", *self.measures]
-        with open(path, "w", newline="", encoding="utf-8") as file:
+        with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
             writer.writeheader()
             for row in self.rows():
@@ -76,7 +76,7 @@ class History:
     def read_csv(cls, path: Path) -> "History":
         """Read what :meth:`write_csv` wrote."""
         history = cls()
-        with open(path, newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
                 update = int(row.pop("update"))
                 history.epoch.append(float(row.pop("epoch")))

@@ -158,7 +158,8 @@ class Trainer:
             due = [report for report in self.reports if report.is_due(update, self.updates)]
             if due or update == WARMUP_UPDATES or update == self.updates or update % CHECK_EVERY == 0:
                 self._collect_losses()
-            elapsed = self.train_seconds + time.perf_counter() - started
+            # A coarse clock may not have moved yet.
+            elapsed = max(self.train_seconds + time.perf_counter() - started, 1e-9)
             if update == WARMUP_UPDATES:
                 warm_seconds, warm_seen = elapsed, seen
             self.progress.advance(update, seen / elapsed, elapsed / update * (self.updates - update))
@@ -168,7 +169,7 @@ class Trainer:
                 started = time.perf_counter()
         self.train_seconds += time.perf_counter() - started
         if self.updates > WARMUP_UPDATES:
-            self.images_per_second = (seen - warm_seen) / (self.train_seconds - warm_seconds)
+            self.images_per_second = (seen - warm_seen) / max(self.train_seconds - warm_seconds, 1e-9)
 
     def _set_learning_rate(self, done: float) -> float:
         factor = self.schedule(done)

@@ -96,10 +96,12 @@ def progress_for(description: str, *, quiet: bool = False) -> Progress:
 
 
 def format_record(record: Record) -> str:
+    """What was measured, on one line."""
     return "  ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in record.items())
 
 
 def format_rate(images_per_second: float, seconds_left: float) -> str:
+    """Speed and time left, on one line."""
     left = round(seconds_left)
     clock = f"{left // 3600}:{left // 60 % 60:02}:{left % 60:02}" if left >= 3600 else f"{left // 60}:{left % 60:02}"
     return f"{images_per_second:,.0f} images/s  {clock} left"

@@ -1,0 +1,46 @@
+"""What every test has: a cache of its own, no network but this machine, and the small data set."""
+
+import os
+import socket
+import tempfile
+
+import pytest
+
+# Set before anything asks for the cache folder.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="hourglass-tests-")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch):
+    connect = socket.socket.connect
+
+    def guarded(self, address):
+        if isinstance(address, tuple) and address[0] not in ("127.0.0.1", "localhost", "::1"):
+            raise OSError(f"tests reach no network, not {address}")
+        return connect(self, address)
+
+    def lookup(host, *args, **kwargs):
+        if host not in ("127.0.0.1", "localhost", "::1"):
+            raise socket.gaierror(f"tests look up no name, not {host}")
+        return getaddrinfo(host, *args, **kwargs)
+
+    getaddrinfo = socket.getaddrinfo
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    monkeypatch.delenv("HOURGLASS_DATA", raising=False)
+
+
+@pytest.fixture(scope="session")
+def sample():
+    from hourglass.data import load
+
+    return load("sample")
+
+
+@pytest.fixture(scope="session")
+def few(sample):
+    """A data set small enough to train on in a blink: 200 digits, 100 to test, 50 held out."""
+    from hourglass.data import Dataset
+
+    return Dataset("few", sample.train[:200], sample.test[:100], validation_size=50)

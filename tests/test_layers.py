@@ -1,0 +1,194 @@
+"""Layers and codecs against their definitions."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.signal import correlate2d
+
+from hourglass.nn import (
+    ConvCodec,
+    ConvNet,
+    Dense,
+    DenseCodec,
+    SameConv2d,
+    SamePool2d,
+    TransposedConv2d,
+    UpsampleConv2d,
+    same_padding,
+)
+from hourglass.nn.layers import from_height_width_channel, to_height_width_channel
+
+
+@given(st.integers(1, 100), st.sampled_from([1, 3, 5]), st.integers(1, 4))
+def test_same_padding_gives_ceil_of_size_over_stride(size, kernel, stride):
+    before, after = same_padding(size, kernel, stride)
+    assert 0 <= after - before <= 1
+    padded = size + before + after
+    if padded >= kernel:
+        assert (padded - kernel) // stride + 1 == -(-size // stride)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [(28, (0, 1)), (14, (0, 1)), (7, (1, 1)), (4, (0, 1)), (2, (0, 1)), (1, (1, 1))]
+)
+def test_same_padding_of_the_classifier(size, expected):
+    assert same_padding(size, 3, 2) == expected
+
+
+@pytest.mark.parametrize("size", [4, 5, 7, 8])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_same_conv_is_a_correlation_at_every_stride_th_pixel_after_padding(size, stride):
+    conv = SameConv2d(1, 1, stride=stride).double()
+    image = torch.randn(1, 1, size, size, dtype=torch.float64)
+    before, after = same_padding(size, 3, stride)
+    padded = np.pad(image[0, 0].numpy(), (before, after))
+    expected = correlate2d(padded, conv.weight.detach()[0, 0].numpy(), mode="valid")[::stride, ::stride]
+    np.testing.assert_allclose(conv(image).detach()[0, 0] - conv.bias.item(), expected, atol=1e-12)
+
+
+def test_pool_keeps_the_odd_row():
+    pooled = SamePool2d()(torch.arange(49.0).view(1, 1, 7, 7))
+    assert pooled.shape == (1, 1, 4, 4)
+    assert pooled[0, 0, 3, 3] == 48
+    assert pooled[0, 0, 0, 3] == 13
+
+
+@pytest.mark.parametrize(("small", "large"), [(4, 7), (7, 14), (14, 28), (3, 5)])
+def test_upsampling_takes_the_floor_of_the_source_index(small, large):
+    layer = UpsampleConv2d(1, 1, (large, large))
+    with torch.no_grad():
+        layer.conv.weight.zero_()[0, 0, 1, 1] = 1
+    image = torch.arange(float(small * small)).view(1, 1, small, small)
+    index = torch.arange(large) * small // large
+    assert torch.equal(layer(image)[0, 0], image[0, 0][index][:, index])
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 14, 15])
+def test_transposed_convolution_reaches_the_stated_size(size):
+    assert TransposedConv2d(2, 3, (size, size))(torch.randn(1, 2, -(-size // 2), -(-size // 2))).shape[2:] == (
+        size,
+        size,
+    )
+
+
+@pytest.mark.parametrize(("layer", "fans"), [(Dense(300, 200), 500), (SameConv2d(30, 50), 9 * 80)])
+def test_glorot_uniform(layer, fans):
+    bound = np.sqrt(6 / fans)
+    assert layer.weight.abs().max() <= bound
+    assert layer.weight.std().item() == pytest.approx(bound / np.sqrt(3), rel=0.03)
+    assert not layer.bias.any()
+
+
+def test_truncated_normal_is_cut_at_two_deviations():
+    net = ConvNet((28, 28, 1), 10, norm="manual", kernel_init="truncated-normal")
+    net.reset_parameters(torch.Generator().manual_seed(0))
+    weights = torch.cat([conv.weight.detach().flatten() for conv in net.convs])
+    assert 0.0999 < weights.abs().max() <= 0.1
+    # The normal's deviation, times that of the standard one cut at two.
+    assert weights.std().item() == pytest.approx(0.05 * 0.8796, rel=0.01)
+    assert net.hidden.weight.abs().max() > 0.1
+
+
+def test_flattening_is_in_height_width_channel_order():
+    x = torch.arange(24.0).view(1, 2, 3, 4)
+    flat = to_height_width_channel(x)
+    assert torch.equal(flat[0, :4], torch.tensor([0.0, 12, 1, 13]))
+    assert torch.equal(from_height_width_channel(flat, (3, 4, 2)), x)
+
+
+def test_pooling_before_relu_is_pooling_after_it():
+    codec = ConvCodec((9, 11, 2), (4,))
+    x = torch.randn(3, 2, 9, 11)
+    expected = codec.pool(F.relu(codec.encoder[0](x)))
+    assert torch.equal(codec.encode(x), to_height_width_channel(expected))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.tuples(st.integers(1, 40), st.integers(1, 40), st.integers(1, 4)),
+    st.lists(st.integers(1, 6), min_size=1, max_size=4),
+    st.sampled_from(["nearest", "transposed"]),
+)
+def test_conv_codec_returns_any_image_shape(shape, channels, upsample):
+    codec = ConvCodec(shape, tuple(channels), upsample)
+    images = torch.randn(2, shape[2], shape[0], shape[1])
+    codes = codec.encode(images)
+    assert codes.shape == (2, codec.code_size)
+    assert codes.min() >= 0
+    assert codec.decode(codes).shape == images.shape
+
+
+@pytest.mark.parametrize(
+    ("channels", "code_shape", "parameters"), [((16, 8, 8), (4, 4, 8), 4385), ((32, 32, 16), (4, 4, 16), 30689)]
+)
+def test_the_lessons_conv_codecs(channels, code_shape, parameters):
+    codec = ConvCodec((28, 28, 1), channels)
+    assert codec.code_shape == code_shape
+    assert sum(p.numel() for p in codec.parameters()) == parameters
+
+
+def test_dense_codec_has_the_lessons_size():
+    codec = DenseCodec((28, 28, 1), 32)
+    assert sum(p.numel() for p in codec.parameters()) == 784 * 32 + 32 + 32 * 784 + 784
+    assert codec(torch.rand(5, 1, 28, 28)).shape == (5, 1, 28, 28)
+
+
+def test_convnet_has_the_lessons_layers():
+    net = ConvNet((28, 28, 1), 10, norm="layer")
+    assert [conv.out_channels for conv in net.convs] == [4 * d for d in range(1, 20)]
+    assert [conv.stride[0] for conv in net.convs] == [2 if d % 3 == 0 else 1 for d in range(1, 20)]
+    assert all(conv.bias is None for conv in net.convs)
+    assert net.hidden.bias is None
+    assert net.hidden.in_features == 76
+    assert net.output.bias is not None
+    assert ConvNet((28, 28, 1), 10).convs[0].bias is not None
+
+
+def test_stored_variance_is_tensorflows():
+    layer, manual = ConvNet((28, 28, 1), 10, norm="layer"), ConvNet((28, 28, 1), 10, norm="manual")
+    assert layer.norms[0].stored_variance == "bessel"
+    assert layer.hidden_norm.stored_variance == "biased"
+    assert {norm.stored_variance for norm in [*manual.norms, manual.hidden_norm]} == {"biased"}
+
+
+@pytest.mark.parametrize(
+    "build", [lambda: ConvCodec((8, 8, 1), (4, 2)), lambda: ConvNet((8, 8, 1), 3, depth=4, norm="layer")]
+)
+def test_meta_construction_and_reset_leave_the_global_generator_alone(build):
+    state = torch.get_rng_state()
+    with torch.device("meta"):
+        network = build()
+    network.to_empty(device="cpu")
+    network.reset_parameters(torch.Generator().manual_seed(1))
+    assert torch.equal(torch.get_rng_state(), state)
+    again = build()
+    again.reset_parameters(torch.Generator().manual_seed(1))
+    for a, b in zip(network.state_dict().values(), again.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_output_bias_starts_at_the_mean():
+    mean = torch.rand(6, 5, 2)
+    dense, conv = DenseCodec((6, 5, 2), 3), ConvCodec((6, 5, 2), (4,))
+    dense.set_output_bias(mean)
+    conv.set_output_bias(mean)
+    nothing = torch.zeros(1, dense.code_size)
+    assert torch.equal(dense.decode(nothing)[0].permute(1, 2, 0), mean)
+    assert torch.allclose(conv.output_bias, mean.mean((0, 1)))
+
+
+@pytest.mark.parametrize(
+    ("build", "named"),
+    [
+        (lambda: ConvCodec((8, 8, 1), (4,), "bilinear"), "nearest, transposed"),
+        (lambda: ConvCodec((8, 8, 1), ()), "at least one stage"),
+        (lambda: ConvNet((8, 8, 1), 2, norm="batch"), "none, layer, manual"),
+        (lambda: ConvNet((8, 8, 1), 2, kernel_init="he"), "glorot, truncated-normal"),
+    ],
+)
+def test_unknown_choices_name_the_known_ones(build, named):
+    with pytest.raises(ValueError, match=named):
+        build()

@@ -1,0 +1,272 @@
+"""Optimiser, schedules, batches, the loop and its record."""
+
+import io
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from hourglass.training import (
+    LOSSES,
+    SCHEDULES,
+    Adam,
+    History,
+    PlainProgress,
+    Report,
+    ShuffledBatches,
+    Trainer,
+    resolve_device,
+    resolve_precision,
+)
+from hourglass.training import loop as loop_module
+from hourglass.training.hardware import keep_freed_memory
+
+
+def tensorflow_adam(weight, gradients, rate, b1=0.9, b2=0.999, eps=1e-8):
+    """The update as TensorFlow documents it."""
+    m = v = 0.0
+    for t, gradient in enumerate(gradients, 1):
+        m, v = b1 * m + (1 - b1) * gradient, b2 * v + (1 - b2) * gradient**2
+        weight = weight - rate * np.sqrt(1 - b2**t) / (1 - b1**t) * m / (np.sqrt(v) + eps)
+    return weight
+
+
+def follow(optimiser, weight, gradients):
+    for gradient in gradients:
+        weight.grad = torch.from_numpy(gradient)
+        optimiser.step()
+    return weight.detach().numpy()
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-7, 1e-10])
+def test_adam_is_tensorflows(size):
+    gradients = list(size * np.random.RandomState(0).randn(30, 5))
+    weight = nn.Parameter(torch.ones(5, dtype=torch.float64))
+    found = follow(Adam([weight], lr=0.01), weight, gradients)
+    np.testing.assert_allclose(found, tensorflow_adam(np.ones(5), gradients, 0.01), rtol=1e-12)
+
+
+def test_adam_differs_from_pytorchs_where_gradients_are_tiny():
+    gradients = list(1e-9 * np.random.RandomState(0).randn(5, 5))
+    ours, theirs = (nn.Parameter(torch.ones(5, dtype=torch.float64)) for _ in range(2))
+    a = follow(Adam([ours], lr=0.01), ours, gradients)
+    b = follow(torch.optim.Adam([theirs], lr=0.01), theirs, gradients)
+    assert np.abs(a - b).max() > 1e-4
+
+
+def test_adam_goes_on_from_its_state():
+    gradients = list(np.random.RandomState(0).randn(20, 5))
+    whole = nn.Parameter(torch.ones(5, dtype=torch.float64))
+    follow(Adam([whole], lr=0.01), whole, gradients)
+    first = nn.Parameter(torch.ones(5, dtype=torch.float64))
+    optimiser = Adam([first], lr=0.01)
+    follow(optimiser, first, gradients[:10])
+    second = nn.Parameter(first.detach().clone())
+    resumed = Adam([second], lr=0.01)
+    resumed.load_state_dict(optimiser.state_dict())
+    assert np.array_equal(follow(resumed, second, gradients[10:]), whole.detach().numpy())
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules_stay_in_range(name):
+    factors = [SCHEDULES[name](done) for done in np.linspace(0, 1, 501)[:-1]]
+    assert all(0 < factor <= 1 for factor in factors)
+    assert max(factors) == pytest.approx(1)
+
+
+def test_one_cycle_rises_then_falls():
+    factors = np.array([SCHEDULES["one-cycle"](done) for done in np.linspace(0, 1, 501)[:-1]])
+    top = factors.argmax()
+    assert top == 100
+    assert (np.diff(factors[: top + 1]) > 0).all()
+    assert (np.diff(factors[top:]) < 0).all()
+    assert factors[-1] < 1e-3
+
+
+@given(st.integers(1, 50), st.integers(1, 70), st.integers(0, 3))
+def test_batches_are_full_and_every_pass_sees_every_image_once(size, batch_size, seed):
+    batches = ShuffledBatches(size, batch_size, torch.Generator().manual_seed(seed))
+    count = min(size, batch_size)
+    drawn = [next(batches) for _ in range(3 * size)]
+    assert {len(batch) for batch in drawn} == {count}
+    stream = torch.cat(drawn)
+    for epoch in range(len(stream) // size):
+        assert sorted(stream[epoch * size : (epoch + 1) * size].tolist()) == list(range(size))
+
+
+def trainer(updates=30, seed=0, **options):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.rand(40, 6, generator=generator)
+    net = nn.Linear(6, 6)
+    nn.init.normal_(net.weight, std=0.1, generator=generator)
+    nn.init.zeros_(net.bias)
+    settings = {"batches": ShuffledBatches(40, 8, generator), "updates": updates} | options
+    rate = settings.pop("lr", 0.01)
+    return Trainer(net, settings.pop("loss", LOSSES["mse"]), Adam(net.parameters(), rate), x, **settings)
+
+
+def test_training_lowers_the_loss_and_records_every_update():
+    history = trainer(300).run()
+    assert len(history) == 300
+    assert np.mean(history.loss[-20:]) < 0.2 * np.mean(history.loss[:20])
+    assert history.epoch[4] == 1
+    assert history.learning_rate == [0.01] * 300
+
+
+def test_equal_seeds_give_equal_weights_and_no_global_state_is_used():
+    torch.manual_seed(5)
+    first = trainer()
+    first.run()
+    state = torch.get_rng_state()
+    second = trainer()
+    second_state = torch.get_rng_state()
+    second.run()
+    assert torch.equal(torch.get_rng_state(), second_state)
+    assert not torch.equal(state, second_state)  # nn.Linear itself draws
+    assert torch.equal(first.module.weight, second.module.weight)
+
+
+def test_the_schedule_scales_the_rate():
+    run = trainer(10, schedule=SCHEDULES["one-cycle"])
+    assert run.run().learning_rate == pytest.approx([0.01 * SCHEDULES["one-cycle"](i / 10) for i in range(10)])
+
+
+def test_corruption_reaches_the_inputs_alone():
+    seen = []
+    run = trainer(3, corrupt=torch.zeros_like, loss=lambda output, target: (seen.append(target), output.sum() * 0)[1])
+    run.run()
+    assert all(target.any() for target in seen)
+    run.module.bias.data.zero_()
+    assert not run.module(run.corrupt(run.inputs)).any()
+
+
+def test_reports_come_after_the_first_update_then_every_n_and_at_the_end():
+    modes = []
+
+    def measure(index):
+        modes.append(run.module.training)
+        return {"size": float(len(index))}
+
+    run = trainer(12, reports=[Report(measure, 5), Report(lambda index: {"other": 1.0}, 10)])
+    history = run.run()
+    assert list(history.reports) == [1, 6, 11, 12]
+    assert history.series("size")[1].tolist() == [8, 8, 8, 8]
+    assert history.series("other")[0].tolist() == [1, 11, 12]
+    assert modes == [False] * 4
+    assert not run.module.training
+
+
+def test_time_leaves_out_reports_and_speed_the_warm_up(monkeypatch):
+    clock = {"now": 0.0}
+    monkeypatch.setattr(loop_module.time, "perf_counter", lambda: clock["now"])
+
+    def loss(output, target):
+        clock["now"] += 10.0 if len(run.history.epoch) < 20 else 1.0
+        return (output - target).square().mean()
+
+    def measure(index):
+        clock["now"] += 1000.0
+        return {}
+
+    run = trainer(50, loss=loss, reports=[Report(measure, 7)])
+    run.run()
+    assert run.train_seconds == pytest.approx(20 * 10 + 30)
+    assert run.images_per_second == pytest.approx(30 * 8 / 30)
+    short = trainer(20)
+    short.run()
+    assert short.images_per_second is None
+
+
+def test_a_loss_that_is_not_finite_stops_training_and_says_where():
+    calls = itertools.count(1)
+
+    def loss(output, target):
+        return (output - target).square().mean() * (float("nan") if next(calls) == 7 else 1.0)
+
+    with pytest.raises(
+        FloatingPointError, match=r"nan at update 7 of 30 \(learning rate 0\.01\).*smaller learning_rate"
+    ):
+        trainer(30, loss=loss).run()
+
+
+def test_bfloat16_computes_in_it_and_keeps_weights_and_loss_in_float32():
+    dtypes = set()
+
+    def loss(output, target):
+        dtypes.add(output.dtype)
+        return (output - target).square().mean()
+
+    run = trainer(30, precision="bfloat16", loss=loss)
+    run.module.register_forward_hook(lambda module, given, output: dtypes.add(output.dtype))
+    history = run.run()
+    assert dtypes == {torch.float32, torch.bfloat16}
+    assert run.module.weight.dtype == torch.float32
+    assert history.loss[-1] < history.loss[0]
+
+
+def test_plain_progress_writes_a_line_a_report():
+    stream = io.StringIO()
+    trainer(12, reports=[Report(lambda index: {"accuracy": 0.5}, 5)], progress=PlainProgress("lesson", stream)).run()
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 4
+    assert all(line.startswith("lesson: update ") for line in lines)
+    assert "12/12" in lines[-1]
+    for word in ("loss 0.", "accuracy 0.5", "images/s", "left"):
+        assert word in lines[1]
+
+
+def test_nothing_is_shown_by_default(capfd):
+    trainer(5).run()
+    out, err = capfd.readouterr()
+    assert out == err == ""
+
+
+def test_progress_stops_when_training_fails():
+    class Watch(PlainProgress):
+        stopped = False
+
+        def stop(self):
+            self.stopped = True
+
+    watch = Watch("x", io.StringIO())
+    with pytest.raises(FloatingPointError):
+        trainer(5, loss=lambda output, target: output.sum() * float("inf"), progress=watch).run()
+    assert watch.stopped
+
+
+def test_history_goes_to_csv_and_back(tmp_path):
+    history = trainer(12, reports=[Report(lambda index: {"accuracy": 0.25}, 5)]).run()
+    history.write_csv(tmp_path / "history.csv")
+    lines = (tmp_path / "history.csv").read_text().splitlines()
+    assert lines[0] == "update,epoch,learning_rate,loss,accuracy"
+    assert len(lines) == 13
+    again = History.read_csv(tmp_path / "history.csv")
+    assert again.reports == history.reports
+    assert again.loss == pytest.approx(history.loss, rel=1e-8)
+    with pytest.raises(KeyError, match="precision"):
+        again.series("precision")
+
+
+def test_device_and_precision_are_resolved():
+    assert resolve_device("cpu").type == "cpu"
+    assert resolve_device("auto").type in ("cpu", "cuda")
+    with pytest.raises(ValueError, match="auto, cpu, cuda"):
+        resolve_device("tpu")
+    assert resolve_precision("bfloat16", torch.device("cpu")) == "bfloat16"
+    assert resolve_precision("auto", torch.device("cpu"), pays=False) == "float32"
+    with pytest.raises(ValueError, match="float32, bfloat16, auto"):
+        resolve_precision("half", torch.device("cpu"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_cuda_without_a_device_says_so():
+    with pytest.raises(ValueError, match="finds no CUDA device"):
+        resolve_device("cuda")
+
+
+def test_the_allocator_is_told_without_harm():
+    assert keep_freed_memory() in (True, False)
