@@ -3,12 +3,14 @@
 import os
 import socket
 import tempfile
+from pathlib import Path
 
 import pytest
 
 # Set before anything asks for the cache folder.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="hourglass-tests-")
 os.environ.setdefault("MPLBACKEND", "agg")
+MNIST = os.environ.get("HOURGLASS_DATA")
 
 
 @pytest.fixture(autouse=True)
@@ -44,3 +46,12 @@ def few(sample):
     from hourglass.data import Dataset
 
     return Dataset("few", sample.train[:200], sample.test[:100], validation_size=50)
+
+
+@pytest.fixture(scope="session")
+def mnist_folder():
+    """Folder of full MNIST; a test that needs it is skipped where there is none."""
+    folder = Path(MNIST or Path(__file__).parents[2] / "shared" / "mnist")
+    if not folder.is_dir():
+        pytest.skip(f"needs full MNIST, which is not in {folder} (HOURGLASS_DATA)")
+    return folder

@@ -14,6 +14,8 @@ from hourglass.nn import Codec, ConvCodec, ConvNet, DenseCodec
 from hourglass.training import LOSSES, Adam, Trainer
 
 SAMPLE = Path(__file__).parent / "data"
+# Read before the tests are kept from the environment.
+MNIST = os.environ.get("HOURGLASS_DATA")
 NAMED = os.environ.get("HOURGLASS_TRACES")
 FULL = Path(NAMED or Path(__file__).parents[2] / "shared" / "traces")
 FILES = sorted(SAMPLE.glob("*.npz")) + sorted(FULL.glob("*.npz"))
@@ -84,8 +86,8 @@ def sample_in_its_own_order():
 
 
 def full_mnist():
-    folder = os.environ.get("HOURGLASS_DATA", Path(__file__).parents[2] / "shared" / "mnist")
-    if not Path(folder).is_dir():
+    folder = Path(MNIST or Path(__file__).parents[2] / "shared" / "mnist")
+    if not folder.is_dir():
         if NAMED:
             pytest.fail(f"HOURGLASS_TRACES is set, and its traces need full MNIST, which is not in {folder}")
         pytest.skip(f"needs full MNIST, which is not in {folder} (HOURGLASS_DATA)")

@@ -82,7 +82,7 @@ def _read(file: BinaryIO, path: Path, axes: int, largest: int, sha256: str | Non
         raise ValueError(f"{path}: truncated inside its header; fetch it again")
     shape = struct.unpack(f">{axes}I", lengths)
     promised = math.prod(shape)
-    if promised > largest:
+    if len(header) + len(lengths) + promised > largest:
         raise ValueError(
             f"{path}: the header promises {' × '.join(map(str, shape))} = {promised:,} bytes, more than the file can "
             "hold; it is truncated or damaged, fetch it again"

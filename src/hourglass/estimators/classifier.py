@@ -138,7 +138,8 @@ device, random_state, verbose
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Most likely class of each image, of shape (n,), as labelled in ``fit``."""
-        return self.classes_[self.decision_function(X).argmax(1)]  # type: ignore[no-any-return]
+        best = self.decision_function(X).argmax(1)
+        return np.asarray(self.classes_)[best]
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Probability of each class, of shape (n, classes); rows sum to 1.
@@ -147,7 +148,7 @@ device, random_state, verbose
         """
         logits = self.decision_function(X).astype(np.float64)
         if self.loss == "softmax":
-            return softmax(logits, axis=1)  # type: ignore[no-any-return]
+            return np.asarray(softmax(logits, axis=1))
         odds = expit(logits)
         return odds / odds.sum(1, keepdims=True)  # type: ignore[no-any-return]
 

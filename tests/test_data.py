@@ -1,0 +1,323 @@
+"""IDX files, named data sets, downloads."""
+
+import gzip
+import hashlib
+import http.server
+import struct
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hourglass.data import Dataset, Images, load, read_idx, sources
+from hourglass.data.download import fetch
+from hourglass.data.idx import images_and_labels
+from hourglass.data.sources import PARTS, IdxSource
+
+
+def idx(values):
+    values = np.asarray(values, dtype=np.uint8)
+    return struct.pack(f">HBB{values.ndim}I", 0, 8, values.ndim, *values.shape) + values.tobytes()
+
+
+def write(path, content):
+    path.write_bytes(content)
+    return path
+
+
+IMAGES = np.arange(2 * 3 * 4).reshape(2, 3, 4)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_reads_images_and_labels_gzipped_or_not(tmp_path, pack):
+    assert np.array_equal(read_idx(write(tmp_path / "i", pack(idx(IMAGES))), axes=3), IMAGES)
+    assert read_idx(write(tmp_path / "l", pack(idx([3, 1]))), axes=1).tolist() == [3, 1]
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "no IDX file"),
+        (b"\0\0\x08", "no IDX file"),
+        (b"PK\x03\x04" + bytes(40), "wrong magic number 0x504b0304"),
+        (idx([1, 2, 3]), "images and labels are exchanged"),
+        (b"\0\0\x0d\x03" + bytes(12), "wrong magic number"),
+        (idx(IMAGES)[:9], "truncated inside its header"),
+        (struct.pack(">HBB3I", 0, 8, 3, 60000, 28, 28) + bytes(100), "promises 60000 × 28 × 28 = 47,040,000 bytes"),
+        (struct.pack(">HBB3I", 0, 8, 3, 2**32 - 1, 2**32 - 1, 2**32 - 1), "more than the file can hold"),
+        (idx(IMAGES) + b"x", "over-long"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_refuses_what_is_no_whole_idx_file(tmp_path, pack, content, said):
+    path = write(tmp_path / "train-images-idx3-ubyte", pack(content))
+    with pytest.raises(ValueError, match=said) as raised:
+        read_idx(path, axes=3)
+    assert str(path) in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_truncated_body_is_named(tmp_path):
+    with pytest.raises(ValueError, match="more than the file can hold"):
+        read_idx(write(tmp_path / "plain", idx(IMAGES)[:-1]), axes=3)
+    with pytest.raises(ValueError, match="truncated, 23 of the 24 bytes"):
+        read_idx(write(tmp_path / "zipped", gzip.compress(idx(IMAGES)[:-1])), axes=3)
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "crc"])
+def test_a_broken_gzip_stream_is_named(tmp_path, damage):
+    content = bytearray(gzip.compress(idx(np.random.RandomState(0).randint(0, 256, (20, 9, 9)))))
+    if damage == "cut":
+        content = content[: len(content) // 2]
+    elif damage == "flipped":
+        content[10] = 0xFF
+    else:
+        content[-6] ^= 1
+    with pytest.raises(ValueError, match="broken gzip stream"):
+        read_idx(write(tmp_path / "x.gz", bytes(content)), axes=3)
+
+
+def test_nothing_is_allocated_for_a_lying_header(tmp_path):
+    import tracemalloc
+
+    path = write(tmp_path / "x", struct.pack(">HBB3I", 0, 8, 3, 2**20, 2**10, 2**10))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="promises"):
+        read_idx(path, axes=3)
+    # A stream that could hold what it promises is read as it comes, not allocated ahead.
+    zipped = write(tmp_path / "z", gzip.compress(struct.pack(">HBB3I", 0, 8, 3, 1000, 28, 28) + bytes(2**16)))
+    with pytest.raises(ValueError, match=r"truncated|more than"):
+        read_idx(zipped, axes=3)
+    assert tracemalloc.get_traced_memory()[1] < 2**20 * 3
+    tracemalloc.stop()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=60), st.booleans())
+def test_any_bytes_give_an_array_or_a_value_error(tmp_path_factory, content, zipped):
+    path = write(tmp_path_factory.mktemp("idx") / "x", gzip.compress(content) if zipped else content)
+    try:
+        read_idx(path, axes=1)
+    except ValueError as error:
+        assert str(path) in str(error)  # noqa: PT017  # any of its errors will do
+
+
+def test_labels_outside_the_classes_and_unequal_numbers_are_refused(tmp_path):
+    pixels = np.zeros((3, 2, 2), np.uint8)
+    with pytest.raises(ValueError, match="label 10 at place 1 is outside 0–9"):
+        images_and_labels(pixels, np.array([9, 10, 0], np.uint8), tmp_path / "i", tmp_path / "l")
+    with pytest.raises(ValueError, match=r"3 images but .* 2 labels"):
+        images_and_labels(pixels, np.zeros(2, np.uint8), tmp_path / "i", tmp_path / "l")
+
+
+def make_set(name, seed, checks):
+    """A small data set of four files, known by its checksums."""
+    rng = np.random.RandomState(seed)
+    arrays = [
+        rng.randint(0, 256, (8, 5, 5)),
+        rng.randint(0, 10, 8),
+        rng.randint(0, 256, (4, 5, 5)),
+        rng.randint(0, 10, 4),
+    ]
+    plain = {part: idx(array) for part, array in zip(PARTS, arrays, strict=True)}
+    zipped = {part: gzip.compress(content, mtime=0) for part, content in plain.items()}
+    sums = (
+        {"sha256": {part: hashlib.sha256(content).hexdigest() for part, content in plain.items()}}
+        if checks == "sha256"
+        else {"md5": {part: hashlib.md5(content).hexdigest() for part, content in zipped.items()}}  # noqa: S324
+    )
+    return IdxSource(name, mirrors=("https://one.example/", "https://two.example/"), **sums), plain, zipped
+
+
+@pytest.fixture(params=["sha256", "md5"])
+def named_set(request, monkeypatch, tmp_path):
+    source, plain, zipped = make_set("mnist", 0, request.param)
+    monkeypatch.setitem(sources.SOURCES, "mnist", source)
+    monkeypatch.setattr(sources, "cache_dir", lambda: tmp_path / "cache")
+    return source, plain, zipped
+
+
+def fill(folder, files, suffix):
+    folder.mkdir(parents=True, exist_ok=True)
+    for part, content in files.items():
+        (folder / f"{part}{suffix}").write_bytes(content)
+
+
+@pytest.mark.parametrize("place", ["", "mnist"])
+def test_a_data_dir_is_read_itself_or_by_its_subfolder(named_set, tmp_path, monkeypatch, place):
+    _, plain, zipped = named_set
+    fill(tmp_path / "data" / place, zipped, ".gz")
+    data = load("mnist", tmp_path / "data")
+    assert data.train.images.shape == (8, 5, 5, 1)
+    assert data.train.images.dtype == np.float32
+    pixels = np.frombuffer(plain[PARTS[2]][16:], np.uint8).reshape(4, 5, 5, 1)
+    np.testing.assert_allclose(data.test.images, pixels / 255, rtol=1e-7)
+    assert data.test.labels.tolist() == list(plain[PARTS[3]][8:])
+    monkeypatch.setenv("HOURGLASS_DATA", str(tmp_path / "data"))
+    assert len(load("mnist").train) == 8
+
+
+def test_uncompressed_files_are_read_too(named_set, tmp_path):
+    fill(tmp_path / "data", named_set[1], "")
+    assert len(load("mnist", tmp_path / "data").train) == 8
+
+
+def test_a_damaged_file_in_the_named_folder_is_an_error(named_set, tmp_path):
+    _source, plain, zipped = named_set
+    wrong = bytearray(plain[PARTS[0]])
+    wrong[-1] ^= 1
+    fill(tmp_path / "mnist", zipped | {PARTS[0]: gzip.compress(bytes(wrong))}, ".gz")
+    with pytest.raises(ValueError, match=f"{PARTS[0]}.gz: checksum .* is not the expected"):
+        load("mnist", tmp_path)
+
+
+def test_another_sets_files_are_not_taken_for_it(named_set, tmp_path):
+    _, _, others = make_set("other", 1, "sha256")
+    fill(tmp_path / "data", others, ".gz")
+    with pytest.raises(ConnectionError, match="its files are another data set's"):
+        load("mnist", tmp_path / "data")
+
+
+def test_the_cache_comes_before_the_network(named_set, tmp_path):
+    fill(tmp_path / "cache" / "mnist", named_set[2], ".gz")
+    assert len(load("mnist").train) == 8
+
+
+def test_without_data_or_network_one_line_names_what_was_tried_and_both_ways_out(named_set, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConnectionError) as raised:
+        load("mnist", tmp_path / "empty")
+    message = str(raised.value)
+    for part in (
+        str(tmp_path / "empty"),
+        str(tmp_path / "cache"),
+        "one.example",
+        "two.example",
+        "--dataset sample",
+        "--data-dir",
+    ):
+        assert part in message
+    assert "\n" not in message
+    assert not list((tmp_path / "cache").rglob("*.gz"))
+
+
+def test_a_data_dir_that_is_not_there_is_said(tmp_path):
+    with pytest.raises(FileNotFoundError, match="not there"):
+        load("mnist", tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="sample, mnist, fashion-mnist"):
+        load("cifar")
+
+
+@pytest.fixture
+def server():
+    """Serves what the test puts into its dictionary: bytes, or a status."""
+    answers = {}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            answer = answers.get(self.path, 404)
+            self.send_response(answer if isinstance(answer, int) else 200)
+            if isinstance(answer, bytes):
+                declared = len(answer) + (50 if self.path.startswith("/cut") else 0)
+                self.send_header("Content-Length", str(declared))
+                self.end_headers()
+                self.wfile.write(answer)
+            else:
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}", answers
+        running.shutdown()
+
+
+def expect(content):
+    def verify(path):
+        if path.read_bytes() != content:
+            raise ValueError(f"{path}: not what was expected")
+
+    return verify
+
+
+def test_fetch_goes_on_to_the_next_mirror(server, tmp_path):
+    address, answers = server
+    answers |= {"/one/x.gz": 500, "/cut/x.gz": b"go", "/wrong/x.gz": b"bad", "/good/x.gz": b"good"}
+    target = tmp_path / "cache" / "x.gz"
+    fetch([f"{address}/{mirror}/x.gz" for mirror in ("none", "one", "cut", "wrong", "good")], target, expect(b"good"))
+    assert target.read_bytes() == b"good"
+    assert [path.name for path in target.parent.iterdir()] == ["x.gz"]
+
+
+def test_fetch_leaves_nothing_when_every_mirror_fails(server, tmp_path):
+    address, answers = server
+    answers |= {"/one/x.gz": 503, "/wrong/x.gz": b"bad"}
+    with pytest.raises(ConnectionError, match=r"HTTP status 503.*its file: not what was expected"):
+        fetch([f"{address}/one/x.gz", f"{address}/wrong/x.gz"], tmp_path / "x.gz", expect(b"good"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_whole_set_is_downloaded_verified_and_kept(server, tmp_path, monkeypatch):
+    address, answers = server
+    source, _, zipped = make_set("mnist", 0, "sha256")
+    source = IdxSource("mnist", (f"{address}/a/", f"{address}/b/"), sha256=source.sha256)
+    monkeypatch.setitem(sources.SOURCES, "mnist", source)
+    monkeypatch.setattr(sources, "cache_dir", lambda: tmp_path)
+    answers |= {f"/b/{part}.gz": content for part, content in zipped.items()}
+    assert len(load("mnist").train) == 8
+    answers.clear()
+    assert len(load("mnist").test) == 4
+
+
+def test_the_sample_is_stratified_shuffled_and_always_the_same(sample):
+    assert sample.train.images.shape == (4000, 28, 28, 1)
+    assert sample.test.images.shape == (1000, 28, 28, 1)
+    assert np.bincount(sample.train.labels).tolist() == [400] * 10
+    assert np.bincount(sample.test.labels).tolist() == [100] * 10
+    assert (np.diff(sample.train.labels) != 0).mean() > 0.8
+    rows = {image.tobytes() for image in sample.train.images}
+    assert not any(image.tobytes() in rows for image in sample.test.images)
+    digest = hashlib.sha256(sample.train.labels.tobytes() + sample.test.images.tobytes()).hexdigest()
+    assert digest[:16] == "f20003307aa893e5"
+
+
+def test_a_damaged_sample_cache_is_made_anew(sample):
+    [path] = sources.cache_dir().glob("sample-*.npz")
+    path.write_bytes(path.read_bytes()[:1000])
+    assert np.array_equal(load("sample").test.images, sample.test.images)
+    assert len(path.read_bytes()) > 1000
+
+
+def test_a_cache_that_cannot_be_written_costs_time_only(monkeypatch, tmp_path, sample):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(sources, "cache_dir", lambda: tmp_path / "file" / "cache")
+    assert len(load("sample").train) == 4000
+
+
+def test_validation_is_the_first_training_images(sample):
+    train, held = sample.split_validation()
+    assert len(train) == 3500
+    assert len(held) == 500
+    assert np.array_equal(held.images, sample.train.images[:500])
+    assert np.array_equal(train.labels, sample.train.labels[500:])
+
+
+def test_images_are_checked():
+    good = np.zeros((2, 3, 3, 1), np.float32)
+    assert len(Images(good)) == 2
+    assert Dataset("x", Images(good), Images(good)).validation_size == 0
+    for bad, said in [
+        ((good[..., 0],), r"expected float32 \(n, height"),
+        ((good.astype(np.uint8),), "uint8"),
+        ((good + 255,), "divide by 255"),
+        ((good + np.nan,), "expected"),
+        ((good, np.zeros(3, int)), "2 images but labels of shape"),
+    ]:
+        with pytest.raises(ValueError, match=said):
+            Images(*bad)

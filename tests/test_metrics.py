@@ -1,0 +1,39 @@
+"""Image measures against their definitions and scikit-image."""
+
+import numpy as np
+import pytest
+from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
+
+from hourglass import metrics
+
+RNG = np.random.RandomState(0)
+X, Z = RNG.rand(6, 16, 12, 1), RNG.rand(6, 16, 12, 1)
+
+
+def test_psnr_is_each_images_own_then_the_mean():
+    own = [peak_signal_noise_ratio(x, z, data_range=1) for x, z in zip(X, Z, strict=True)]
+    np.testing.assert_allclose(metrics.psnr(X, Z, per_image=True), own)
+    assert metrics.psnr(X, Z) == pytest.approx(np.mean(own))
+    assert metrics.psnr(X * 255, Z * 255, data_range=255) == pytest.approx(np.mean(own))
+    assert metrics.psnr(X, X) == np.inf
+
+
+def test_mse_and_ssim_agree_with_scikit_image():
+    assert metrics.mse(X, Z) == pytest.approx(np.mean([mean_squared_error(x, z) for x, z in zip(X, Z, strict=True)]))
+    own = [structural_similarity(x[..., 0], z[..., 0], data_range=1) for x, z in zip(X, Z, strict=True)]
+    np.testing.assert_allclose(metrics.ssim(X, Z, per_image=True), own)
+    assert metrics.ssim(X, X) == pytest.approx(1)
+
+
+def test_bce_is_the_cross_entropy():
+    assert metrics.bce(np.ones((1, 4)), np.full((1, 4), 0.25)) == pytest.approx(np.log(4))
+    assert metrics.bce(np.zeros((1, 4)), np.full((1, 4), 0.25)) == pytest.approx(-np.log(0.75))
+    half = np.full((1, 4), 0.5)
+    assert metrics.bce(half, half) == pytest.approx(np.log(2))
+    assert metrics.bce(np.ones((1, 1)), np.zeros((1, 1))) == pytest.approx(-np.log(1e-7))
+
+
+@pytest.mark.parametrize("measure", [metrics.mse, metrics.psnr, metrics.bce, metrics.ssim])
+def test_unequal_shapes_are_refused(measure):
+    with pytest.raises(ValueError, match="two stacks of equal shape"):
+        measure(X, Z[:3])

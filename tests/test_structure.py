@@ -1,0 +1,123 @@
+"""What may import what, what is public, and how fast the package is found."""
+
+import ast
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "hourglass"
+# Rooms from the lowest; a module imports from its own room and from lower ones.
+FLOORS = [
+    {"__init__"},
+    {"data", "metrics", "persistence"},
+    {"nn", "training"},
+    {"plots"},
+    {"estimators"},
+    {"models"},
+    {"experiments"},
+    {"report"},
+    {"cli"},
+    {"__main__"},
+]
+# `training` takes any module: it knows neither networks nor images. `nn` can be used alone. `data` holds no network.
+STRANGERS = {("training", "nn"), ("training", "data"), ("nn", "training"), ("nn", "data"), ("data", "persistence")}
+
+
+def floor(room):
+    return next(i for i, rooms in enumerate(FLOORS) if room in rooms)
+
+
+def is_module(dotted):
+    path = SOURCE / dotted.replace(".", "/")
+    return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
+
+
+def imports():
+    """Pairs of module and imported module, both dotted without the package's own name."""
+    for path in SOURCE.rglob("*.py"):
+        module = ".".join(path.relative_to(SOURCE).with_suffix("").parts)
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "hourglass":
+                inside = node.module.removeprefix("hourglass").removeprefix(".")
+                for name in node.names:
+                    deeper = f"{inside}.{name.name}".removeprefix(".")
+                    yield module, deeper if is_module(deeper) else inside or "__init__"
+            elif isinstance(node, ast.Import):
+                for name in node.names:
+                    if name.name.split(".")[0] == "hourglass":
+                        yield module, name.name.removeprefix("hourglass").removeprefix(".") or "__init__"
+
+
+def test_every_room_has_a_floor():
+    rooms = {path.stem for path in SOURCE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert rooms == set().union(*FLOORS)
+
+
+def test_imports_run_downwards():
+    for module, imported in imports():
+        room, other = module.split(".")[0], imported.split(".")[0]
+        if room == "__init__":
+            continue  # It finds everything lazily.
+        assert room == other or floor(other) < floor(room), f"{module} imports {imported}"
+        assert (room, other) not in STRANGERS, f"{module} imports {imported}"
+
+
+def test_no_circle_of_modules():
+    graph = {}
+    for module, imported in imports():
+        if module != "__init__" and imported != "__init__":
+            home = imported if not (SOURCE / imported.replace(".", "/")).is_dir() else f"{imported}.__init__"
+            graph.setdefault(module, set()).add(home)
+
+    def visit(module, above):
+        assert module not in above, f"a circle: {' -> '.join([*above, module])}"
+        for other in graph.get(module, ()):
+            visit(other, [*above, module])
+
+    for module in graph:
+        visit(module, [])
+
+
+@pytest.mark.parametrize(
+    "name", ["hourglass", *(f"hourglass.{room}" for room in ("data", "nn", "training", "estimators", "experiments"))]
+)
+def test_public_names_are_sorted_and_there(name):
+    module = importlib.import_module(name)
+    assert sorted(module.__all__, key=lambda n: (not n.isupper(), not n[0].isupper(), n)) == module.__all__
+    for public in module.__all__:
+        assert getattr(module, public) is not None
+        assert public in dir(module)
+
+
+def test_unknown_names_are_attribute_errors():
+    import hourglass
+
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        hourglass.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("statement", ["import hourglass", "from hourglass import cli"])
+def test_importing_is_light(statement):
+    code = f"import json, sys; {statement}; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(json.loads(done.stdout))
+    assert not loaded & {"torch", "matplotlib", "sklearn", "skimage", "numpy", "pandas"}
+
+
+def test_files_are_short():
+    long = {path.name: count for path in SOURCE.rglob("*.py") if (count := len(path.read_text().splitlines())) > 400}
+    assert not long
+
+
+def test_nothing_executes_what_it_reads():
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                assert not {alias.name for alias in node.names} & {"pickle", "joblib", "dill"}, path
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                assert called not in {"eval", "exec", "torch.load", "pickle.load", "pickle.loads"}, path
