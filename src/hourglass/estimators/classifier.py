@@ -139,7 +139,8 @@ device, random_state, verbose
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Most likely class of each image, of shape (n,), as labelled in ``fit``."""
         best = self.decision_function(X).argmax(1)
-        return np.asarray(self.classes_)[best]
+        labels: NDArray[Any] = np.asarray(self.classes_)[best]
+        return labels
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Probability of each class, of shape (n, classes); rows sum to 1.
@@ -150,10 +151,11 @@ device, random_state, verbose
         if self.loss == "softmax":
             return np.asarray(softmax(logits, axis=1))
         odds = expit(logits)
-        return odds / odds.sum(1, keepdims=True)  # type: ignore[no-any-return]
+        return np.asarray(odds / odds.sum(1, keepdims=True))
 
     def _one_hot(self, labels: NDArray[Any]) -> NDArray[np.float32]:
         unknown = np.setdiff1d(labels, self.classes_)
         if len(unknown):
             raise ValueError(f"label {unknown[0]!r} was not among the training labels")
-        return (labels[:, None] == self.classes_).astype(np.float32)
+        rows: NDArray[np.float32] = np.equal(labels[:, None], self.classes_).astype(np.float32)
+        return rows
