@@ -65,6 +65,13 @@ class Group:
         return {name: mean_and_deviation(values[name], DIGITS[name]) for name in names}
 
     @property
+    def figures(self) -> dict[str, Path]:
+        """The first seed's, in the order in which they are explained."""
+        known = list(CAPTIONS)
+        place = {name: known.index(name) if name in known else len(known) for name in self.runs[0].figures}
+        return {name: self.runs[0].figures[name] for name in sorted(place, key=lambda name: place[name])}
+
+    @property
     def train_seconds(self) -> str:
         return mean_and_deviation([run.result["timing"]["train_seconds"] for run in self.runs], 1)
 
