@@ -25,7 +25,7 @@ SMALLEST_MEAN = 1e-3
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Autoencoder(TransformerMixin, NetworkEstimator):  # type: ignore[misc]
+class Autoencoder(TransformerMixin, NetworkEstimator):  # type: ignore[misc]  # scikit-learn is untyped
     """Base of the autoencoders, with the parameters that they share."""
 
     loss: str = "mse"

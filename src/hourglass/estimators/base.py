@@ -34,7 +34,7 @@ INFERENCE_BATCH = 500
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
+class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
     """Base of the estimators: trains ``network_`` by mini-batches of Adam.
 
     Parameters

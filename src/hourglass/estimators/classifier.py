@@ -18,7 +18,7 @@ CLASSIFIER_LOSSES = ("softmax", "bce")
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class ConvClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
+class ConvClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]  # scikit-learn is untyped
     """Deep stack of 3×3 convolutions, with batch normalisation or without.
 
     Convolution *d* has ``width · d`` channels and stride 2 where *d* is a multiple of 3; a dense layer of 100

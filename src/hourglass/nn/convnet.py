@@ -90,7 +90,7 @@ class ConvNet(nn.Module):
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = F.relu(norm(conv(x)))
         x = F.relu(self.hidden_norm(self.hidden(to_height_width_channel(x))))  # (n, hidden)
-        return self.output(x)  # type: ignore[no-any-return]
+        return self.output(x)  # type: ignore[no-any-return]  # torch types calls as Any
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw every weight anew and set the moving statistics to 0 and 1."""

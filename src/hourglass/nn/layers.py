@@ -77,7 +77,7 @@ class UpsampleConv2d(nn.Module):
         self.conv = SameConv2d(in_channels, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.interpolate(x, size=self.size, mode="nearest"))  # type: ignore[no-any-return]
+        return self.conv(F.interpolate(x, size=self.size, mode="nearest"))  # type: ignore[no-any-return]  # torch types calls as Any
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         self.conv.reset_parameters(generator)

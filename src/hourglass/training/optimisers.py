@@ -36,12 +36,12 @@ class Adam(torch.optim.Adam):
         for group in self.param_groups:
             group["epsilon"] = group["eps"]
 
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]  # torch overloads it
         self.updates += 1
         for group in self.param_groups:
             # PyTorch adds eps to sqrt(v / (1 - b2^t)); scaled so, it is TensorFlow's eps added to sqrt(v).
             group["eps"] = group["epsilon"] / math.sqrt(1 - group["betas"][1] ** self.updates)
-        return super().step(closure)  # type: ignore[no-any-return]
+        return super().step(closure)  # type: ignore[no-any-return]  # torch types calls as Any
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
