@@ -83,11 +83,11 @@ def test_bytes_are_scaled_and_nothing_else():
 @pytest.mark.parametrize(
     ("values", "error", "said"),
     [
-        (np.full((3, 28, 28), np.nan), ValueError, "NaN or infinity"),
+        (np.full((3, 28, 28), np.nan), ValueError, "contains NaN"),
         (np.full((3, 28, 28), 2.0), ValueError, r"spans \[2, 2\], but loss='bce' needs \[0, 1\]"),
-        (np.full((3, 28, 28), "x"), TypeError, "expected real numbers"),
+        (np.full((3, 28, 28), "x"), ValueError, "could not convert string"),
         (np.zeros((0, 28, 28)), ValueError, "at least one image"),
-        (np.zeros(5), ValueError, "expected images"),
+        (np.zeros(5), ValueError, "Expected 2D array, got 1D"),
     ],
 )
 def test_bad_images_are_refused_by_fit(values, error, said):
@@ -124,7 +124,7 @@ def test_unfitted_estimators_say_so(few):
         (DenseAutoencoder(loss="l1"), "loss='l1' is unknown; choose one of mse, bce"),
         (DenseAutoencoder(noise=-0.1), "noise=-0.1"),
         (DenseAutoencoder(schedule="step"), "choose one of constant, one-cycle"),
-        (DenseAutoencoder(output_bias="ones"), "choose one of zero, mean"),
+        (DenseAutoencoder(output_bias="ones"), "choose one of mean, zero"),
         (DenseAutoencoder(precision="half"), "choose one of float32, bfloat16, auto"),
         (DenseAutoencoder(image_shape=(3, 3)), "image_shape"),
         (ConvAutoencoder(channels=()), r"expected a tuple of whole numbers"),
@@ -242,7 +242,7 @@ def test_classifier_reports_batch_and_validation_in_inference_mode(few):
 def test_classifier_refuses_bad_labels(few):
     with pytest.raises(ValueError, match="one class only"):
         clone(CLASSIFIER).fit(few.train.images, np.ones(200))
-    with pytest.raises(ValueError, match=r"y has shape \(100,\)"):
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         clone(CLASSIFIER).fit(few.train.images, few.test.labels)
     with pytest.raises(ValueError, match="not among the training labels"):
         clone(CLASSIFIER).fit(few.train.images, few.train.labels, validation_data=(few.test.images[:1], np.array([77])))

@@ -58,20 +58,18 @@ def test_pool_keeps_the_odd_row():
 
 @pytest.mark.parametrize(("small", "large"), [(4, 7), (7, 14), (14, 28), (3, 5)])
 def test_upsampling_takes_the_floor_of_the_source_index(small, large):
-    layer = UpsampleConv2d(1, 1, (large, large))
+    layer = UpsampleConv2d(1, 1)
     with torch.no_grad():
         layer.conv.weight.zero_()[0, 0, 1, 1] = 1
     image = torch.arange(float(small * small)).view(1, 1, small, small)
     index = torch.arange(large) * small // large
-    assert torch.equal(layer(image)[0, 0], image[0, 0][index][:, index])
+    assert torch.equal(layer(image, (large, large))[0, 0], image[0, 0][index][:, index])
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 14, 15])
 def test_transposed_convolution_reaches_the_stated_size(size):
-    assert TransposedConv2d(2, 3, (size, size))(torch.randn(1, 2, -(-size // 2), -(-size // 2))).shape[2:] == (
-        size,
-        size,
-    )
+    maps = torch.randn(1, 2, -(-size // 2), -(-size // 2))
+    assert TransposedConv2d(2, 3)(maps, (size, size)).shape[2:] == (size, size)
 
 
 @pytest.mark.parametrize(("layer", "fans"), [(Dense(300, 200), 500), (SameConv2d(30, 50), 9 * 80)])

@@ -9,6 +9,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 
 import hourglass
+from hourglass.data.corruption import CORRUPTIONS, corruption_from_json, corruption_to_json
 from hourglass.estimators import ConvAutoencoder, ConvClassifier, DenseAutoencoder, NetworkEstimator
 from hourglass.persistence import read_model, write_model
 
@@ -41,7 +42,9 @@ def save(estimator: NetworkEstimator, folder: str | os.PathLike[str]) -> None:
     for name, value in estimator.get_params().items():
         if isinstance(value, np.generic):
             value = value.item()  # the same number as Python's own
-        if not isinstance(value, bool | int | float | str | tuple | list | None):
+        if type(value) in CORRUPTIONS.values():
+            value = corruption_to_json(value)
+        if not isinstance(value, bool | int | float | str | tuple | list | dict | None):
             raise TypeError(
                 f"{name}={value!r} cannot be written to a file; set it to None on the fitted estimator "
                 f"(set_params({name}=None)) where it is needed for training only"
@@ -51,7 +54,10 @@ def save(estimator: NetworkEstimator, folder: str | os.PathLike[str]) -> None:
         "image_shape": estimator.image_shape_,
         "updates": estimator.n_updates_,
         "precision": estimator.precision_,
+        "flat": estimator._flat,
     }
+    if hasattr(estimator, "feature_names_in_"):
+        fitted["feature_names"] = estimator.feature_names_in_.tolist()
     if isinstance(estimator, ConvClassifier):
         fitted["classes"] = estimator.classes_.tolist()
     write_model(
@@ -91,12 +97,15 @@ def load_model(folder: str | os.PathLike[str], *, device: str = "auto") -> Netwo
 
     tensors, metadata = read_model(folder)
     try:
-        estimator = ESTIMATORS[metadata["estimator"]](**_tuples(metadata["parameters"]))
+        estimator = ESTIMATORS[metadata["estimator"]](**_values(metadata["parameters"]))
         fitted = metadata["fitted"]
         estimator.image_shape_ = tuple(fitted["image_shape"])
         estimator.n_features_in_ = math.prod(estimator.image_shape_)
         estimator.n_updates_ = fitted["updates"]
         estimator.precision_ = fitted["precision"]
+        estimator._flat = fitted.get("flat", False)
+        if "feature_names" in fitted:
+            estimator.feature_names_in_ = np.array(fitted["feature_names"], dtype=object)
         if isinstance(estimator, ConvClassifier):
             estimator.classes_ = np.array(fitted["classes"])
         with torch.device("meta"):
@@ -110,5 +119,13 @@ def load_model(folder: str | os.PathLike[str], *, device: str = "auto") -> Netwo
     return estimator
 
 
-def _tuples(parameters: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in parameters.items()}
+def _values(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Undo what JSON did: lists for tuples, and a corruption's kind and strength for itself."""
+    return {
+        name: tuple(value)
+        if isinstance(value, list)
+        else corruption_from_json(value)
+        if isinstance(value, dict)
+        else value
+        for name, value in parameters.items()
+    }

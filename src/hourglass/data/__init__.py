@@ -1,8 +1,24 @@
-"""Images in: named data sets, IDX files, corruption."""
+"""Images in: named data sets, IDX files, corruption and what undoes its bias."""
 
-from hourglass.data.corruption import GaussianNoise
+from hourglass.data.clipping import estimate_noise_level, expected_clipped, undo_clipping
+from hourglass.data.corruption import Blur, GaussianNoise, Masking, PoissonNoise, SaltAndPepper, parse_corruption
 from hourglass.data.idx import read_idx
 from hourglass.data.images import Dataset, Images
 from hourglass.data.sources import DATASETS, load
 
-__all__ = ["DATASETS", "Dataset", "GaussianNoise", "Images", "load", "read_idx"]
+__all__ = [
+    "DATASETS",
+    "Blur",
+    "Dataset",
+    "GaussianNoise",
+    "Images",
+    "Masking",
+    "PoissonNoise",
+    "SaltAndPepper",
+    "estimate_noise_level",
+    "expected_clipped",
+    "load",
+    "parse_corruption",
+    "read_idx",
+    "undo_clipping",
+]

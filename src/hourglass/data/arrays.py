@@ -65,21 +65,31 @@ def to_images(
     array: NDArray[Any] = np.asarray(values)
     if array.dtype.kind not in "buif":
         raise TypeError(f"{name} has dtype {array.dtype}; expected real numbers")
-    fits = array.shape[1:] in (image_shape, (math.prod(image_shape),)) or (
-        image_shape[2] == 1 and array.shape[1:] == image_shape[:2]
-    )
-    if not fits or array.ndim < 2:
-        raise ValueError(
-            f"{name} has shape {array.shape}; expected {('n', *image_shape)}, height × width × channels, "
-            f"or flat ('n', {math.prod(image_shape)})"
-        )
+    check_image_shape(array.shape, image_shape, name=name)
     scaled = array / np.float32(255) if array.dtype == np.uint8 else array
     images = np.ascontiguousarray(scaled, dtype=np.float32).reshape(len(array), *image_shape)
     if not np.isfinite(images).all():
         raise ValueError(f"{name} contains NaN or infinity; remove or replace those values")
-    if unit_range and images.size and not (images.min() >= 0 and images.max() <= 1):
+    if unit_range:
+        check_unit_range(images, name=name)
+    return images
+
+
+def check_image_shape(array_shape: tuple[int, ...], image_shape: Shape, *, name: str) -> None:
+    """Raise ValueError unless an array of this shape holds images of that shape, stacked or flat."""
+    flat = (math.prod(image_shape),)
+    fits = array_shape[1:] in (image_shape, flat) or (image_shape[2] == 1 and array_shape[1:] == image_shape[:2])
+    if not fits or len(array_shape) < 2:
+        raise ValueError(
+            f"{name} has shape {array_shape}; expected {('n', *image_shape)}, height × width × channels, "
+            f"or flat ('n', {flat[0]})"
+        )
+
+
+def check_unit_range(images: NDArray[Any], *, name: str) -> None:
+    """Raise ValueError when a pixel is outside [0, 1]."""
+    if images.size and not (images.min() >= 0 and images.max() <= 1):
         raise ValueError(
             f"{name} spans [{images.min():g}, {images.max():g}], but loss='bce' needs [0, 1]; "
             "scale the images, or use loss='mse'"
         )
-    return images

@@ -1,9 +1,20 @@
-"""Ways to spoil images: what a denoiser learns to undo."""
+"""Ways to spoil images: what a denoiser learns to undo.
 
-from dataclasses import dataclass
+A corruption is a callable of a batch ``(n, c, h, w)`` and a ``torch.Generator`` on its device. Where a strength
+is given as a pair, each image draws its own uniformly between the two.
+"""
+
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+Strength = float | tuple[float, float]
+# Deviations at which a Gaussian kernel is cut.
+_KERNEL_REACH = 4
 
 
 @dataclass(frozen=True)
@@ -12,13 +23,191 @@ class GaussianNoise:
 
     Parameters
     ----------
-    level : float
+    level : float or pair of float
         Standard deviation, on the pixels' scale of [0, 1].
+    clip : bool, default=True
+        Whether to cut to [0, 1], as a file of bytes does.
     """
 
-    level: float
+    level: Strength
+    clip: bool = True
+
+    def __post_init__(self) -> None:
+        _check("level", self.level, math.inf)
 
     def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Spoil a batch of any shape; the generator is on the batch's device."""
+        """Spoil a batch; the generator is on the batch's device."""
         noise = torch.randn(images.shape, generator=generator, dtype=images.dtype, device=images.device)
-        return noise.mul_(self.level).add_(images).clamp_(0, 1)
+        noisy = noise.mul_(_draw(self.level, images, generator)).add_(images)
+        return noisy.clamp_(0, 1) if self.clip else noisy
+
+
+@dataclass(frozen=True)
+class PoissonNoise:
+    """Count photons: ``clip(Poisson(x · peak) / peak, 0, 1)``; dark places are noisy in proportion.
+
+    Parameters
+    ----------
+    peak : float or pair of float
+        Photons that a white pixel receives; fewer are noisier.
+    """
+
+    peak: Strength
+
+    def __post_init__(self) -> None:
+        _check("peak", self.peak, math.inf)
+
+    def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Spoil a batch with pixels of at least 0."""
+        peak = _draw(self.peak, images, generator)
+        return torch.poisson(images.clamp(min=0) * peak, generator=generator).div_(peak).clamp_(0, 1)
+
+
+@dataclass(frozen=True)
+class SaltAndPepper:
+    """Turn pixels black or white, all channels alike.
+
+    Parameters
+    ----------
+    share : float or pair of float
+        Of the pixels, in (0, 1]; half of them become black.
+    """
+
+    share: Strength
+
+    def __post_init__(self) -> None:
+        _check("share", self.share, 1)
+
+    def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Spoil a batch."""
+        draw = _uniform(images[:, :1], generator)
+        share = _draw(self.share, images, generator)
+        return torch.where(draw < share, (draw < share / 2).to(images.dtype), images)
+
+
+@dataclass(frozen=True)
+class Masking:
+    """Turn pixels black, all channels alike.
+
+    Source: Vincent et al., "Extracting and composing robust features with denoising autoencoders", ICML 2008.
+
+    Parameters
+    ----------
+    share : float or pair of float
+        Of the pixels, in (0, 1].
+    """
+
+    share: Strength
+
+    def __post_init__(self) -> None:
+        _check("share", self.share, 1)
+
+    def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Spoil a batch."""
+        hidden = _uniform(images[:, :1], generator) < _draw(self.share, images, generator)
+        return images.masked_fill(hidden, 0)
+
+
+@dataclass(frozen=True)
+class Blur:
+    """Blur by a Gaussian kernel; the border is continued.
+
+    Parameters
+    ----------
+    sigma : float or pair of float
+        Standard deviation of the kernel, in pixels.
+    """
+
+    sigma: Strength
+
+    def __post_init__(self) -> None:
+        _check("sigma", self.sigma, math.inf)
+
+    def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Spoil a batch."""
+        n, c, h, w = images.shape
+        widest = self.sigma[1] if isinstance(self.sigma, tuple) else self.sigma
+        reach = math.ceil(_KERNEL_REACH * widest)
+        places = torch.arange(-reach, reach + 1, dtype=images.dtype, device=images.device)
+        kernels = torch.exp(-places.square() / (2 * _draw(self.sigma, images, generator).reshape(n, 1).square()))
+        kernels = (kernels / kernels.sum(1, keepdim=True)).repeat_interleave(c, 0)  # (n·c, 2·reach + 1)
+        # One group for each image and channel, since each image has a kernel of its own.
+        x = F.pad(images.reshape(1, n * c, h, w), (reach,) * 4, mode="replicate")
+        x = F.conv2d(x, kernels[:, None, :, None], groups=n * c)
+        return F.conv2d(x, kernels[:, None, None, :], groups=n * c).reshape(n, c, h, w)
+
+
+Corruption = GaussianNoise | PoissonNoise | SaltAndPepper | Masking | Blur
+
+CORRUPTIONS: dict[str, type[Corruption]] = {
+    "gaussian": GaussianNoise,
+    "poisson": PoissonNoise,
+    "salt-and-pepper": SaltAndPepper,
+    "masking": Masking,
+    "blur": Blur,
+}
+
+
+def parse_corruption(text: str) -> Corruption:
+    """Corruption as people write it on a command line.
+
+    Parameters
+    ----------
+    text : str
+        ``KIND:STRENGTH`` or, for Gaussian noise, ``STRENGTH`` alone; a strength is a number or a range of two,
+        as ``0.5``, ``0.1-0.6``, ``salt-and-pepper:0.2``, ``poisson:30``, ``masking:0.3``, ``blur:0.5-2``.
+
+    Raises
+    ------
+    ValueError
+        When the kind is unknown or the strength no number in its range.
+    """
+    kind, colon, strength = text.rpartition(":")
+    if not colon:
+        kind = "gaussian"
+    if kind not in CORRUPTIONS:
+        raise ValueError(f"noise {text!r}: {kind!r} is unknown; choose one of {', '.join(CORRUPTIONS)}")
+    try:
+        numbers = [float(number) for number in strength.split("-")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 2):
+        raise ValueError(f"noise {text!r} has no strength; for example {kind}:0.2, or {kind}:0.1-0.3 for a range")
+    return CORRUPTIONS[kind](numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1]))
+
+
+def corruption_to_json(corruption: Corruption) -> dict[str, Any]:
+    """Kind and strength, as JSON holds them."""
+    kind = next(name for name, cls in CORRUPTIONS.items() if type(corruption) is cls)
+    return {"kind": kind, **asdict(corruption)}
+
+
+def corruption_from_json(document: dict[str, Any]) -> Corruption:
+    """Undo :func:`corruption_to_json`; KeyError, TypeError or ValueError for what it did not write."""
+    cls: Any = CORRUPTIONS[document["kind"]]
+    values = {field.name: document[field.name] for field in fields(cls)}
+    corruption: Corruption = cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    return corruption
+
+
+def _check(name: str, strength: Any, largest: float) -> None:
+    ends = strength if isinstance(strength, tuple) else (strength, strength)
+    if len(ends) != 2 or not all(isinstance(end, int | float) and not isinstance(end, bool) for end in ends):
+        raise ValueError(f"{name}={strength!r}; expected a number, or a pair (lowest, highest)")
+    low, high = ends
+    if not 0 < low <= high <= largest or math.isinf(high):
+        limit = f" and at most {largest:g}" if math.isfinite(largest) else ""
+        raise ValueError(f"{name}={strength!r}; expected above 0{limit}, the lower end first")
+
+
+def _draw(strength: Strength, images: Tensor, generator: torch.Generator | None) -> Tensor:
+    """One strength for each image, of shape (n, 1, …), on the images' device."""
+    shape = (len(images), *[1] * (images.dim() - 1))
+    if not isinstance(strength, tuple):
+        return torch.full(shape, strength, dtype=images.dtype, device=images.device)
+    low, high = strength
+    return _uniform(images.new_empty(shape), generator).mul_(high - low).add_(low)
+
+
+def _uniform(like: Tensor, generator: torch.Generator | None) -> Tensor:
+    return torch.rand(like.shape, generator=generator, dtype=like.dtype, device=like.device)

@@ -2,42 +2,51 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
-from sklearn.base import TransformerMixin, clone
+from numpy.typing import ArrayLike
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from hourglass.data.arrays import Shape, to_images
-from hourglass.data.corruption import GaussianNoise
-from hourglass.estimators.base import NetworkEstimator, check_choice, check_number
+from hourglass.data.clipping import estimate_noise_level, undo_clipping
+from hourglass.data.corruption import GaussianNoise, Strength
+from hourglass.estimators.base import DTYPES, Floats, NetworkEstimator, check_choice, check_number
 from hourglass.nn import UPSAMPLES, Codec, ConvCodec, DenseCodec
-from hourglass.training import LOSSES, Progress
+from hourglass.training import LOSSES, BlindSpot, Progress
 
-Corruption = Callable[[Tensor, torch.Generator], Tensor]
+Corrupt = Callable[[Tensor, torch.Generator], Tensor]
 AUTOENCODER_LOSSES = ("mse", "bce")
-OUTPUT_BIASES = ("zero", "mean")
+OUTPUT_BIASES = ("mean", "zero")
+ESTIMATE = "estimate"
 # Pixels that are black (or white) in every image would have an infinite logit.
 SMALLEST_MEAN = 1e-3
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Autoencoder(TransformerMixin, NetworkEstimator):  # type: ignore[misc]  # scikit-learn is untyped
+class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):  # type: ignore[misc]  # scikit-learn is untyped
     """Base of the autoencoders, with the parameters that they share."""
 
     loss: str = "mse"
-    noise: float | Corruption | None = None
-    output_bias: str = "zero"
+    noise: Strength | Corrupt | None = None
+    self_supervised: bool = False
+    undo_clipping: float | str | None = None
+    output_bias: str = "mean"
+
+    _any_size = False
 
     def check_parameters(self) -> None:
         super().check_parameters()
         check_choice("loss", self.loss, AUTOENCODER_LOSSES)
         check_choice("output_bias", self.output_bias, OUTPUT_BIASES)
-        if not callable(self.noise):
-            check_number("noise", self.noise, optional=True)
+        self._corruption()
+        if self.undo_clipping != ESTIMATE:
+            if isinstance(self.undo_clipping, str):
+                raise ValueError(f"undo_clipping={self.undo_clipping!r}; expected a level, 'estimate' or None")
+            check_number("undo_clipping", self.undo_clipping, optional=True)
 
     def fit(
         self,
@@ -54,9 +63,10 @@ class Autoencoder(TransformerMixin, NetworkEstimator):  # type: ignore[misc]  # 
         X : array-like of shape (n, h, w), (n, h, w, c) or (n, features)
             Unsigned bytes are scaled by 1/255, other numbers are taken as they are.
         y : array-like of the same shape, optional
-            What the output is compared with; by default ``X`` itself.
+            What the output is compared with, as clean images for noisy ones; by default ``X`` itself. One
+            number an image is a label, as a pipeline passes, and not looked at.
         validation_data : pair of array-like, optional
-            Inputs and targets whose loss is recorded, and nothing else.
+            Inputs and targets whose loss is recorded; nothing else is done with them but what ``patience`` says.
         progress : Progress, optional
             Where to show how it goes; by default as ``verbose`` says.
 
@@ -67,19 +77,60 @@ class Autoencoder(TransformerMixin, NetworkEstimator):  # type: ignore[misc]  # 
         FloatingPointError
             When training diverges.
         """
+        self._fit(X, y, validation_data, progress, going_on=False)
+        return self
+
+    def partial_fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
+        """Train one pass over images more, at ``learning_rate`` without a schedule.
+
+        The first call draws the weights. Validation and early stopping are for :meth:`fit`.
+
+        Parameters
+        ----------
+        X, y
+            As in :meth:`fit`; ``X`` with as many features in every call.
+        """
+        self._fit(X, y, None, None, going_on=hasattr(self, "network_"), one_pass=True)
+        return self
+
+    def _fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None,
+        validation_data: tuple[ArrayLike, ArrayLike] | None,
+        progress: Progress | None,
+        *,
+        going_on: bool,
+        one_pass: bool = False,
+    ) -> None:
         self.check_parameters()
         unit = self.loss == "bce"
-        images = self._check_images(X, fitting=True, unit_range=unit)
-        targets = None if y is None else to_images(y, self.image_shape_, unit_range=unit, name="y")
+        images, _ = self._check_images(X, fitting=not going_on, unit_range=unit)
+        images = images.astype(np.float32, copy=False)
+        targets = self._targets(y, "y", unit_range=unit) if y is not None and _is_target(y) else None
         if targets is not None and len(targets) != len(images):
             raise ValueError(f"X has {len(images)} images but y has {len(targets)}; give one target an image")
-        validation = validation_data and (
-            to_images(validation_data[0], self.image_shape_, name="validation_data[0]"),
-            to_images(validation_data[1], self.image_shape_, unit_range=unit, name="validation_data[1]"),
-        )
+        if targets is not None and self.self_supervised:
+            raise ValueError("self_supervised=True learns from X alone; leave y out, or set self_supervised=False")
+        if not going_on or not hasattr(self, "_random"):
+            self._seed()
+        validation = None
+        if validation_data is not None:
+            validation = (
+                self._targets(validation_data[0], "validation_data[0]"),
+                self._targets(validation_data[1], "validation_data[1]", unit_range=unit),
+            )
+        elif self.validation_fraction is not None and not one_pass:
+            kept, held = self._hold_out(len(images))
+            validation = self._spoil(images[held]), (images if targets is None else targets)[held]
+            images, targets = images[kept], None if targets is None else targets[kept]
+        mask = None
+        if validation is not None and self.self_supervised:
+            spoilt, mask = BlindSpot(torch.Generator().manual_seed(0))(_channels_first(validation[0]))
+            validation = spoilt.permute(0, 2, 3, 1).numpy(), validation[1]
 
         def start_at_mean(codec: Codec) -> None:
-            if self.output_bias == "mean":
+            if self.output_bias == "mean" and not getattr(codec, "residual", False):
                 mean = torch.from_numpy((images if targets is None else targets).mean(0, dtype=np.float64)).float()
                 # One bias for all pixels takes the logit of their common mean, not the mean of their logits.
                 if codec.output_bias.numel() != mean.numel():
@@ -87,6 +138,8 @@ class Autoencoder(TransformerMixin, NetworkEstimator):  # type: ignore[misc]  # 
                 codec.set_output_bias(mean.clamp(SMALLEST_MEAN, 1 - SMALLEST_MEAN).logit() if unit else mean)
 
         def measure(output: Tensor, target: Tensor) -> dict[str, float]:
+            if mask is not None:
+                output, target = output[mask.to(output.device)], target[mask.to(output.device)]
             return {"loss": float(LOSSES[self.loss](output, target))}
 
         self._train(
@@ -94,26 +147,27 @@ class Autoencoder(TransformerMixin, NetworkEstimator):  # type: ignore[misc]  # 
             targets,
             loss=self.loss,
             prepare=start_at_mean,
-            corrupt=self._corruption(),
+            corrupt=self._corrupt(),
             measure=measure,
             report_training=False,
             validation=validation,
             progress=progress,
+            one_pass=one_pass,
+            going_on=going_on,
         )
-        return self
 
-    def transform(self, X: ArrayLike) -> NDArray[np.float32]:
+    def transform(self, X: ArrayLike) -> Floats:
         """Encode images.
 
         Returns
         -------
-        ndarray of shape (n, code_size), float32
+        ndarray of shape (n, code_size), float64 where X is, else float32
             Codes, each number at least 0. A convolutional code is flattened in the order height, width, channel.
         """
-        images = self._check_images(X)
-        return self._infer(self.network_.encode, images)
+        images, _ = self._check_images(X)
+        return self._infer(lambda network, rows: network.encode(rows), images)
 
-    def inverse_transform(self, X: ArrayLike) -> NDArray[np.float32]:
+    def inverse_transform(self, X: ArrayLike) -> Floats:
         """Decode codes.
 
         Parameters
@@ -122,31 +176,42 @@ class Autoencoder(TransformerMixin, NetworkEstimator):  # type: ignore[misc]  # 
 
         Returns
         -------
-        ndarray of shape (n, h, w, c), float32
+        ndarray of shape (n, h, w, c), or (n, features) after flat images in ``fit``; of dtype as in ``transform``
             In [0, 1] with ``loss="bce"``, unbounded with ``loss="mse"``.
         """
         check_is_fitted(self, "network_")
-        codes = np.ascontiguousarray(X, dtype=np.float32)
+        codes = np.asarray(X)
+        codes = np.ascontiguousarray(codes, dtype=codes.dtype if codes.dtype in DTYPES else np.float32)
         if codes.ndim != 2 or codes.shape[1] != self.network_.code_size:
             raise ValueError(f"X has shape {codes.shape}; expected codes ('n', {self.network_.code_size})")
-        return self._infer(lambda rows: self._activate(self.network_.decode(rows)), codes)
+        images = self._finish(self._infer(lambda network, rows: network.decode(rows), codes), None)
+        return images.reshape(len(images), -1) if self._flat else images
 
-    def reconstruct(self, X: ArrayLike) -> NDArray[np.float32]:
+    def reconstruct(self, X: ArrayLike) -> Floats:
         """Encode and decode images: with ``noise``, the images without it.
 
         Returns
         -------
-        ndarray of the shape of X, float32
-            In [0, 1] with ``loss="bce"``, unbounded with ``loss="mse"``.
+        ndarray of the shape of X, float64 where X is, else float32
+            In [0, 1] with ``loss="bce"`` or ``undo_clipping``, unbounded with ``loss="mse"``.
         """
-        images = self._check_images(X)
-        return self._infer(lambda rows: self._activate(self.network_(rows)), images).reshape(np.shape(X))
+        images, _ = self._check_images(X, any_size=self._any_size)
+        return self._finish(self._infer(lambda network, rows: network(rows), images), images).reshape(np.shape(X))
 
     def score(self, X: ArrayLike, y: ArrayLike | None = None) -> float:
-        """Minus the mean squared error of ``reconstruct(X)``, against ``y`` or, without it, ``X``."""
-        target = to_images(X if y is None else y, self.image_shape_, name="X" if y is None else "y")
-        error = self.reconstruct(X).reshape(target.shape) - target
-        return -float(np.mean(np.square(error), dtype=np.float64))
+        """Minus the mean squared error of ``reconstruct(X)``, against ``y`` or, without it or with labels, ``X``."""
+        output = self.reconstruct(X)
+        target = self._targets(y, "y") if y is not None and _is_target(y) else self._targets(X, "X")
+        return -float(np.mean(np.square(output.reshape(target.shape) - target), dtype=np.float64))
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.network_.code_size)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
 
     def code_size_for(self, image_shape: Shape) -> int:
         """How many numbers a code of such images has, of shape height, width, channels; nothing is trained."""
@@ -155,13 +220,60 @@ class Autoencoder(TransformerMixin, NetworkEstimator):  # type: ignore[misc]  # 
         with torch.device("meta"):
             return int(probe._build().code_size)
 
-    def _activate(self, output: Tensor) -> Tensor:
-        return output.sigmoid() if self.loss == "bce" else output
+    def _targets(self, values: ArrayLike, name: str, *, unit_range: bool = False) -> Floats:
+        return to_images(values, self.image_shape_, unit_range=unit_range, name=name)
 
-    def _corruption(self) -> Corruption | None:
+    def _finish(self, output: Floats, given: Floats | None) -> Floats:
+        """Output activation, and clipping undone where that is wanted."""
+        if self.loss == "bce":
+            output = np.asarray(torch.from_numpy(output).sigmoid().numpy())
+        level = self.undo_clipping
+        if level is None:
+            return output
+        if level == ESTIMATE:
+            if given is None:
+                raise ValueError("undo_clipping='estimate' needs the noisy images, which a code is not; set a level")
+            level = estimate_noise_level(given)
+            if level == 0:
+                return output
+        return undo_clipping(output, float(level)).astype(output.dtype)
+
+    def _corruption(self) -> Corrupt | None:
         if self.noise is None or callable(self.noise):
             return self.noise
-        return GaussianNoise(float(self.noise))
+        try:
+            return GaussianNoise(self.noise)
+        except ValueError as error:
+            raise ValueError(
+                f"noise={self.noise!r}; expected a level above 0, a pair of them, a callable or None"
+            ) from error
+
+    def _corrupt(self) -> Callable[[Tensor, torch.Generator], Tensor | tuple[Tensor, Tensor]] | None:
+        corruption = self._corruption()
+        if not self.self_supervised:
+            return corruption
+
+        def hide(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+            return BlindSpot(generator)(images)
+
+        return hide
+
+    def _spoil(self, images: Floats) -> Floats:
+        """Held-out images, spoilt once as each batch is in training."""
+        corruption = self._corruption()
+        if corruption is None or self.self_supervised:
+            return images
+        spoilt = corruption(_channels_first(images), torch.Generator().manual_seed(0))
+        return np.asarray(spoilt.permute(0, 2, 3, 1).numpy())
+
+
+def _is_target(y: ArrayLike) -> bool:
+    """Whether ``y`` holds images, and not labels, one number an image."""
+    return np.asarray(y).ndim != 1
+
+
+def _channels_first(images: Floats) -> Tensor:
+    return torch.from_numpy(images).permute(0, 3, 1, 2)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -174,14 +286,21 @@ class DenseAutoencoder(Autoencoder):
         Numbers in a code.
     loss : {"mse", "bce"}, default="mse"
         ``mse`` has a linear output; ``bce``, sigmoid cross-entropy, wants images in [0, 1] and gives such.
-    noise : float above 0 or callable, optional
+    noise : float above 0, pair of float or callable, optional
         Corruption of the training inputs, new for every batch. A number is the standard deviation of normal
-        noise, after which pixels are clipped to [0, 1]; a callable takes images ``(n, c, h, w)`` and a
-        ``torch.Generator``.
-    output_bias : {"zero", "mean"}, default="zero"
+        noise, after which pixels are clipped to [0, 1], of a pair each image draws its own; a callable, such
+        as those of :mod:`hourglass.data`, takes images ``(n, c, h, w)`` and a ``torch.Generator``.
+    self_supervised : bool, default=False
+        Learn to denoise from noisy images alone, by predicting hidden pixels: see
+        :class:`hourglass.training.BlindSpot`. ``noise`` is then left out: the images have theirs already.
+    undo_clipping : float above 0 or "estimate", optional
+        Invert the bias of noise of this level that was clipped to [0, 1], after denoising: see
+        :func:`hourglass.data.undo_clipping`; ``estimate`` measures the level of the images given. It is for
+        networks that never saw a clean image; others have learnt it.
+    output_bias : {"mean", "zero"}, default="mean"
         Where the last layer's bias starts: ``mean`` lets the untrained network output the mean image.
-    image_shape, epochs, batches, batch_size, learning_rate, schedule, report_every, validate_every, precision, \
-device, random_state, verbose
+    image_shape, epochs, batches, batch_size, learning_rate, schedule, validation_fraction, patience, report_every, \
+validate_every, precision, device, random_state, verbose
         As in :class:`NetworkEstimator`, whose attributes there are too.
 
     Examples
@@ -217,10 +336,15 @@ class ConvAutoencoder(Autoencoder):
     upsample : {"nearest", "transposed"}, default="nearest"
         How the decoder grows the image: nearest-neighbour and convolution, or a transposed convolution, which
         draws checkerboards.
-    loss, noise, output_bias
+    skip : bool, default=False
+        Join the decoder with the encoder's maps (U-Net): for denoising natural images, where a narrow code
+        must blur. There is then no code that determines the image, and ``transform`` refuses.
+    residual : bool, default=False
+        Predict what to take away from the image (DnCNN); wants ``loss="mse"``. ``transform`` refuses likewise.
+    loss, noise, self_supervised, undo_clipping, output_bias
         As in :class:`DenseAutoencoder`.
-    image_shape, epochs, batches, batch_size, learning_rate, schedule, report_every, validate_every, precision, \
-device, random_state, verbose
+    image_shape, epochs, batches, batch_size, learning_rate, schedule, validation_fraction, patience, report_every, \
+validate_every, precision, device, random_state, verbose
         As in :class:`NetworkEstimator`, whose attributes there are too.
 
     Examples
@@ -234,8 +358,11 @@ device, random_state, verbose
 
     channels: tuple[int, ...] = (16, 8, 8)
     upsample: str = "nearest"
+    skip: bool = False
+    residual: bool = False
 
     _bfloat16_pays = True
+    _any_size = True
 
     def check_parameters(self) -> None:
         super().check_parameters()
@@ -244,6 +371,24 @@ device, random_state, verbose
             raise ValueError(f"channels={self.channels!r}; expected a tuple of whole numbers, as (16, 8, 8)")
         for count in self.channels:
             check_number("channels", count, whole=True)
+        if self.residual and self.loss == "bce":
+            raise ValueError("residual=True adds to the image itself, which loss='bce' cannot; use loss='mse'")
+
+    def transform(self, X: ArrayLike) -> Floats:
+        self._check_has_code("transform")
+        return super().transform(X)
+
+    def inverse_transform(self, X: ArrayLike) -> Floats:
+        self._check_has_code("inverse_transform")
+        return super().inverse_transform(X)
+
+    def _check_has_code(self, method: str) -> None:
+        if self.skip or self.residual:
+            name = "skip" if self.skip else "residual"
+            raise ValueError(
+                f"{method} needs a code that determines the image, but with {name}=True detail passes beside it; "
+                "use reconstruct, or train without skip and residual"
+            )
 
     def _build(self) -> Codec:
-        return ConvCodec(self.image_shape_, tuple(self.channels), self.upsample)
+        return ConvCodec(self.image_shape_, tuple(self.channels), self.upsample, skip=self.skip, residual=self.residual)

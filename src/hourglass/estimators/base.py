@@ -1,7 +1,8 @@
 """What all estimators share: parameters of training, seeds, fitting, inference in batches."""
 
+import copy
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
@@ -9,16 +10,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Tensor, nn
 
-from hourglass.data.arrays import Shape, infer_image_shape, to_images
+from hourglass.data.arrays import Shape, check_image_shape, check_unit_range, infer_image_shape
 from hourglass.training import (
     LOSSES,
     PRECISIONS,
     SCHEDULES,
     Adam,
+    EarlyStopping,
     History,
     Progress,
     Report,
@@ -29,8 +32,14 @@ from hourglass.training import (
     resolve_precision,
 )
 
-# Images in one piece of inference: large enough to fill the cores, small enough for the cache.
-INFERENCE_BATCH = 500
+# Pixels in one piece of inference: enough to fill the cores, few enough for the cache.
+INFERENCE_PIXELS = 400_000
+# What training lasts where nobody says: enough for a first look at any data, in seconds.
+DEFAULT_UPDATES = 500
+# Integers and half precision become the first.
+DTYPES = (np.float32, np.float64)
+
+Floats = NDArray[np.floating[Any]]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -41,16 +50,21 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
     ----------
     image_shape : tuple of int, optional
         Height, width and channels of flat input; by default seen from the array.
-    epochs : float, default=10
-        Passes over the training images.
+    epochs : float, optional
+        Passes over the training images; by default as many as make 500 updates, and at least one.
     batches : int, optional
         Updates to do; where it is given, ``epochs`` is not looked at.
-    batch_size : int, default=200
+    batch_size : int, default=64
         Images in a batch; all of them where there are fewer.
-    learning_rate : float, default=0.001
+    learning_rate : float, default=0.01
         Of Adam, the peak of the schedule.
-    schedule : {"constant", "one-cycle"}, default="constant"
+    schedule : {"one-cycle", "constant"}, default="one-cycle"
         How the learning rate goes over the updates.
+    validation_fraction : float, optional
+        Share of the training images, in (0, 1), that is held out; its loss is recorded. By default none.
+    patience : int, optional
+        Validations in a row without a new best loss after which training stops; the best weights are kept. It
+        needs held-out images. By default training does all its updates.
     report_every : int, optional
         Updates from one report of the training loss to the next, beginning with the first; by default an epoch.
     validate_every : int, optional
@@ -72,8 +86,12 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
         Height, width, channels.
     n_features_in_ : int
         Their product.
+    feature_names_in_ : ndarray of str
+        Where ``X`` was a data frame.
     history_ : History
+        Of the last call of ``fit`` or ``partial_fit``.
     n_updates_ : int
+        Since the weights were drawn.
     train_seconds_ : float
         Time in training, without reports.
     images_per_second_ : float or None
@@ -83,11 +101,13 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
     """
 
     image_shape: Shape | None = None
-    epochs: float = 10
+    epochs: float | None = None
     batches: int | None = None
-    batch_size: int = 200
-    learning_rate: float = 1e-3
-    schedule: str = "constant"
+    batch_size: int = 64
+    learning_rate: float = 0.01
+    schedule: str = "one-cycle"
+    validation_fraction: float | None = None
+    patience: int | None = None
     report_every: int | None = None
     validate_every: int | None = None
     precision: str = "float32"
@@ -104,12 +124,16 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
 
     def check_parameters(self) -> None:
         """Raise ValueError when a parameter is out of its range; ``fit`` calls it first."""
-        check_number("epochs", self.epochs)
+        check_number("epochs", self.epochs, optional=True)
         check_number("batches", self.batches, whole=True, optional=True)
         check_number("batch_size", self.batch_size, whole=True)
         check_number("learning_rate", self.learning_rate)
         check_number("report_every", self.report_every, whole=True, optional=True)
         check_number("validate_every", self.validate_every, whole=True, optional=True)
+        check_number("validation_fraction", self.validation_fraction, optional=True)
+        if self.validation_fraction is not None and self.validation_fraction >= 1:
+            raise ValueError(f"validation_fraction={self.validation_fraction!r}; expected a share below 1 or None")
+        check_number("patience", self.patience, whole=True, optional=True)
         check_choice("schedule", self.schedule, SCHEDULES)
         check_choice("precision", self.precision, PRECISIONS)
         resolve_device(self.device)
@@ -119,48 +143,100 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
             for length in self.image_shape:
                 check_number("image_shape", length, whole=True)
 
-    def _check_images(self, X: Any, *, fitting: bool = False, unit_range: bool = False) -> NDArray[np.float32]:
-        array = np.asarray(X)
-        if fitting:
-            self.image_shape_ = self.image_shape or infer_image_shape(array.shape, square=self._square_images)
-            self.n_features_in_ = math.prod(self.image_shape_)
-        else:
+    def _check_images(
+        self, X: Any, y: Any = None, *, fitting: bool = False, unit_range: bool = False, any_size: bool = False
+    ) -> tuple[Floats, Any]:
+        """Images ``(n, h, w, c)``, float32 or float64 as they came, and ``y`` as scikit-learn checks it."""
+        if not fitting:
             check_is_fitted(self, "network_")
-        return to_images(array, self.image_shape_, unit_range=unit_range)
+        array = X if hasattr(X, "columns") or issparse(X) else np.asarray(X)
+        stacked = array.ndim > 2
+        shape = self.image_shape if fitting else self.image_shape_
+        if stacked:
+            shape = shape or infer_image_shape(array.shape, square=self._square_images)
+            if any_size and array.shape[3:] in ((), (shape[2],)) and array.size:
+                shape = (*array.shape[1:3], shape[2])
+            check_image_shape(array.shape, shape, name="X")
+            bytes_ = array.dtype == np.uint8
+            array = array.reshape(len(array), -1)
+        else:
+            bytes_ = getattr(array, "dtype", None) == np.uint8 or set(getattr(array, "dtypes", ())) == {
+                np.dtype("uint8")
+            }
+        check_width = not stacked or fitting
+        rows, y = self._validated(array, y, fitting=fitting, check_width=check_width)
+        if shape is None:
+            shape = infer_image_shape(rows.shape, square=self._square_images)
+        check_image_shape(rows.shape, shape, name="X")
+        images = rows.reshape(len(rows), *shape)
+        if bytes_:
+            images = images / images.dtype.type(255)
+        if unit_range:
+            check_unit_range(images, name="X")
+        if fitting:
+            self.image_shape_: Shape = tuple(int(length) for length in shape)  # type: ignore[assignment]
+            self._flat = not stacked
+        return images, y
+
+    def _validated(self, rows: Any, y: Any, *, fitting: bool, check_width: bool) -> tuple[Floats, Any]:
+        if y is not None:
+            return validate_data(self, rows, y, reset=fitting, dtype=DTYPES)  # type: ignore[no-any-return]
+        if check_width:
+            return validate_data(self, rows, reset=fitting, dtype=DTYPES), None
+        return check_array(rows, dtype=DTYPES, estimator=self, input_name="X"), None
+
+    def _network(self, seed: int) -> Any:
+        """Build the network and draw its weights, nothing from PyTorch's global generator."""
+        with torch.device("meta"):
+            network: Any = self._build()
+        network.to_empty(device="cpu")
+        network.reset_parameters(torch.Generator().manual_seed(seed))
+        return network
 
     def _train(
         self,
-        inputs: NDArray[np.float32],
-        targets: NDArray[np.float32] | None,
+        inputs: Floats,
+        targets: Floats | None,
         *,
         loss: str,
         prepare: Callable[[Any], None] = lambda network: None,
-        corrupt: Callable[[Tensor, torch.Generator], Tensor] | None = None,
+        corrupt: Callable[[Tensor, torch.Generator], Tensor | tuple[Tensor, Tensor]] | None = None,
         measure: Callable[[Tensor, Tensor], dict[str, float]],
         report_training: bool,
-        validation: tuple[NDArray[np.float32], NDArray[np.float32]] | None,
+        validation: tuple[Floats, Floats] | None,
         progress: Progress | None,
+        one_pass: bool = False,
+        going_on: bool = False,
     ) -> None:
-        """Build and train ``network_``.
+        """Train ``network_``, which is built first unless this is ``going_on``; ``one_pass`` has no schedule.
 
         ``measure`` takes outputs and targets to numbers by name; they are recorded as ``validation_…`` and,
         with ``report_training``, of each reported batch as ``training_…``.
         """
+        self.network_: Any
+        self.n_updates_: int
+        if self.patience is not None and validation is None and not one_pass:
+            raise ValueError(
+                f"patience={self.patience} needs held-out images to watch; "
+                "set validation_fraction, as validation_fraction=0.1, or give fit validation_data"
+            )
         device = resolve_device(self.device)
-        weights_seed, order_seed, noise_seed = self._seeds()
-
-        # On the meta device nothing is drawn from PyTorch's global generator.
-        with torch.device("meta"):
-            network: Any = self._build()
-        network.to_empty(device="cpu")
-        network.reset_parameters(torch.Generator().manual_seed(weights_seed))
-        prepare(network)
-        network.to(device).to(memory_format=torch.channels_last)
+        weights_seed, order_seed, noise_seed = (int(seed) for seed in self._random.randint(2**31 - 1, size=3))
+        if going_on:
+            network = self.network_
+        else:
+            network = self._network(weights_seed)
+            prepare(network)
+            network = network.to(device).to(memory_format=torch.channels_last)
+            self._optimiser = Adam(network.parameters(), self.learning_rate)
+        if not hasattr(self, "_optimiser"):  # read from a file, which holds the weights alone
+            self._optimiser = Adam(network.parameters(), self.learning_rate)
 
         x = _to_tensor(inputs, device)
         y = x if targets is None else _to_tensor(targets, device)
         noise_generator = torch.Generator(device).manual_seed(noise_seed)
-        updates = self.batches or math.ceil(self.epochs * len(x) / min(self.batch_size, len(x)))
+        epoch = math.ceil(len(x) / min(self.batch_size, len(x)))
+        updates = epoch if one_pass else self._updates(len(x), epoch)
 
         def training_report(index: Tensor) -> dict[str, float]:
             if not report_training:
@@ -168,67 +244,89 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
             numbers = measure(network(x[index]), y[index])
             return {f"training_{name}": value for name, value in numbers.items()}
 
-        epoch = math.ceil(len(x) / min(self.batch_size, len(x)))
         report_every = self.report_every or epoch
         reports = [Report(training_report, report_every)]
         if validation is not None:
             held_out, expected = (_to_tensor(part, device) for part in validation)
 
             def validation_report(index: Tensor) -> dict[str, float]:
-                numbers = measure(_in_pieces(network, held_out), expected)
+                numbers = measure(_in_pieces(network, held_out, self.image_shape_), expected)
                 return {f"validation_{name}": value for name, value in numbers.items()}
 
             reports.append(Report(validation_report, self.validate_every or report_every))
 
         self.device_ = str(device)
         self.precision_ = resolve_precision(self.precision, device, pays=self._bfloat16_pays)
+        stopping = EarlyStopping("validation_loss", self.patience) if self.patience and not one_pass else None
         trainer = Trainer(
             network,
             LOSSES[loss],
-            Adam(network.parameters(), self.learning_rate),
+            self._optimiser,
             x,
             y,
             batches=ShuffledBatches(len(x), self.batch_size, torch.Generator().manual_seed(order_seed), device),
             updates=updates,
-            schedule=SCHEDULES[self.schedule],
+            schedule=SCHEDULES["constant" if one_pass else self.schedule],
             corrupt=None if corrupt is None else lambda images: corrupt(images, noise_generator),
             precision=self.precision_,
             reports=reports,
+            stopping=stopping,
             progress=progress or progress_for(type(self).__name__, quiet=not self.verbose),
         )
         self.history_: History = trainer.run()
         self.network_ = network
-        self.n_updates_ = updates
+        self.n_updates_ = len(self.history_) + (self.n_updates_ if going_on else 0)
         self.train_seconds_ = trainer.train_seconds
         self.images_per_second_ = trainer.images_per_second
+
+    def _updates(self, images: int, epoch: int) -> int:
+        if self.batches is not None:
+            return self.batches
+        if self.epochs is not None:
+            return math.ceil(self.epochs * images / min(self.batch_size, images))
+        return max(DEFAULT_UPDATES, epoch)
+
+    def _hold_out(self, n: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Indices of the images to train on and of those held out, as ``validation_fraction`` says."""
+        order = self._random.permutation(n)
+        held = max(1, round((self.validation_fraction or 0) * n))
+        if held >= n:
+            raise ValueError(
+                f"validation_fraction={self.validation_fraction} of {n} images leaves none to train on; give more"
+            )
+        return np.sort(order[held:]), np.sort(order[:held])
+
+    def _seed(self) -> None:
+        """Begin the estimator's own stream of random numbers."""
+        state = self.random_state
+        self._random = state if isinstance(state, np.random.RandomState) else np.random.RandomState(state)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "network_")
 
-    def _seeds(self) -> list[int]:
-        state = self.random_state
-        if not isinstance(state, np.random.RandomState):
-            state = np.random.RandomState(state)
-        return [int(seed) for seed in state.randint(2**31 - 1, size=3)]
-
     @torch.inference_mode()
-    def _infer(self, function: Callable[[Tensor], Tensor], values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Apply a function of the network to rows, on its device, in pieces."""
-        outputs = _in_pieces(function, _to_tensor(values, torch.device(self.device_)))
+    def _infer(self, function: Callable[[Any, Tensor], Tensor], values: Floats) -> Floats:
+        """Apply a function of the network and rows, on its device, in the rows' dtype and in pieces."""
+        # In float64 a row's result does not depend on its neighbours in the batch to 1e-12, in float32 to 1e-6.
+        network = copy.deepcopy(self.network_).double() if values.dtype == np.float64 else self.network_
+        shape = values.shape[1:] if values.ndim == 4 else self.image_shape_
+        rows = _to_tensor(values, torch.device(self.device_), values.dtype)
+        outputs = _in_pieces(lambda piece: function(network, piece), rows, shape)
         if outputs.dim() == 4:
             outputs = outputs.permute(0, 2, 3, 1)
         return outputs.cpu().contiguous().numpy()
 
 
-def _to_tensor(values: NDArray[np.float32], device: torch.device) -> Tensor:
+def _to_tensor(values: Floats, device: torch.device, dtype: Any = np.float32) -> Tensor:
     """Rows on the device; images ``(n, h, w, c)`` become ``(n, c, h, w)``, channels last in memory as they were."""
+    array = np.ascontiguousarray(values, dtype=dtype)
     # A copy where the array is read-only, since PyTorch has no such tensors.
-    tensor = torch.from_numpy(values if values.flags.writeable else values.copy()).to(device)
+    tensor = torch.from_numpy(array if array.flags.writeable else array.copy()).to(device)
     return tensor.permute(0, 3, 1, 2) if tensor.dim() == 4 else tensor
 
 
-def _in_pieces(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
-    return torch.cat([function(piece) for piece in rows.split(INFERENCE_BATCH)])
+def _in_pieces(function: Callable[[Tensor], Tensor], rows: Tensor, shape: Sequence[int]) -> Tensor:
+    return torch.cat([function(piece) for piece in rows.split(max(1, INFERENCE_PIXELS // (shape[0] * shape[1])))])
 
 
 def check_number(name: str, value: Any, *, whole: bool = False, optional: bool = False) -> None:

@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, softmax
 from sklearn.base import ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
 from torch import Tensor
 
 from hourglass.data.arrays import to_images
-from hourglass.estimators.base import NetworkEstimator, check_choice, check_number
+from hourglass.estimators.base import Floats, NetworkEstimator, check_choice, check_number
 from hourglass.nn import KERNEL_INITS, NORMS, ConvNet
 from hourglass.training import LOSSES, Progress
 
@@ -26,9 +27,10 @@ class ConvClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]  
 
     Parameters
     ----------
-    depth : int, default=19
-        Number of convolutions.
-    width : int, default=4
+    depth : int, default=6
+        Number of convolutions; the lesson's network has 19.
+    width : int, default=8
+        Channels that each convolution has more than the one before; the lesson's network has 4.
     norm : {"layer", "manual", "none"}, default="layer"
         Batch normalisation before each ReLU: PyTorch's, the one written out in this package, or none.
     norm_momentum : float, default=0.1
@@ -37,8 +39,8 @@ class ConvClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]  
         Of the convolutions; the second is N(0, 0.05²) cut at two deviations.
     loss : {"softmax", "bce"}, default="softmax"
         Cross-entropy of a softmax, or of independent sigmoids against one-hot labels.
-    image_shape, epochs, batches, batch_size, learning_rate, schedule, report_every, validate_every, precision, \
-device, random_state, verbose
+    image_shape, epochs, batches, batch_size, learning_rate, schedule, validation_fraction, patience, report_every, \
+validate_every, precision, device, random_state, verbose
         As in :class:`NetworkEstimator`, whose attributes there are too.
 
     Attributes
@@ -47,8 +49,8 @@ device, random_state, verbose
         Labels as they were given to ``fit``.
     """
 
-    depth: int = 19
-    width: int = 4
+    depth: int = 6
+    width: int = 8
     norm: str = "layer"
     norm_momentum: float = 0.1
     kernel_init: str = "glorot"
@@ -103,17 +105,24 @@ device, random_state, verbose
             When training diverges.
         """
         self.check_parameters()
-        images = self._check_images(X, fitting=True)
-        labels = np.asarray(y)
-        if labels.shape != (len(images),):
-            raise ValueError(f"y has shape {labels.shape}; expected ({len(images)},), one label an image")
+        if y is None:
+            raise ValueError("requires y to be passed, but the target y is None: a classifier learns from labels")
+        images, labels = self._check_images(X, y, fitting=True)
+        check_classification_targets(labels)
+        images = images.astype(np.float32, copy=False)
         self.classes_ = np.unique(labels)
         if len(self.classes_) < 2:
             raise ValueError(f"y holds one class only ({self.classes_[0]!r}); a classifier needs two or more")
+        self._seed()
+        targets = self._one_hot(labels)
         validation = validation_data and (
             to_images(validation_data[0], self.image_shape_, name="validation_data[0]"),
             self._one_hot(np.asarray(validation_data[1])),
         )
+        if validation is None and self.validation_fraction is not None:
+            kept, held = self._hold_out(len(images))
+            validation = images[held], targets[held]
+            images, targets = images[kept], targets[kept]
 
         def measure(output: Tensor, target: Tensor) -> dict[str, float]:
             accuracy = (output.argmax(1) == target.argmax(1)).double().mean()
@@ -121,7 +130,7 @@ device, random_state, verbose
 
         self._train(
             images,
-            self._one_hot(labels),
+            targets,
             loss=self.loss,
             measure=measure,
             report_training=True,
@@ -130,15 +139,19 @@ device, random_state, verbose
         )
         return self
 
-    def decision_function(self, X: ArrayLike) -> NDArray[np.float32]:
-        """Logits of each class, of shape (n, classes), float32."""
-        images = self._check_images(X)
-        logits: NDArray[np.float32] = self._infer(self.network_, images)
-        return logits
+    def logits(self, X: ArrayLike) -> Floats:
+        """Output of the network for each class, of shape (n, classes), float64 where X is, else float32."""
+        images, _ = self._check_images(X)
+        return self._infer(lambda network, rows: network(rows), images)
+
+    def decision_function(self, X: ArrayLike) -> Floats:
+        """Logits of each class, of shape (n, classes); of two classes the second's less the first's, of shape (n,)."""
+        logits = self.logits(X)
+        return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Most likely class of each image, of shape (n,), as labelled in ``fit``."""
-        best = self.decision_function(X).argmax(1)
+        best = self.logits(X).argmax(1)
         labels: NDArray[Any] = np.asarray(self.classes_)[best]
         return labels
 
@@ -147,7 +160,7 @@ device, random_state, verbose
 
         With ``loss="bce"`` the independent sigmoids are divided by their sum.
         """
-        logits = self.decision_function(X).astype(np.float64)
+        logits = self.logits(X).astype(np.float64)
         if self.loss == "softmax":
             return np.asarray(softmax(logits, axis=1))
         odds = expit(logits)

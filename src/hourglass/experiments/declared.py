@@ -59,9 +59,19 @@ class Experiment:
         return estimator
 
 
-_AUTOENCODER: dict[str, Any] = {"loss": "bce", "epochs": 20, "batch_size": 200, "learning_rate": 0.001}
-_CLASSIFIER: dict[str, Any] = {
+_AUTOENCODER: dict[str, Any] = {
     "loss": "bce",
+    "epochs": 20,
+    "batch_size": 200,
+    "learning_rate": 0.001,
+    "schedule": "constant",
+    "output_bias": "zero",
+}
+_CLASSIFIER: dict[str, Any] = {
+    "depth": 19,
+    "width": 4,
+    "loss": "bce",
+    "schedule": "constant",
     "batches": 800,
     "batch_size": 64,
     "learning_rate": 0.002,

@@ -20,9 +20,9 @@ SINGLE_IMAGES = 100
 
 def noise_level(estimator: Autoencoder) -> float | None:
     """Level of the Gaussian noise that it learns to remove, which the test images get too; None without."""
-    if callable(estimator.noise):
+    if callable(estimator.noise) or isinstance(estimator.noise, tuple):
         raise ValueError("an experiment's noise is a number, so that its test images can be made with the same")
-    return estimator.noise or None
+    return estimator.noise
 
 
 def test_inputs(data: Dataset, noise: float | None) -> Stack:
@@ -40,7 +40,7 @@ def score_classifier(estimator: ConvClassifier, data: Dataset) -> Scores:
     _, held_out = data.split_validation()
     scores = {}
     for name, part in (("validation", held_out), ("test", data.test)):
-        logits = torch.from_numpy(estimator.decision_function(part.images))
+        logits = torch.from_numpy(estimator.logits(part.images))
         target = torch.from_numpy((np.asarray(part.labels)[:, None] == estimator.classes_).astype(np.float32))
         scores[f"{name}_loss"] = float(LOSSES[estimator.loss](logits, target))
         scores[f"{name}_accuracy"] = float((logits.argmax(1) == target.argmax(1)).double().mean())

@@ -116,8 +116,9 @@ class DenseCodec(Codec):
 class ConvCodec(Codec):
     """Convolutional pyramid: each stage halves the image, and the decoder mirrors it.
 
-    Encoder stage: 3×3 convolution, ReLU, 2×2 maximum. Decoder stage: resize to the size that the encoder
-    had there, 3×3 convolution, ReLU. A last 3×3 convolution gives the output.
+    Encoder stage: 3×3 convolution, ReLU, 2×2 maximum. Decoder stage: double the image, 3×3 convolution,
+    ReLU. A last 3×3 convolution gives the output. ``forward`` takes images of any size, not only
+    ``image_shape``; ``encode`` and ``decode`` speak of that one size.
 
     Parameters
     ----------
@@ -127,6 +128,13 @@ class ConvCodec(Codec):
         Feature maps of each encoder stage; the decoder has them in reverse.
     upsample : {"nearest", "transposed"}, default="nearest"
         How the decoder grows the image.
+    skip : bool, default=False
+        Join each decoder stage with the encoder's maps of the same size by one more 3×3 convolution
+        (Ronneberger, Fischer and Brox, "U-Net", MICCAI 2015). Detail then passes beside the code, which no
+        longer determines the image.
+    residual : bool, default=False
+        Add the output to the input, so that the layers predict what to take away (Zhang et al., "Beyond a
+        Gaussian Denoiser", IEEE Transactions on Image Processing, 2017).
     """
 
     def __init__(
@@ -134,6 +142,9 @@ class ConvCodec(Codec):
         image_shape: tuple[int, int, int],
         channels: tuple[int, ...] = (16, 8, 8),
         upsample: str = "nearest",
+        *,
+        skip: bool = False,
+        residual: bool = False,
     ) -> None:
         super().__init__(image_shape)
         if not channels:
@@ -141,34 +152,73 @@ class ConvCodec(Codec):
         if upsample not in UPSAMPLES:
             raise ValueError(f"upsample={upsample!r} is unknown; choose one of {', '.join(UPSAMPLES)}")
         height, width, colours = image_shape
-        sizes = [(height, width)]
+        self._sizes = [(height, width)]
         for _ in channels:
             height, width = -(-height // 2), -(-width // 2)
-            sizes.append((height, width))
+            self._sizes.append((height, width))
         self.code_shape = (height, width, channels[-1])
+        self.skip, self.residual = skip, residual
         self.encoder = nn.ModuleList(SameConv2d(before, after) for before, after in pairwise((colours, *channels)))
         self.pool = SamePool2d()
         decoder_channels = (channels[-1], *reversed(channels))
-        self.decoder = nn.ModuleList(
-            UPSAMPLES[upsample](before, after, size)
-            for (before, after), size in zip(pairwise(decoder_channels), reversed(sizes[:-1]), strict=True)
-        )
+        self.decoder = nn.ModuleList(UPSAMPLES[upsample](*pair) for pair in pairwise(decoder_channels))
+        self.joins = nn.ModuleList(SameConv2d(2 * count, count) for count in reversed(channels) if skip)
         self.output = SameConv2d(channels[0], colours)
 
     @property
     def output_bias(self) -> Tensor:
         return self.output.get_parameter("bias")
 
+    @property
+    def stride(self) -> int:
+        """Pixels between neighbours in the code, each way."""
+        return 1 << len(self.encoder)
+
+    @property
+    def receptive_radius(self) -> int:
+        """Pixels, each way, beyond which an input pixel has no part in an output pixel."""
+        stages = len(self.encoder)
+        farthest = 0
+        for place in range(self.stride):  # the grid of the code makes places differ
+            low, high = place - 1, place + 1  # the output convolution
+            for _ in range(stages):
+                reach = 2 if self.skip else 1  # decoder convolutions of the stage
+                low, high = (low - reach) // 2, (high + reach) // 2
+            for _ in range(stages):
+                low, high = 2 * low - 1, 2 * high + 2  # a pooled pair, and the convolution before it
+            farthest = max(farthest, place - low, high - place)
+        return farthest
+
     def encode(self, images: Tensor) -> Tensor:
-        x = images
-        for conv in self.encoder:
-            # The maximum commutes with ReLU; taken first, ReLU sees a quarter of the numbers.
-            x = F.relu(self.pool(conv(x)))  # (n, channels, ceil(h / 2), ceil(w / 2))
-        return to_height_width_channel(x)
+        return to_height_width_channel(self._encode(images)[0])
 
     def decode(self, codes: Tensor) -> Tensor:
-        height, width, depth = self.code_shape
-        x = from_height_width_channel(codes, (height, width, depth))
-        for grow in self.decoder:
-            x = F.relu(grow(x))
+        if self.skip or self.residual:
+            raise ValueError("with skip or residual the decoder needs the image itself; call the network on images")
+        maps = from_height_width_channel(codes, self.code_shape)  # type: ignore[arg-type]  # three numbers
+        return self._decode(maps, self._sizes[:-1], [])
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps, sizes, joined = self._encode(images)
+        output = self._decode(maps, sizes, joined)
+        return images + output if self.residual else output
+
+    def _encode(self, images: Tensor) -> tuple[Tensor, list[tuple[int, int]], list[Tensor]]:
+        """Maps of the code; the size before each stage's pooling, and with ``skip`` the maps then."""
+        x, sizes, joined = images, [], []
+        for conv in self.encoder:
+            x = conv(x)
+            sizes.append((x.shape[2], x.shape[3]))
+            if self.skip:
+                joined.append(F.relu(x))
+            # The maximum commutes with ReLU; taken first, ReLU sees a quarter of the numbers.
+            x = F.relu(self.pool(x))  # (n, channels, ceil(h / 2), ceil(w / 2))
+        return x, sizes, joined
+
+    def _decode(self, maps: Tensor, sizes: list[tuple[int, int]], joined: list[Tensor]) -> Tensor:
+        x = maps
+        for i, (grow, size) in enumerate(zip(self.decoder, reversed(sizes), strict=True)):
+            x = F.relu(grow(x, size))
+            if self.skip:
+                x = F.relu(self.joins[i](torch.cat([x, joined[-1 - i]], dim=1)))
         return self.output(x)  # type: ignore[no-any-return]  # torch types calls as Any

@@ -48,6 +48,8 @@ class SameConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         kernel, stride = self.kernel_size[0], self.stride[0]
+        if stride == 1:
+            return super().forward(x)
         top, bottom = same_padding(x.shape[2], kernel, stride)
         left, right = same_padding(x.shape[3], kernel, stride)
         if top == bottom == left == right == kernel // 2:
@@ -66,36 +68,38 @@ class Dense(nn.Linear):
 
 
 class UpsampleConv2d(nn.Module):
-    """Nearest-neighbour resize to a stated size, then a 3×3 convolution: free of checkerboards.
+    """Every pixel doubled both ways, then a 3×3 convolution: free of checkerboards.
 
+    An odd size leaves out the last row or column, which is what a nearest-neighbour resize to it does.
     See Odena, Dumoulin and Olah, "Deconvolution and Checkerboard Artifacts", Distill, 2016.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, size: tuple[int, int]) -> None:
+    def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.size = size
         self.conv = SameConv2d(in_channels, out_channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.interpolate(x, size=self.size, mode="nearest"))  # type: ignore[no-any-return]  # torch types calls as Any
+    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """Maps ``(n, c, ceil(h / 2), ceil(w / 2))`` to ``(n, c', h, w)`` for ``size = (h, w)``."""
+        doubled = F.interpolate(x, scale_factor=2.0, mode="nearest")
+        return self.conv(doubled[:, :, : size[0], : size[1]])  # type: ignore[no-any-return]  # torch types calls as Any
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         self.conv.reset_parameters(generator)
 
 
 class TransposedConv2d(nn.ConvTranspose2d):
-    """Transposed 3×3 convolution with stride 2 to a stated size.
+    """Transposed 3×3 convolution with stride 2.
 
     Kernel and stride overlap unevenly: an output pixel sums 1, 2 or 4 contributions by its position,
     which draws a checkerboard. It is here to show that.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, size: tuple[int, int]) -> None:
-        super().__init__(in_channels, out_channels, 3, stride=2, padding=1)
-        self.size = size
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 3, stride=2, padding=1, output_padding=1)
 
-    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        return super().forward(x, list(output_size or self.size))
+    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:  # type: ignore[override]  # a size is what it needs
+        """Maps ``(n, c, ceil(h / 2), ceil(w / 2))`` to ``(n, c', h, w)`` for ``size = (h, w)``."""
+        return super().forward(x)[:, :, : size[0], : size[1]]
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         reset_glorot_(self, generator)

@@ -1,6 +1,7 @@
 """Training of any PyTorch module; knows neither codecs nor noise nor experiments."""
 
 from hourglass.training.batches import ShuffledBatches
+from hourglass.training.blindspot import BlindSpot
 from hourglass.training.hardware import PRECISIONS, resolve_device, resolve_precision
 from hourglass.training.history import History
 from hourglass.training.loop import Report, Trainer
@@ -8,12 +9,15 @@ from hourglass.training.losses import LOSSES
 from hourglass.training.optimisers import Adam
 from hourglass.training.progress import PlainProgress, Progress, RichProgress, progress_for
 from hourglass.training.schedules import SCHEDULES
+from hourglass.training.stopping import EarlyStopping
 
 __all__ = [
     "LOSSES",
     "PRECISIONS",
     "SCHEDULES",
     "Adam",
+    "BlindSpot",
+    "EarlyStopping",
     "History",
     "PlainProgress",
     "Progress",

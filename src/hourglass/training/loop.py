@@ -13,8 +13,10 @@ from hourglass.training.history import History, Record
 from hourglass.training.losses import Loss
 from hourglass.training.progress import Progress
 from hourglass.training.schedules import Schedule, constant
+from hourglass.training.stopping import EarlyStopping
 
-Corrupt = Callable[[Tensor], Tensor]
+# Returns the batch spoilt, and where wanted a mask of the places that the loss is over.
+Corrupt = Callable[[Tensor], Tensor | tuple[Tensor, Tensor]]
 
 # Updates that images_per_second leaves out: caches, threads and kernels settle in them.
 WARMUP_UPDATES = 20
@@ -63,10 +65,13 @@ class Trainer:
     schedule : callable, default=constant
         Share of the updates done, in [0, 1), to a factor of the learning rate.
     corrupt : callable, optional
-        Applied to the inputs of every batch, not to the targets.
+        Applied to the inputs of every batch, not to the targets. Where it returns a pair of images and a mask
+        of the outputs' shape, the loss is over the masked places alone.
     precision : {"float32", "bfloat16"}, default="float32"
         Of the forward pass; weights, loss and optimiser stay as they are.
     reports : sequence of Report, default=()
+    stopping : EarlyStopping, optional
+        Ends training early and restores the best weights; without it all updates are done.
     progress : Progress, optional
         Shows nothing by default.
 
@@ -93,6 +98,7 @@ class Trainer:
         corrupt: Corrupt | None = None,
         precision: str = "float32",
         reports: Sequence[Report] = (),
+        stopping: EarlyStopping | None = None,
         progress: Progress | None = None,
     ) -> None:
         self.module = module
@@ -106,6 +112,7 @@ class Trainer:
         self.corrupt = corrupt
         self.precision = precision
         self.reports = reports
+        self.stopping = stopping
         self.progress = progress or Progress()
         self.history = History()
         self.train_seconds = 0.0
@@ -114,7 +121,7 @@ class Trainer:
         self._losses: list[Tensor] = []
 
     def run(self) -> History:
-        """Do every update.
+        """Do every update, or as many as ``stopping`` lets it.
 
         Raises
         ------
@@ -130,16 +137,21 @@ class Trainer:
         finally:
             self.progress.stop()
             self.module.eval()
+        if self.stopping is not None:
+            self.stopping.restore(self.module)
         return self.history
 
     def step(self, index: Tensor) -> Tensor:
         """One update from the batch of these indices; returns its loss."""
         inputs, targets = self.inputs[index], self.targets[index]
+        mask = None
         if self.corrupt is not None:
-            inputs = self.corrupt(inputs)
+            spoilt = self.corrupt(inputs)
+            inputs, mask = spoilt if isinstance(spoilt, tuple) else (spoilt, None)
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             output = self.module(inputs)
-        loss = self.loss(output.to(targets.dtype), targets)
+        output = output.to(targets.dtype)
+        loss = self.loss(output, targets) if mask is None else self.loss(output[mask], targets[mask])
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
@@ -165,10 +177,13 @@ class Trainer:
             self.progress.advance(update, seen / elapsed, elapsed / update * (self.updates - update))
             if due:
                 self.train_seconds = elapsed
-                self._report(update, index, due)
+                record = self._report(update, index, due)
+                over = self.stopping is not None and self.stopping.is_over(self.module, update, record)
                 started = time.perf_counter()
+                if over:
+                    break
         self.train_seconds += time.perf_counter() - started
-        if self.updates > WARMUP_UPDATES:
+        if len(self.history) > WARMUP_UPDATES:
             self.images_per_second = (seen - warm_seen) / max(self.train_seconds - warm_seconds, 1e-9)
 
     def _set_learning_rate(self, done: float) -> float:
@@ -194,7 +209,7 @@ class Trainer:
                 )
 
     @torch.no_grad()
-    def _report(self, update: int, index: Tensor, due: Sequence[Report]) -> None:
+    def _report(self, update: int, index: Tensor, due: Sequence[Report]) -> Record:
         recent = self.history.loss[max(self.history.reports, default=0) :]
         shown: Record = {"loss": sum(recent) / len(recent)}
         record: Record = {}
@@ -204,3 +219,4 @@ class Trainer:
         self.module.train()
         self.history.reports[update] = record
         self.progress.report(update, shown | record)
+        return record

@@ -1,0 +1,50 @@
+"""Stopping when the held-out images no longer gain."""
+
+import copy
+import math
+from typing import Any
+
+from torch import nn
+
+from hourglass.training.history import Record
+
+
+class EarlyStopping:
+    """Stop after some validations without a new best, and go back to the best weights.
+
+    Parameters
+    ----------
+    measure : str
+        Name of the reported number; smaller is better.
+    patience : int
+        Validations in a row without a new best, after which training ends.
+
+    Attributes
+    ----------
+    best : float
+    best_update : int
+        After which the best was measured; 0 before the first.
+    """
+
+    def __init__(self, measure: str, patience: int) -> None:
+        self.measure = measure
+        self.patience = patience
+        self.best, self.best_update = math.inf, 0
+        self._waited = 0
+        self._weights: dict[str, Any] = {}
+
+    def is_over(self, module: nn.Module, update: int, record: Record) -> bool:
+        """Take note of a report; True when training is to end."""
+        if self.measure not in record:
+            return False
+        if record[self.measure] < self.best:
+            self.best, self.best_update, self._waited = record[self.measure], update, 0
+            self._weights = copy.deepcopy(module.state_dict())
+            return False
+        self._waited += 1
+        return self._waited >= self.patience
+
+    def restore(self, module: nn.Module) -> None:
+        """Give the module the weights that were best."""
+        if self._weights:
+            module.load_state_dict(self._weights)
