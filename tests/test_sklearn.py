@@ -1,6 +1,5 @@
 """scikit-learn's own checks, whole, on the defaults; and the estimators inside its tools."""
 
-import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import hourglass as hg

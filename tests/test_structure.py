@@ -17,7 +17,7 @@ FLOORS = [
     {"nn", "training"},
     {"plots"},
     {"estimators"},
-    {"models"},
+    {"export", "models", "pictures"},
     {"experiments"},
     {"report"},
     {"cli"},

@@ -81,7 +81,7 @@ class UpsampleConv2d(nn.Module):
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         """Maps ``(n, c, ceil(h / 2), ceil(w / 2))`` to ``(n, c', h, w)`` for ``size = (h, w)``."""
         doubled = F.interpolate(x, scale_factor=2.0, mode="nearest")
-        return self.conv(doubled[:, :, : size[0], : size[1]])  # type: ignore[no-any-return]  # torch types calls as Any
+        return self.conv(crop(doubled, size))  # type: ignore[no-any-return]  # torch types calls as Any
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         self.conv.reset_parameters(generator)
@@ -99,7 +99,7 @@ class TransposedConv2d(nn.ConvTranspose2d):
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:  # type: ignore[override]  # a size is what it needs
         """Maps ``(n, c, ceil(h / 2), ceil(w / 2))`` to ``(n, c', h, w)`` for ``size = (h, w)``."""
-        return super().forward(x)[:, :, : size[0], : size[1]]
+        return crop(super().forward(x), size)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         reset_glorot_(self, generator)
@@ -110,6 +110,15 @@ class SamePool2d(nn.MaxPool2d):
 
     def __init__(self) -> None:
         super().__init__(2, ceil_mode=True)
+
+
+def crop(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """The first ``size`` rows and columns of maps ``(n, c, h, w)``."""
+    if torch.compiler.is_exporting():
+        # A slice that leaves the example as it is would be left out of the exported graph; indices stay.
+        rows, columns = (torch.arange(length, device=x.device) for length in size)
+        return x.index_select(2, rows).index_select(3, columns)
+    return x[:, :, : size[0], : size[1]]
 
 
 def reset_glorot_(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear, generator: torch.Generator | None) -> None:

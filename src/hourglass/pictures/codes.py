@@ -1,0 +1,124 @@
+"""Codes of picture files to a table and back."""
+
+import csv
+import io
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hourglass.estimators import Autoencoder
+from hourglass.persistence import write_whole
+from hourglass.pictures.crops import resize, to_channels
+from hourglass.pictures.files import Picture, read_picture, write_picture
+from hourglass.pictures.folders import FILE_ERRORS, Outcome
+
+CODE_SUFFIXES = (".npy", ".csv")
+Codes = NDArray[np.float32]
+
+
+def encode_files(
+    estimator: Autoencoder,
+    paths: Iterable[Path],
+    root: Path,
+    *,
+    resizing: bool = False,
+    on_outcome: Callable[[Outcome], None] = lambda outcome: None,
+) -> tuple[list[str], Codes]:
+    """Codes of picture files, which must have the size that the model was trained on unless ``resizing``.
+
+    Returns
+    -------
+    names : list of str
+        Of the files, relative to ``root``, with forward slashes.
+    codes : ndarray of shape (n, code_size), float32
+    """
+    height, width, channels = estimator.image_shape_
+    names, codes = [], []
+    for path in paths:
+        try:
+            pixels = to_channels(read_picture(path).pixels, channels)
+            if pixels.shape[:2] != (height, width) and not resizing:
+                raise ValueError(
+                    f"{path} has {pixels.shape[0]} × {pixels.shape[1]} pixels, the model's images {height} × {width}, "
+                    "and a code has one length; --resize makes them fit"
+                )
+            codes.append(estimator.transform(resize(pixels, (height, width))[None])[0])
+            names.append(path.relative_to(root).as_posix())
+        except FILE_ERRORS as error:
+            on_outcome(Outcome(path, error=error))
+        else:
+            on_outcome(Outcome(path))
+    size = estimator.network_.code_size
+    return names, np.array(codes, dtype=np.float32).reshape(len(codes), size)
+
+
+def write_codes(path: str | os.PathLike[str], names: Sequence[str], codes: Codes) -> None:
+    """Write codes, whole or not at all.
+
+    ``.csv`` has a header and the file's name in the first column; ``.npy`` is the array alone, with the names, one a
+    line, in a text file beside it (``codes.npy``, ``codes.txt``).
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".npy":
+        array = io.BytesIO()
+        np.save(array, codes)
+        write_whole(path.with_suffix(".txt"), "".join(f"{name}\n" for name in names).encode())
+        write_whole(path, array.getvalue())
+        return
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["file", *(f"code_{i}" for i in range(codes.shape[1]))])
+    for name, code in zip(names, codes, strict=True):
+        writer.writerow([name, *(f"{number:.9g}" for number in code.tolist())])
+    write_whole(path, text.getvalue().encode())
+
+
+def read_codes(path: str | os.PathLike[str]) -> tuple[list[str], Codes]:
+    """Read what :func:`write_codes` wrote; an ``.npy`` without names is numbered.
+
+    Raises
+    ------
+    ValueError
+        When the file holds no table of numbers.
+    """
+    path = Path(path)
+    try:
+        if path.suffix == ".npy":
+            codes = np.load(path, allow_pickle=False)
+            names_file = path.with_suffix(".txt")
+            names = (
+                names_file.read_text(encoding="utf-8").splitlines()
+                if names_file.is_file()
+                else [f"{i:05}.png" for i in range(len(codes))]
+            )
+        else:
+            with path.open(newline="", encoding="utf-8") as file:
+                rows = list(csv.reader(file))[1:]
+            names = [row[0] for row in rows]
+            codes = np.array([row[1:] for row in rows], dtype=np.float32)
+        if codes.ndim != 2 or len(names) != len(codes):
+            raise ValueError(f"{len(names)} names and an array of shape {codes.shape}")
+        return names, codes.astype(np.float32)
+    except (ValueError, IndexError, TypeError) as error:
+        raise ValueError(f"{path} is not a table of codes ({error})") from error
+
+
+def decode_files(
+    estimator: Autoencoder, names: Sequence[str], codes: Codes, target: Path
+) -> Iterable[tuple[Path, NDArray[np.float32]]]:
+    """Where each code's picture goes, as PNG of 8 bits, and its pixels."""
+    for name, code in zip(names, codes, strict=True):
+        path = (target / name).with_suffix(".png")
+        if not path.resolve().is_relative_to(target.resolve()):
+            raise ValueError(f"{name!r} leads out of the folder {target}; mend the table's names")
+        yield path, estimator.inverse_transform(code[None]).reshape(estimator.image_shape_)
+
+
+def write_png(path: Path, pixels: NDArray[np.float32]) -> None:
+    """Write pixels ``(h, w, 1 or 3)``, cut to [0, 1], as PNG of 8 bits."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_picture(path, Picture(pixels, "L" if pixels.shape[2] == 1 else "RGB", 8, "PNG"), pixels)

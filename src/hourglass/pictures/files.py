@@ -1,0 +1,241 @@
+"""Image files to pixels and back, without loss of size, depth, mode or orientation."""
+
+import io
+import os
+import struct
+import warnings
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hourglass.persistence import write_whole
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+JPEG_QUALITY = 95
+
+Pixels = NDArray[np.float32]
+Raw = NDArray[Any]
+
+_DEEP_GREY = ("I;16", "I;16B", "I;16L", "I;16N")
+_ORIENTATION = 0x0112
+# What EXIF's orientations 2 to 8 ask of a viewer, and how that is undone.
+_TURNS: dict[int, tuple[Callable[[Raw], Raw], Callable[[Raw], Raw]]] = {
+    2: (lambda a: a[:, ::-1], lambda a: a[:, ::-1]),
+    3: (lambda a: a[::-1, ::-1], lambda a: a[::-1, ::-1]),
+    4: (lambda a: a[::-1], lambda a: a[::-1]),
+    5: (lambda a: a.swapaxes(0, 1), lambda a: a.swapaxes(0, 1)),
+    6: (lambda a: np.rot90(a, -1), lambda a: np.rot90(a, 1)),
+    7: (lambda a: a[::-1, ::-1].swapaxes(0, 1), lambda a: a[::-1, ::-1].swapaxes(0, 1)),
+    8: (lambda a: np.rot90(a, 1), lambda a: np.rot90(a, -1)),
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image file's content.
+
+    Attributes
+    ----------
+    pixels : ndarray of shape (h, w, 1) or (h, w, 3), float32
+        Upright, in [0, 1] (of a floating-point file, as they are); grey or RGB.
+    mode : str
+        Pillow's, of the file: ``L``, ``RGB``, ``RGBA``, ``P``, ``CMYK``, ``I;16``, …
+    depth : {8, 16, 32}
+        Bits of a channel in the file; 32 is floating point.
+    """
+
+    pixels: Pixels
+    mode: str
+    depth: int
+    format: str
+    orientation: int = 1
+    alpha: Raw | None = None
+    saving: dict[str, Any] = field(default_factory=dict)
+
+
+def read_picture(path: str | os.PathLike[str]) -> Picture:
+    """Read an image file.
+
+    Parameters
+    ----------
+    path : path-like
+        PNG, JPEG, TIFF, BMP or WebP, of 8 or 16 bits, or a floating-point grey TIFF.
+
+    Raises
+    ------
+    OSError
+        When it cannot be read, is damaged or is no image.
+    ValueError
+        When it is an image of a kind that is not served, such as an animation.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    path = Path(path)
+    content = path.read_bytes()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            warnings.filterwarnings("ignore", module="PIL.TiffImagePlugin")
+            with Image.open(io.BytesIO(content)) as image:
+                # A camera's MPO is a JPEG with previews behind it.
+                frames = getattr(image, "n_frames", 1)
+                if frames > 1 and image.format != "MPO":
+                    raise ValueError(f"{path} holds {frames} images; split it, since one file is one image")
+                # Pillow cuts 16-bit colour to 8 bits.
+                deep = image.mode not in _DEEP_GREY and any(";16" in str(tile[3]) for tile in image.tile)
+                return _deep_colour(content, image, path) if deep else _ordinary(image)
+    except UnidentifiedImageError as error:
+        raise OSError(f"{path} is not an image, or of a format that is not read") from error
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} is too large, perhaps a decompression bomb ({error})") from error
+    except (SyntaxError, EOFError, OSError) as error:
+        raise OSError(f"{path} is damaged ({error})") from error
+
+
+def write_picture(path: str | os.PathLike[str], picture: Picture, pixels: Pixels) -> None:
+    """Write other pixels in the form of a picture's file, whole or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+        Its folder exists.
+    picture : Picture
+        As :func:`read_picture` gave it.
+    pixels : ndarray of the shape of ``picture.pixels``
+        Cut to [0, 1] unless the file is of floating point, and rounded to its depth.
+
+    Raises
+    ------
+    OSError
+        When the file cannot be written.
+    """
+    if pixels.shape != picture.pixels.shape:
+        raise ValueError(f"pixels has shape {pixels.shape}; the picture's are {picture.pixels.shape}")
+    raw = _TURNS[picture.orientation][1](pixels) if picture.orientation in _TURNS else pixels
+    if picture.depth != 32:
+        largest = 2**picture.depth - 1
+        raw = np.round(np.clip(raw, 0, 1) * largest).astype(np.uint8 if picture.depth == 8 else np.uint16)
+    if picture.alpha is not None:
+        raw = np.concatenate([raw, picture.alpha], axis=2)
+    encode = _encode_deep_colour if picture.depth == 16 and raw.shape[2] > 1 else _encode
+    write_whole(Path(path), encode(raw, picture))
+
+
+def _ordinary(image: Any) -> Picture:
+    image.load()
+    mode, depth = image.mode, 8
+    format_ = "JPEG" if image.format == "MPO" else str(image.format)
+    exif = image.getexif()
+    saving = {name: image.info[name] for name in ("icc_profile", "dpi", "exif") if image.info.get(name)}
+    if image.format == "TIFF" and image.info.get("compression"):
+        saving["compression"] = image.info["compression"]
+    if mode in _DEEP_GREY or mode == "I":
+        depth, raw = 16, np.asarray(image)
+        if raw.min() < 0 or raw.max() > 65535:
+            raise ValueError("its pixels are 32-bit whole numbers, which are not served; save it with 16 bits")
+        raw = raw.astype(np.uint16)[..., None]
+    elif mode == "F":
+        depth, raw = 32, np.asarray(image, dtype=np.float32)[..., None]
+    else:
+        raw = np.asarray(image.convert(_working_mode(image)))
+        raw = raw[..., None] if raw.ndim == 2 else raw
+        if mode in ("L", "RGB") and raw.shape[2] in (2, 4):  # one colour was declared transparent
+            mode = {2: "LA", 4: "RGBA"}[raw.shape[2]]
+    return _picture(raw, mode, depth, format_, exif.get(_ORIENTATION, 1), saving)
+
+
+def _working_mode(image: Any) -> str:
+    """The plainest mode that holds what the file holds."""
+    grey = image.mode in ("1", "L", "LA", "La")
+    alpha = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
+    if grey:
+        return "LA" if alpha else "L"
+    return "RGBA" if alpha else "RGB"
+
+
+def _deep_colour(content: bytes, image: Any, path: Path) -> Picture:
+    import tifffile
+    from imagecodecs import png_decode
+
+    exif = image.getexif()
+    try:
+        raw = png_decode(content) if image.format == "PNG" else tifffile.imread(io.BytesIO(content))
+    except (ValueError, RuntimeError) as error:
+        raise OSError(f"{path} is damaged ({error})") from error
+    raw = np.asarray(raw)
+    if raw.dtype != np.uint16 or raw.ndim != 3 or raw.shape[2] not in (2, 3, 4):
+        raise ValueError(f"{path} holds {raw.dtype} pixels of shape {raw.shape}, which is not served")
+    mode = {2: "LA", 3: "RGB", 4: "RGBA"}[raw.shape[2]]
+    saving = {name: image.info[name] for name in ("icc_profile", "exif") if image.info.get(name)}
+    return _picture(raw, mode, 16, str(image.format), exif.get(_ORIENTATION, 1), saving)
+
+
+def _picture(raw: Raw, mode: str, depth: int, format_: str, orientation: int, saving: dict[str, Any]) -> Picture:
+    alpha = None
+    if raw.shape[2] in (2, 4):
+        raw, alpha = raw[..., :-1], raw[..., -1:]
+    pixels = raw.astype(np.float32)
+    if depth != 32:
+        pixels /= np.float32(2**depth - 1)
+    if orientation in _TURNS:
+        pixels = _TURNS[orientation][0](pixels)
+    return Picture(np.ascontiguousarray(pixels), mode, depth, format_, orientation, alpha, saving)
+
+
+def _encode(raw: Raw, picture: Picture) -> bytes:
+    from PIL import Image
+
+    image = Image.fromarray(raw[..., 0] if raw.shape[2] == 1 else raw)
+    if picture.mode == "P":
+        # A palette of its own: the old one lacks the colours between.
+        image = image.quantize(256, method=Image.Quantize.FASTOCTREE)
+    elif picture.depth == 8 and image.mode != picture.mode:
+        image = image.convert(picture.mode, dither=Image.Dither.NONE)
+    options = dict(picture.saving)
+    if picture.format in ("JPEG", "WEBP"):
+        options["quality"] = JPEG_QUALITY
+    if picture.format == "TIFF" and options.get("compression") == "jpeg":
+        options["compression"] = "tiff_deflate"  # one loss is enough
+    out = io.BytesIO()
+    image.save(out, picture.format, **options)
+    return out.getvalue()
+
+
+def _encode_deep_colour(raw: Raw, picture: Picture) -> bytes:
+    import tifffile
+    from imagecodecs import png_encode
+
+    raw = np.ascontiguousarray(raw)
+    if picture.format == "PNG":
+        return _with_metadata(bytes(png_encode(raw)), picture.saving)
+    out = io.BytesIO()
+    extra = ["unassalpha"] if raw.shape[2] in (2, 4) else None
+    tifffile.imwrite(
+        out,
+        raw,
+        photometric="rgb" if raw.shape[2] > 2 else "minisblack",
+        extrasamples=extra,
+        extratags=[(_ORIENTATION, 3, 1, picture.orientation, True)] if picture.orientation in _TURNS else (),
+        iccprofile=picture.saving.get("icc_profile"),
+    )
+    return out.getvalue()
+
+
+def _with_metadata(png: bytes, saving: dict[str, Any]) -> bytes:
+    """A PNG with colour profile and EXIF, which its encoder leaves out, behind its first chunk."""
+    chunks = b""
+    if "icc_profile" in saving:
+        chunks += _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(saving["icc_profile"]))
+    if "exif" in saving:
+        chunks += _chunk(b"eXIf", saving["exif"].removeprefix(b"Exif\0\0"))
+    end = 8 + 12 + 13  # signature, frame of the chunk, header
+    return png[:end] + chunks + png[end:]
+
+
+def _chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
