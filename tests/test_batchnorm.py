@@ -147,3 +147,15 @@ def test_reset_returns_to_the_start():
 
 def test_its_state_fits_pytorchs():
     assert set(ManualBatchNorm(3).state_dict()) == set(nn.BatchNorm2d(3).state_dict())
+
+
+@pytest.mark.parametrize("norm", ["layer", "manual"])
+def test_half_precision_is_widened_for_the_moments(norm):
+    x = torch.randn(50, 3, 4, 4, generator=torch.Generator().manual_seed(0)) * 0.01 + 5
+    wide, half = (create_norm(norm, 3) for _ in range(2))
+    expected = wide(x.bfloat16().float())
+    with torch.autocast("cpu", torch.bfloat16):
+        found = half(x.bfloat16())
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), expected, rtol=0.02, atol=0.02)
+    torch.testing.assert_close(half.running_var, wide.running_var, rtol=1e-3, atol=1e-6)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from hourglass import cli
 from hourglass.data import DATASETS
-from hourglass.experiments import EXPERIMENTS, RECIPES
+from hourglass.experiments import EXPERIMENTS, RECIPES, running
 from hourglass.training.hardware import DEVICES, PRECISIONS
 
 QUICK = ("--batches", "2", "--set", "batch_size=10")
@@ -155,15 +156,28 @@ def test_failures_are_one_line_and_exit_1(hourglass, tmp_path):
 
 
 @pytest.mark.usefixtures("small_sample")
-def test_what_was_finished_is_shown_though_a_later_experiment_fails(hourglass):
+def test_what_was_finished_is_shown_though_a_later_experiment_fails(hourglass, monkeypatch):
     code, out, err = hourglass("run", "dense", "bn-none", "--out", "x", "--set", "norm_momentum=0.1", *QUICK)
     assert code == 2
     assert "dense has no parameter" in err
     assert hourglass("run", "bn-none", "--out", "x", "--recipe", "fast", *QUICK)[0] == 0
     code, out, err = hourglass("run", "dense", "bn-none", "--out", "x", "--recipe", "fast", *QUICK)
+    assert (code, out) == (1, "")
+    assert "bn-none-fast/seed-0 holds a finished run" in err
+    assert not Path("x/dense-fast").exists()
+    train = running._run_one
+
+    def fail(experiment, *args):
+        if experiment.name == "conv":
+            raise FloatingPointError("the loss is nan")
+        return train(experiment, *args)
+
+    monkeypatch.setattr(running, "_run_one", fail)
+    code, out, err = hourglass("run", "dense", "conv", "--out", "x", "--recipe", "fast", *QUICK)
     assert code == 1
-    assert "holds a finished run" in err
+    assert "the loss is nan" in err
     assert out.splitlines()[-1] == "report: x/report.html"
+    assert "dense-fast" in Path("x/report.html").read_text()
 
 
 def test_an_unforeseen_error_is_one_line_unless_debugged(hourglass, monkeypatch):
@@ -205,3 +219,36 @@ def test_without_words_it_shows_the_help(hourglass):
     code, out, _ = hourglass()
     assert code == 0
     assert "Usage: hourglass" in out
+
+
+@pytest.mark.usefixtures("small_sample")
+def test_set_is_never_overruled_in_silence(hourglass):
+    for words, said in [
+        (("--epochs", "1", "--set", "batches=4"), "give one of them"),
+        (("--batches", "1", "--set", "batches=4"), "both set batches"),
+        (("--device", "cpu", "--set", "device=cpu"), "both set device"),
+        (("--set", "random_state=7"), "random_state is not set by itself"),
+        (("--set", "verbose=7"), "verbose is not set by itself"),
+        (("--set", "image_shape=5"), "image_shape=5"),
+        (("--set", "loss=mse", "--set", "loss=bce"), "loss twice"),
+    ]:
+        code, out, err = hourglass("run", "dense", "--quiet", *words)
+        assert (code, out) == (2, ""), words
+        assert said in err
+    code, _, err = hourglass("run", "bn-manual", "--set", "norm_momentum=1.5")
+    assert code == 2
+    code, out, _ = hourglass("run", "dense", "--json", "--set", "precision=bfloat16", *QUICK)
+    assert code == 0
+    assert json.loads(out)["environment"]["precision"] == "bfloat16"
+
+
+def test_ctrl_c_is_said_in_one_line(tmp_path):
+    command = [sys.executable, "-m", "hourglass", "run", "dense", "--out", str(tmp_path / "out")]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    while "update" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "hourglass: interrupted"
+    assert "Traceback" not in err

@@ -161,7 +161,14 @@ def test_a_data_dir_is_read_itself_or_by_its_subfolder(named_set, tmp_path, monk
 
 
 def test_uncompressed_files_are_read_too(named_set, tmp_path):
-    fill(tmp_path / "data", named_set[1], "")
+    fill(tmp_path / "data" / "mnist", named_set[1], "")
+    assert len(load("mnist", tmp_path / "data").train) == 8
+
+
+def test_uncompressed_files_without_a_name_are_read_where_checksums_tell_what_they_are(monkeypatch, tmp_path):
+    source, plain, _ = make_set("mnist", 0, "sha256")
+    monkeypatch.setitem(sources.SOURCES, "mnist", source)
+    fill(tmp_path / "data", plain, "")
     assert len(load("mnist", tmp_path / "data").train) == 8
 
 
@@ -179,6 +186,32 @@ def test_another_sets_files_are_not_taken_for_it(named_set, tmp_path):
     fill(tmp_path / "data", others, ".gz")
     with pytest.raises(ConnectionError, match="its files are another data set's"):
         load("mnist", tmp_path / "data")
+
+
+@pytest.mark.parametrize("inside", ["", "fashion-mnist"])
+def test_uncompressed_digits_are_not_taken_for_fashion(inside, tmp_path, monkeypatch, mnist_folder):
+    monkeypatch.setattr("hourglass.data.sources.fetch", offline)
+    folder = tmp_path / "data" / inside
+    folder.mkdir(parents=True)
+    for path in mnist_folder.glob("*.gz"):
+        (folder / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
+    with pytest.raises((ConnectionError, ValueError), match=r"another data set's|subfolder of that name"):
+        load("fashion-mnist", tmp_path / "data")
+
+
+def offline(*args, **kwargs):
+    raise ConnectionError("offline")
+
+
+def test_a_damaged_cache_of_the_sample_is_made_anew(sample, tmp_path, monkeypatch):
+    monkeypatch.setattr("hourglass.data.sources.cache_dir", lambda: tmp_path)
+    load("sample")
+    [path] = tmp_path.iterdir()
+    whole = path.read_bytes()
+    for place in (100, len(whole) // 2, len(whole) - 200):
+        path.write_bytes(whole[:place] + bytes(byte ^ 255 for byte in whole[place : place + 40]) + whole[place + 40 :])
+        assert np.array_equal(load("sample").test.images, sample.test.images)
+        assert [other.name for other in tmp_path.iterdir()] == [path.name]
 
 
 def test_the_cache_comes_before_the_network(named_set, tmp_path):

@@ -110,6 +110,8 @@ def test_unfitted_estimators_say_so(few):
         with pytest.raises(NotFittedError):
             getattr(ConvAutoencoder(), call)(few.test.images)
     with pytest.raises(NotFittedError):
+        DenseAutoencoder().score(few.test.images)
+    with pytest.raises(NotFittedError):
         ConvClassifier().predict(few.test.images)
 
 

@@ -285,12 +285,12 @@ def test_training_images_are_cut_or_resized(folder):
     whole = training_images(good, size=(10, 12), whole=True)
     assert whole.shape == (4, 10, 12, 3)
     bad = []
-    assert len(training_images(find_pictures(folder), size=(8, 8), count=6, on_error=bad.append)) == 4
-    assert {outcome.source.name for outcome in bad} == {"text.png", "cut.jpg"}
+    assert len(training_images(find_pictures(folder), size=(8, 8), count=6, on_outcome=bad.append)) == 4
+    assert {outcome.source.name for outcome in bad if outcome.error} == {"text.png", "cut.jpg"}
     with pytest.raises(OSError, match="not an image"):
         training_images([folder / "text.png"], size=(8, 8))
     with pytest.raises(ValueError, match="no picture could be read"):
-        training_images([folder / "text.png"], size=(8, 8), on_error=bad.append)
+        training_images([folder / "text.png"], size=(8, 8), on_outcome=bad.append)
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".csv"])

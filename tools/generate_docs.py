@@ -42,10 +42,15 @@ FIGURES = {
 }
 
 
+COMMANDS = (
+    "list", "run", "report", "train", "denoise", "reconstruct", "encode", "decode", "evaluate", "export", "info",
+)  # fmt: skip
+
+
 def command_line() -> str:
     """Reference of the command line, from its own help."""
     parts = ["# Command line\n", "Generated from `--help` by `tools/generate_docs.py`.\n"]
-    for words in ([], ["list"], ["run"], ["report"]):
+    for words in ([], *([name] for name in COMMANDS)):
         output = io.StringIO()
         os.environ["COLUMNS"] = "100"
         with redirect_stdout(output):

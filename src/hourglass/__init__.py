@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from hourglass import data, metrics, nn, plots, training
+    from hourglass import data, metrics, nn, pictures, plots, training
     from hourglass.data import DATASETS, Dataset, Images, load
     from hourglass.estimators import ConvAutoencoder, ConvClassifier, DenseAutoencoder
     from hourglass.experiments import EXPERIMENTS, Experiment, Result, Run, run
-    from hourglass.models import load_model, save
+    from hourglass.export import export_onnx
+    from hourglass.models import load_model, load_pretrained, save
     from hourglass.report import write_report
 
 # Found when first asked for: PyTorch, scikit-learn and matplotlib take seconds to import.
@@ -31,13 +32,15 @@ _HOMES = {
     "Images": "hourglass.data",
     "Result": "hourglass.experiments",
     "Run": "hourglass.experiments",
+    "export_onnx": "hourglass.export",
     "load": "hourglass.data",
     "load_model": "hourglass.models",
+    "load_pretrained": "hourglass.models",
     "run": "hourglass.experiments",
     "save": "hourglass.models",
     "write_report": "hourglass.report",
 }
-_MODULES = ("data", "metrics", "nn", "plots", "training")
+_MODULES = ("data", "metrics", "nn", "pictures", "plots", "training")
 
 __all__ = [
     "DATASETS",
@@ -51,10 +54,13 @@ __all__ = [
     "Result",
     "Run",
     "data",
+    "export_onnx",
     "load",
     "load_model",
+    "load_pretrained",
     "metrics",
     "nn",
+    "pictures",
     "plots",
     "run",
     "save",

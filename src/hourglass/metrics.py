@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+# Pixels, each way, of the windows in which structural similarity is measured.
+SMALLEST_FOR_SSIM = 7
 # Outputs of 0 or 1 would cost infinitely much where they are wrong.
 _SMALLEST_PROBABILITY = 1e-7
 

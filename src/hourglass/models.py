@@ -2,6 +2,8 @@
 
 import math
 import os
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,15 +12,19 @@ from sklearn.utils.validation import check_is_fitted
 
 import hourglass
 from hourglass.data.corruption import CORRUPTIONS, corruption_from_json, corruption_to_json
-from hourglass.estimators import ConvAutoencoder, ConvClassifier, DenseAutoencoder, NetworkEstimator
+from hourglass.estimators import Autoencoder, ConvAutoencoder, ConvClassifier, DenseAutoencoder, NetworkEstimator
 from hourglass.persistence import read_model, write_model
 
 ESTIMATORS: dict[str, type[NetworkEstimator]] = {
     cls.__name__: cls for cls in (ConvAutoencoder, ConvClassifier, DenseAutoencoder)
 }
 
+PRETRAINED = ("digits",)
 
-def save(estimator: NetworkEstimator, folder: str | os.PathLike[str]) -> None:
+
+def save(
+    estimator: NetworkEstimator, folder: str | os.PathLike[str], *, notes: Mapping[str, Any] | None = None
+) -> None:
     """Write a fitted estimator to a folder: weights as safetensors, the rest as JSON.
 
     Parameters
@@ -27,6 +33,9 @@ def save(estimator: NetworkEstimator, folder: str | os.PathLike[str]) -> None:
         Fitted.
     folder : path-like
         Made where there is none; a model in it is replaced.
+    notes : mapping, optional
+        Anything of JSON that should stand with the model, such as where its images came from; ``load_model`` gives
+        it back as ``notes_``. By default what the estimator carries already.
 
     Raises
     ------
@@ -53,6 +62,7 @@ def save(estimator: NetworkEstimator, folder: str | os.PathLike[str]) -> None:
     fitted = {
         "image_shape": estimator.image_shape_,
         "updates": estimator.n_updates_,
+        "train_seconds": getattr(estimator, "train_seconds_", None),
         "precision": estimator.precision_,
         "flat": estimator._flat,
     }
@@ -68,8 +78,40 @@ def save(estimator: NetworkEstimator, folder: str | os.PathLike[str]) -> None:
             "hourglass": hourglass.__version__,
             "parameters": parameters,
             "fitted": fitted,
+            "notes": dict(getattr(estimator, "notes_", {}) if notes is None else notes),
         },
     )
+
+
+def load_pretrained(name: str = "digits", *, device: str = "auto") -> Autoencoder:
+    """Read a model that comes in the package.
+
+    Parameters
+    ----------
+    name : {"digits"}
+        ``digits``: a denoiser of handwritten digits; its README.md, beside it, is the model card.
+    device : {"auto", "cpu", "cuda"}, default="auto"
+
+    Returns
+    -------
+    DenseAutoencoder or ConvAutoencoder
+
+    Raises
+    ------
+    ValueError
+        When there is none of that name.
+    """
+    if name not in PRETRAINED:
+        raise ValueError(f"pretrained model {name!r} is unknown; choose one of {', '.join(PRETRAINED)}")
+    return load_autoencoder(Path(__file__).parent / "pretrained" / name, device=device)
+
+
+def load_autoencoder(folder: str | os.PathLike[str], *, device: str = "auto") -> Autoencoder:
+    """Read a fitted autoencoder; ValueError when the folder holds another kind of model."""
+    estimator = load_model(folder, device=device)
+    if not isinstance(estimator, Autoencoder):
+        raise ValueError(f"{os.fspath(folder)} holds a {type(estimator).__name__}; this needs an autoencoder")
+    return estimator
 
 
 def load_model(folder: str | os.PathLike[str], *, device: str = "auto") -> NetworkEstimator:
@@ -104,6 +146,9 @@ def load_model(folder: str | os.PathLike[str], *, device: str = "auto") -> Netwo
         estimator.n_updates_ = fitted["updates"]
         estimator.precision_ = fitted["precision"]
         estimator._flat = fitted.get("flat", False)
+        if fitted.get("train_seconds") is not None:
+            estimator.train_seconds_ = fitted["train_seconds"]
+        estimator.notes_ = metadata.get("notes", {})
         if "feature_names" in fitted:
             estimator.feature_names_in_ = np.array(fitted["feature_names"], dtype=object)
         if isinstance(estimator, ConvClassifier):
@@ -117,6 +162,34 @@ def load_model(folder: str | os.PathLike[str], *, device: str = "auto") -> Netwo
     estimator.device_ = str(place)
     estimator.network_ = network.to(place).eval()
     return estimator
+
+
+def describe(estimator: NetworkEstimator) -> dict[str, Any]:
+    """What a fitted estimator is, for people: its kind, images, code, weights and how it was trained."""
+    check_is_fitted(estimator, "network_")
+    facts: dict[str, Any] = {
+        "model": type(estimator).__name__,
+        "images": " × ".join(map(str, estimator.image_shape_)) + " (height × width × channels)",
+        "weights": sum(weight.numel() for weight in estimator.network_.parameters()),
+        "updates": estimator.n_updates_,
+    }
+    if hasattr(estimator, "train_seconds_"):
+        facts["train_seconds"] = round(estimator.train_seconds_, 1)
+    if isinstance(estimator, Autoencoder):
+        has_code = not (getattr(estimator, "skip", False) or getattr(estimator, "residual", False))
+        facts["code_size"] = estimator.network_.code_size if has_code else "none (skip or residual)"
+        facts["any_size"] = isinstance(estimator, ConvAutoencoder)
+        facts["output"] = "in [0, 1]" if estimator.loss == "bce" or estimator.undo_clipping else "unbounded"
+    if isinstance(estimator, ConvClassifier):
+        facts["classes"] = estimator.classes_.tolist()
+    defaults = type(estimator)().get_params()
+    changed = {name: value for name, value in estimator.get_params().items() if value != defaults[name]}
+    facts["parameters"] = {
+        name: corruption_to_json(value) if type(value) in CORRUPTIONS.values() else value
+        for name, value in changed.items()
+    }
+    notes = getattr(estimator, "notes_", {})
+    return facts | ({"notes": notes} if notes else {})
 
 
 def _values(parameters: dict[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """One self-contained HTML page from a folder of runs."""
 
 import base64
+import json
 import os
+import re
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +58,21 @@ class Group:
     @property
     def recipe(self) -> str:
         return str(self.result["recipe"])
+
+    @property
+    def changed(self) -> str:
+        """Parameters that are not the recipe's, as text; empty where all are."""
+        experiment = EXPERIMENTS.get(self.name)
+        if experiment is None or self.recipe not in RECIPES:
+            return ""
+        own = json.loads(json.dumps(experiment.configure(self.recipe).get_params(), default=str))
+        given = self.result["parameters"]
+        return ", ".join(f"{name}={value}" for name, value in given.items() if own.get(name) != value)
+
+    @property
+    def anchor(self) -> str:
+        """Address of its section on the page."""
+        return "-".join(re.findall(r"[\w.]+", f"{self.name}-{self.recipe}-{self.result['dataset']}-{self.changed}"))
 
     @property
     def metrics(self) -> dict[str, str]:
@@ -126,26 +143,31 @@ def write_report(out: str | os.PathLike[str]) -> Path:
 
 def groups_of(runs: Iterable[StoredRun]) -> list[Group]:
     """Runs gathered by experiment and recipe, in the order in which experiments are declared."""
-    gathered: dict[tuple[str, str, str], list[StoredRun]] = {}
+    gathered: dict[tuple[str, ...], list[StoredRun]] = {}
     for run in runs:
         result = run.result
-        gathered.setdefault((result["experiment"], result["recipe"], result["dataset"]), []).append(run)
+        key = tuple(str(result[name]) for name in ("experiment", "recipe", "dataset"))
+        # Runs are seeds of one setting only where every parameter is the same.
+        gathered.setdefault((*key, json.dumps(result["parameters"], sort_keys=True)), []).append(run)
     order = list(EXPERIMENTS)
     keys = sorted(gathered, key=lambda key: (order.index(key[0]) if key[0] in order else len(order), key))
     return [Group(gathered[key]) for key in keys]
 
 
-def draw_comparison(groups: Iterable[Group], path: Path) -> Path | None:
-    """Draw the classifiers of one recipe on common axes; None where there are fewer than two."""
-    for recipe in RECIPES:
-        group_histories = {
-            group.name: [run.history() for run in group.runs]
+def draw_comparison(groups: Sequence[Group], path: Path) -> Path | None:
+    """Draw the classifiers of one data set and recipe on common axes; None where there are fewer than two."""
+    kinds = dict.fromkeys((group.result["dataset"], group.recipe) for group in groups)
+    for dataset, recipe in sorted(kinds, key=lambda kind: RECIPES.index(kind[1])):
+        histories = {
+            f"{group.name} {group.changed}".strip(): [run.history() for run in group.runs]
             for group in groups
-            if group.recipe == recipe and "test_accuracy" in group.result["metrics"]
+            if (group.result["dataset"], group.recipe) == (dataset, recipe)
+            and "test_accuracy" in group.result["metrics"]
         }
-        if len(group_histories) > 1 and _comparable(group_histories.values()):
-            save_figure(classifier_curves(group_histories), path)
+        if len(histories) > 1 and _comparable(histories.values()):
+            save_figure(classifier_curves(histories), path)
             return path
+    path.unlink(missing_ok=True)
     return None
 
 

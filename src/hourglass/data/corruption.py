@@ -38,7 +38,11 @@ class GaussianNoise:
     def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Spoil a batch; the generator is on the batch's device."""
         noise = torch.randn(images.shape, generator=generator, dtype=images.dtype, device=images.device)
-        noisy = noise.mul_(_draw(self.level, images, generator)).add_(images)
+        return self.add(images, noise, _draw(self.level, images, generator))
+
+    def add(self, images: Tensor, noise: Tensor, level: Tensor | float) -> Tensor:
+        """Put a draw of standard normal numbers onto images; ``noise`` is overwritten."""
+        noisy = noise.mul_(level).add_(images)
         return noisy.clamp_(0, 1) if self.clip else noisy
 
 

@@ -1,8 +1,10 @@
 """Where each data set comes from."""
 
+import hashlib
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +42,7 @@ class IdxSource:
         """Read and verify one of the four files.
 
         An uncompressed file of a set that is known by the checksums of its ``.gz`` files alone is taken
-        on its form.
+        on its form, unless it is another set's.
         """
         if self.md5 is not None and path.suffix == ".gz":
             found = file_md5(path)
@@ -48,6 +50,11 @@ class IdxSource:
                 # A broken stream says more about what happened than a checksum does.
                 read_idx(path, axes=_axes(part))
                 raise ChecksumError(path, found, self.md5[part], "gzip file, MD5")
+        elif self.sha256 is None:
+            found = hashlib.sha256(path.read_bytes()).hexdigest()
+            for other in SOURCES.values():
+                if found == (other.sha256 or {}).get(part):
+                    raise ChecksumError(path, found, f"{self.name}'s, not {other.name}'s", "content, SHA-256")
         return read_idx(path, axes=_axes(part), sha256=self.sha256[part] if self.sha256 else None)
 
     def read(self, paths: dict[str, Path]) -> Dataset:
@@ -183,6 +190,9 @@ def _in_data_dir(
         return None
     # The file names of all such sets are the same: only the checksums tell them apart.
     smallest = PARTS[-1]
+    if source.sha256 is None and any(path.suffix != ".gz" for path in own.values()):
+        tried.append(f"{folder} (uncompressed files can be {source.name}'s only in a subfolder of that name)")
+        return None
     try:
         source.read_part(own[smallest], smallest)
     except ChecksumError:
@@ -226,7 +236,9 @@ def _load_sample() -> Dataset:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             pixels, labels = stored["pixels"], stored["labels"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        if (pixels.shape, labels.shape) != ((5000, 28, 28, 1), (5000,)) or labels.max() > 9:
+            raise ValueError("the cache holds something else")
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         pixels, labels = _parse_sample()
         _write_cache(path, pixels=pixels, labels=labels)
     images = Images((pixels / np.float32(255)).astype(np.float32, copy=False), labels.astype(np.int64))
@@ -251,7 +263,12 @@ def _write_cache(path: Path, **arrays: np.ndarray[tuple[int, ...], np.dtype[np.u
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as file:
-            save(file, **arrays)
-        Path(file.name).replace(path)
+            temporary = Path(file.name)
+            try:
+                save(file, **arrays)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+        temporary.replace(path)
     except OSError:
         pass

@@ -200,7 +200,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
 
     def score(self, X: ArrayLike, y: ArrayLike | None = None) -> float:
         """Minus the mean squared error of ``reconstruct(X)``, against ``y`` or, without it or with labels, ``X``."""
-        output = self.reconstruct(X)
+        output = self.reconstruct(X)  # first, since it says when nothing was fitted
         target = self._targets(y, "y") if y is not None and _is_target(y) else self._targets(X, "X")
         return -float(np.mean(np.square(output.reshape(target.shape) - target), dtype=np.float64))
 

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -98,6 +99,8 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
         Without the first 20 updates; None where there were no more.
     device_, precision_ : str
         As resolved.
+    notes_ : dict
+        Of a model that was read from a folder: what :func:`hourglass.save` was given.
     """
 
     image_shape: Shape | None = None
@@ -138,7 +141,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
         check_choice("precision", self.precision, PRECISIONS)
         resolve_device(self.device)
         if self.image_shape is not None:
-            if len(self.image_shape) != 3:
+            if not isinstance(self.image_shape, tuple | list) or len(self.image_shape) != 3:
                 raise ValueError(f"image_shape={self.image_shape!r}; expected (height, width, channels)")
             for length in self.image_shape:
                 check_number("image_shape", length, whole=True)
@@ -220,6 +223,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
                 f"patience={self.patience} needs held-out images to watch; "
                 "set validation_fraction, as validation_fraction=0.1, or give fit validation_data"
             )
+        started = time.perf_counter()
         device = resolve_device(self.device)
         weights_seed, order_seed, noise_seed = (int(seed) for seed in self._random.randint(2**31 - 1, size=3))
         if going_on:
@@ -273,10 +277,11 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
             stopping=stopping,
             progress=progress or progress_for(type(self).__name__, quiet=not self.verbose),
         )
+        setup = time.perf_counter() - started
         self.history_: History = trainer.run()
         self.network_ = network
         self.n_updates_ = len(self.history_) + (self.n_updates_ if going_on else 0)
-        self.train_seconds_ = trainer.train_seconds
+        self.train_seconds_ = setup + trainer.train_seconds
         self.images_per_second_ = trainer.images_per_second
 
     def _updates(self, images: int, epoch: int) -> int:

@@ -61,6 +61,8 @@ validate_every, precision, device, random_state, verbose
         check_number("depth", self.depth, whole=True)
         check_number("width", self.width, whole=True)
         check_number("norm_momentum", self.norm_momentum)
+        if self.norm_momentum > 1:
+            raise ValueError(f"norm_momentum={self.norm_momentum!r}; expected the share of the new batch, at most 1")
         check_choice("norm", self.norm, NORMS)
         check_choice("kernel_init", self.kernel_init, KERNEL_INITS)
         check_choice("loss", self.loss, CLASSIFIER_LOSSES)

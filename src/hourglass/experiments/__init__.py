@@ -2,6 +2,17 @@
 
 from hourglass.experiments.declared import EXPERIMENTS, RECIPES, Experiment, find
 from hourglass.experiments.result import Result, Run, StoredRun, stored_runs
-from hourglass.experiments.running import run
+from hourglass.experiments.running import check_out, run
 
-__all__ = ["EXPERIMENTS", "RECIPES", "Experiment", "Result", "Run", "StoredRun", "find", "run", "stored_runs"]
+__all__ = [
+    "EXPERIMENTS",
+    "RECIPES",
+    "Experiment",
+    "Result",
+    "Run",
+    "StoredRun",
+    "check_out",
+    "find",
+    "run",
+    "stored_runs",
+]

@@ -55,14 +55,25 @@ def baselines(data: Dataset, components: int, noise: float | None) -> dict[str, 
     scores = {"pca": score_images(clean, _pca(data.train.images, given, components))}
     if noise is not None:
         scores["noisy"] = score_images(clean, given)
-        known = data.train.images[:IMAGES_TO_CHOOSE_ON]
-        noisy = add_noise(known, noise, TRAINING_NOISE_SEED)
-        for name, denoise, strengths in (
-            ("total_variation", _total_variation, TOTAL_VARIATION_WEIGHTS),
-            ("nl_means", _nl_means, NL_MEANS_STRENGTHS),
-        ):
-            strength = _best_strength(denoise, known, noisy, strengths)
-            scores[name] = score_images(clean, denoise(given, strength)) | {"strength": strength}
+        scores |= best_denoisers(data.train.images, clean, given, noise)
+    return scores
+
+
+def best_denoisers(train: Stack, clean: Stack, noisy: Stack, level: float) -> dict[str, Scores]:
+    """Scores of total variation and non-local means on noisy images, each at the strength that suits that noise.
+
+    The strength is chosen on the first 200 of ``train`` under the same noise, and stands among the scores as
+    ``strength``.
+    """
+    known = train[:IMAGES_TO_CHOOSE_ON]
+    spoilt = add_noise(known, level, TRAINING_NOISE_SEED)
+    scores = {}
+    for name, denoise, strengths in (
+        ("total_variation", _total_variation, TOTAL_VARIATION_WEIGHTS),
+        ("nl_means", _nl_means, NL_MEANS_STRENGTHS),
+    ):
+        strength = _best_strength(denoise, known, spoilt, strengths)
+        scores[name] = score_images(clean, denoise(noisy, strength)) | {"strength": strength}
     return scores
 
 

@@ -48,6 +48,9 @@ class Experiment:
         estimator: Autoencoder | ConvClassifier = clone(self.estimator)
         known = estimator.get_params()
         unknown = [name for name in parameters if name not in known]
+        for name, instead in (("random_state", "seeds (--seed)"), ("verbose", "verbose of run (--quiet)")):
+            if name in parameters:
+                raise ValueError(f"{name} is not set by itself in an experiment; use {instead}")
         if unknown:
             raise ValueError(f"{self.name} has no parameter {unknown[0]!r}; it has {', '.join(known)}")
         if recipe == "fast":

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import statistics
 import tempfile
@@ -145,5 +146,7 @@ class StoredRun:
 
 def stored_runs(out: Path) -> list[StoredRun]:
     """Every complete run under a folder."""
-    paths = sorted(out.glob(f"*/seed-*/{RESULT}"), key=lambda path: (path.parts[-3], int(path.parts[-2][5:])))
+    found = [(path, re.fullmatch(r"seed-(\d+)", path.parent.name)) for path in out.glob(f"*/seed-*/{RESULT}")]
+    numbered = [(path.parts[-3], int(match[1]), path) for path, match in found if match]
+    paths = [path for _, _, path in sorted(numbered)]
     return [StoredRun(path.parent, json.loads(path.read_text(encoding="utf-8"))) for path in paths]

@@ -2,11 +2,13 @@
 
 import os
 import platform
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from sklearn.base import clone
 
@@ -18,6 +20,7 @@ from hourglass.experiments.baselines import Scores, baselines
 from hourglass.experiments.checkerboard import checkerboard_figure
 from hourglass.experiments.declared import Experiment, find
 from hourglass.experiments.result import Result, Run, run_folder
+from hourglass.metrics import SMALLEST_FOR_SSIM
 from hourglass.plots import classifier_curves
 from hourglass.training import Progress, progress_for, resolve_device, resolve_precision
 
@@ -91,14 +94,15 @@ def run(
     """
     experiment = find(name)
     seeds = list(seeds)
-    if not seeds:
-        raise ValueError("seeds is empty; give at least one, as seeds=(0,)")
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds={seeds}; expected at least one, and none twice, as seeds=(0,)")
     estimator = experiment.configure(recipe, **parameters)
     device = resolve_device(estimator.device)
     resolve_precision(estimator.precision, device)
     if out is not None:
-        _check_free(Path(out), name, recipe, seeds)
+        check_out(out, [name], recipe, seeds)
     data = load(dataset, data_dir) if isinstance(dataset, str) else dataset
+    _check_data(data, experiment)
 
     compared: dict[str, Scores] = {}
     if isinstance(estimator, Autoencoder):
@@ -117,13 +121,32 @@ def run(
     return Result(name, recipe, data.name, tuple(runs))
 
 
-def _check_free(out: Path, name: str, recipe: str, seeds: list[int]) -> None:
-    if out.exists() and not out.is_dir():
-        raise FileExistsError(f"{out} is a file; choose a folder with --out")
-    for seed in seeds:
-        folder = run_folder(out, name, recipe, seed)
+def check_out(out: str | os.PathLike[str], names: Iterable[str], recipe: str, seeds: Iterable[int]) -> None:
+    """Raise OSError, before anything is trained, unless every run can be written under ``out``."""
+    out = Path(out)
+    there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not there.is_dir():
+        raise FileExistsError(f"{there} is a file; choose a folder with --out")
+    seeds = list(seeds)
+    for folder in (run_folder(out, name, recipe, seed) for name in names for seed in seeds):
         if folder.exists():
             raise FileExistsError(f"{folder} holds a finished run; choose another --out, or move it away")
+    with tempfile.TemporaryFile(dir=there):
+        pass
+
+
+def _check_data(data: Dataset, experiment: Experiment) -> None:
+    if isinstance(experiment.estimator, ConvClassifier):
+        train, held = data.split_validation()
+        if any(part.labels is None for part in (train, held, data.test)):
+            raise ValueError(f"{data.name} has no labels; {experiment.name} is a classifier and needs them")
+        if not len(held):
+            raise ValueError(f"{data.name} holds out no validation images; {experiment.name} needs validation_size")
+    elif min(data.test.images.shape[1:3]) < SMALLEST_FOR_SSIM:
+        raise ValueError(
+            f"{data.name} has images of {data.test.images.shape[1:3]} pixels; SSIM, with which "
+            f"{experiment.name} is scored, needs {SMALLEST_FOR_SSIM} each way"
+        )
 
 
 def _run_one(
@@ -178,9 +201,8 @@ def _train_classifier(
     estimator: ConvClassifier, data: Dataset, progress: Progress, name: str
 ) -> tuple[Scores, dict[str, "Figure"]]:
     train, held = data.split_validation()
-    if train.labels is None or held.labels is None:
-        raise ValueError(f"{data.name} has no labels; {name} is a classifier and needs them")
-    estimator.fit(train.images, train.labels, validation_data=(held.images, held.labels), progress=progress)
+    labels, held_labels = np.asarray(train.labels), np.asarray(held.labels)
+    estimator.fit(train.images, labels, validation_data=(held.images, held_labels), progress=progress)
     figures = {"curves": classifier_curves({name: [estimator.history_]})}
     return evaluation.score_classifier(estimator, data), figures
 

@@ -94,6 +94,9 @@ class ManualBatchNorm(_MovingStatistics):
 
     def forward(self, x: Tensor) -> Tensor:
         self._check_input_dim(x)
+        given = x.dtype
+        # Sums of half-precision numbers lose what the variance is made of; PyTorch's layer widens them too.
+        x = x.float() if given in (torch.bfloat16, torch.float16) else x
         axes = [axis for axis in range(x.dim()) if axis != 1]
         shape = [-1 if axis == 1 else 1 for axis in range(x.dim())]
         if self.training:
@@ -107,7 +110,7 @@ class ManualBatchNorm(_MovingStatistics):
             centred = x - self.running_mean.view(shape)
             variance = self.running_var
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        return centred * scale.view(shape) + self.bias.view(shape)
+        return (centred * scale.view(shape) + self.bias.view(shape)).to(given)
 
 
 class FrameworkBatchNorm(_MovingStatistics):

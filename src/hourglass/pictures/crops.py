@@ -40,7 +40,7 @@ def training_images(
     count: int = 4096,
     colour: str = "auto",
     random_state: int = 0,
-    on_error: Callable[[Outcome], None] | None = None,
+    on_outcome: Callable[[Outcome], None] | None = None,
 ) -> NDArray[np.float32]:
     """Images of one size from picture files.
 
@@ -57,8 +57,8 @@ def training_images(
     colour : {"auto", "grey", "rgb"}, default="auto"
         ``auto`` is RGB where any picture has colour.
     random_state : int, default=0
-    on_error : callable, optional
-        Called with the :class:`Outcome` of a file that cannot be read; by default its error is raised.
+    on_outcome : callable, optional
+        Called with the :class:`Outcome` of each file; by default the error of one that cannot be read is raised.
 
     Returns
     -------
@@ -77,10 +77,12 @@ def training_images(
         try:
             pixels = read_picture(path).pixels
         except FILE_ERRORS as error:
-            if on_error is None:
+            if on_outcome is None:
                 raise
-            on_error(Outcome(Path(path), error=error))
+            on_outcome(Outcome(Path(path), error=error))
             continue
+        if on_outcome is not None:
+            on_outcome(Outcome(Path(path)))
         if colour != "auto":
             pixels = to_channels(pixels, 1 if colour == "grey" else 3)
         images += [resize(pixels, size)] if whole else [_cut(pixels, size, random) for _ in range(each)]

@@ -1,85 +1,18 @@
-"""The command line: parse, call one library function, show."""
+"""Commands on experiments: list, run, report."""
 
-import ast
 import json
 import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from typer.exceptions import TyperException
+
+from hourglass.cli.app import Misuse, app, merge, parse_settings
 
 if TYPE_CHECKING:
     from hourglass.experiments import Result, Run
-
-app = typer.Typer(
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Image autoencoders, and a batch-normalisation lab.",
-)
-
-MISUSE, FAILURE, INTERRUPTED = 2, 1, 130
-
-
-class Misuse(TyperException):
-    """Options that do not fit together, or name something that is not there."""
-
-    exit_code = MISUSE
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line; returns its exit code.
-
-    0 when all is well, 2 for misuse, 1 for failure, 130 when interrupted. An error is one line on standard
-    error; ``--debug`` shows its traceback.
-    """
-    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    debug = "--debug" in words
-    try:
-        code = app(args=[word for word in words if word != "--debug"], prog_name="hourglass", standalone_mode=False)
-    except KeyboardInterrupt:
-        _complain("interrupted")
-        return INTERRUPTED
-    except Exception as error:
-        if debug:
-            raise
-        _complain(_one_line(error))
-        return getattr(error, "exit_code", FAILURE)
-    return code if isinstance(code, int) else 0
-
-
-def _complain(message: str) -> None:
-    print(f"hourglass: {message}", file=sys.stderr)  # noqa: T201  # the command line's voice
-
-
-def _one_line(error: Exception) -> str:
-    text = error.format_message() if isinstance(error, TyperException) else str(error)
-    message = " ".join(text.split())
-    if isinstance(error, (ValueError, TyperException, OSError, FloatingPointError)):
-        return message
-    return f"{type(error).__name__}: {message} (--debug shows where)"
-
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        from hourglass import __version__
-
-        typer.echo(f"hourglass {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _root(
-    version: Annotated[
-        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
-    ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-) -> None:
-    pass
 
 
 @app.command("list")
@@ -129,11 +62,16 @@ def run(
     batches: Annotated[
         int | None, typer.Option(help="Updates, in place of the recipe's.", show_default=False, min=1)
     ] = None,
-    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")] = "auto",
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"] | None,
+        typer.Option(help="Where to compute.  [default: auto]", show_default=False),
+    ] = None,
     precision: Annotated[
-        Literal["float32", "bfloat16", "auto"],
-        typer.Option(help="Of the forward pass; auto is bfloat16 where it is faster."),
-    ] = "float32",
+        Literal["float32", "bfloat16", "auto"] | None,
+        typer.Option(
+            help="Of the forward pass; auto is bfloat16 where it is faster.  [default: float32]", show_default=False
+        ),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a parameter of the estimator; may be repeated."),
@@ -157,8 +95,9 @@ def run(
     chosen = list(
         dict.fromkeys(name for word in names for name in (experiments.EXPERIMENTS if word == "all" else [word]))
     )
-    parameters = _parameters(settings or [], epochs=epochs, batches=batches)
-    parameters |= {"device": device, "precision": precision}
+    parameters = merge(
+        parse_settings(settings or []), epochs=epochs, batches=batches, device=device, precision=precision
+    )
     if seed is not None and seeds is not None:
         raise Misuse("--seed runs one seed and --seeds several; give one of them")
     try:
@@ -167,30 +106,41 @@ def run(
     except ValueError as error:
         raise Misuse(str(error)) from error
 
-    data = load(dataset, data_dir)
     folder = out or Path("runs") / datetime.now().strftime("%Y-%m-%d-%H%M%S")
-    results = []
-    page = None
+    chosen_seeds = range(seeds) if seeds else (seed or 0,)
+    experiments.check_out(folder, chosen, recipe, chosen_seeds)
+    data = load(dataset, data_dir)
+    results: list[Result] = []
+    finished: list[Run] = []
+
+    def note(run: "Run") -> None:
+        finished.append(run)
+        if as_json:
+            _print_json(run)
+
     try:
         for name in chosen:
             result = experiments.run(
                 name,
                 dataset=data,
                 recipe=recipe,
-                seeds=range(seeds) if seeds else (seed or 0,),
+                seeds=chosen_seeds,
                 out=folder,
                 verbose=int(not quiet),
-                on_run=_print_json if as_json else None,
+                on_run=note,
                 say=_silent if quiet else lambda message: typer.echo(message, err=True),
                 **parameters,
             )
             results.append(result)
-            page = write_report(folder)
+            write_report(folder)
     finally:
+        # Whatever ended it, what was finished is shown.
         if results and not quiet and not as_json:
             _print_table(results)
-        if page and not quiet:
-            typer.echo(f"report: {page}", err=as_json)
+        if finished:
+            page = write_report(folder)
+            if not quiet:
+                typer.echo(f"report: {page}", err=as_json)
 
 
 @app.command()
@@ -205,22 +155,6 @@ def report(
 
 def _silent(message: str) -> None:
     pass
-
-
-def _parameters(settings: Sequence[str], *, epochs: float | None, batches: int | None) -> dict[str, Any]:
-    if epochs is not None and batches is not None:
-        raise Misuse("--epochs and --batches both say how long to train; give one of them")
-    parameters: dict[str, Any] = {}
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals or not key:
-            raise Misuse(f"--set {setting!r} is not KEY=VALUE; for example --set learning_rate=0.01")
-        try:
-            parameters[key] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            parameters[key] = value
-    given = {"epochs": epochs, "batches": batches}
-    return parameters | {name: value for name, value in given.items() if value is not None}
 
 
 def _print_json(run: "Run") -> None:

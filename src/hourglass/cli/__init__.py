@@ -1,0 +1,33 @@
+"""The command line: parse, call one library function, show."""
+
+import sys
+from collections.abc import Sequence
+
+# The order of the commands in the help is that of their import.
+from hourglass.cli import experiments, models, pictures  # noqa: F401 - they register their commands
+from hourglass.cli.app import FAILURE, INTERRUPTED, app, complain, one_line
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; returns its exit code.
+
+    0 when all is well, 2 for misuse, 1 for failure, 130 when interrupted. An error is one line on standard
+    error; ``--debug`` shows its traceback.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    debug = "--debug" in words
+    try:
+        code = app(args=[word for word in words if word != "--debug"], prog_name="hourglass", standalone_mode=False)
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return INTERRUPTED
+    except Exception as error:
+        if debug:
+            raise
+        complain(one_line(error))
+        return getattr(error, "exit_code", FAILURE)
+    if code == INTERRUPTED:  # the parser's own answer to Ctrl-C
+        complain("interrupted")
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,85 @@
+"""The command line's frame: exit codes, errors of one line."""
+
+import ast
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.exceptions import TyperException
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Image autoencoders, and a batch-normalisation lab.",
+)
+
+MISUSE, FAILURE, INTERRUPTED = 2, 1, 130
+
+
+class Misuse(TyperException):
+    """Options that do not fit together, or name something that is not there."""
+
+    exit_code = MISUSE
+
+
+def complain(message: str) -> None:
+    """Say what went wrong, on one line of standard error."""
+    print(f"hourglass: {message}", file=sys.stderr)  # noqa: T201  # the command line's voice
+
+
+def one_line(error: Exception) -> str:
+    """What a person is told of an error; its type only where it was not foreseen."""
+    text = error.format_message() if isinstance(error, TyperException) else str(error)
+    message = " ".join(text.split())
+    if isinstance(error, (ValueError, TyperException, OSError, FloatingPointError, ImportError)):
+        return message
+    return f"{type(error).__name__}: {message} (--debug shows where)"
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from hourglass import __version__
+
+        typer.echo(f"hourglass {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    pass
+
+
+def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """``KEY=VALUE`` words as parameters; a value that is no Python literal is text."""
+    parameters: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or not key:
+            raise Misuse(f"--set {setting!r} is not KEY=VALUE; for example --set learning_rate=0.01")
+        if key in parameters:
+            raise Misuse(f"--set gives {key} twice")
+        try:
+            parameters[key] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            parameters[key] = value
+    return parameters
+
+
+def merge(parameters: dict[str, Any], **options: Any) -> dict[str, Any]:
+    """Parameters with those options that were given; one that is given both ways is a misuse."""
+    given = {name: value for name, value in options.items() if value is not None}
+    for name in given:
+        if name in parameters:
+            raise Misuse(f"--{name.replace('_', '-')} and --set {name}=… both set {name}; give one of them")
+    merged = parameters | given
+    if merged.get("epochs") is not None and merged.get("batches") is not None:
+        raise Misuse("--epochs and --batches both say how long to train; give one of them")
+    return merged

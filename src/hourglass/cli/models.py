@@ -1,0 +1,217 @@
+"""Commands on models: train, encode, decode, export, info."""
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from hourglass.cli.app import Misuse, app, merge, parse_settings
+from hourglass.cli.shared import Device, Input, Model, Output, Overwrite, Quiet, Resizing, Tally
+
+
+class Colour(StrEnum):
+    """Channels to train on."""
+
+    auto = "auto"
+    grey = "grey"
+    rgb = "rgb"
+
+
+@app.command()
+def train(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Pictures to learn from.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder for the model.", show_default=False)],
+    noise: Annotated[
+        str | None,
+        typer.Option(
+            help="Learn to remove it: 0.1, a range 0.05-0.3, or KIND:STRENGTH with poisson, salt-and-pepper, masking, "
+            "blur.",
+            show_default=False,
+        ),
+    ] = None,
+    self_supervised: Annotated[
+        bool, typer.Option("--self-supervised", help="The pictures are noisy themselves; learn without clean ones.")
+    ] = False,
+    kind: Annotated[Literal["conv", "dense"], typer.Option("--network", help="Kind of autoencoder.")] = "conv",
+    crop: Annotated[
+        int | None, typer.Option(help="Train on random cuts of this side.  [default: 64]", show_default=False, min=1)
+    ] = None,
+    resize: Annotated[
+        str | None, typer.Option(metavar="HxW", help="Train on whole pictures of this size.", show_default=False)
+    ] = None,
+    cuts: Annotated[int, typer.Option(help="Random cuts from all pictures together.", min=1)] = 4096,
+    colour: Annotated[Colour, typer.Option(help="Channels; auto is rgb where any picture has colour.")] = Colour.auto,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the images.", show_default=False)] = None,
+    batches: Annotated[int | None, typer.Option(help="Updates.", show_default=False, min=1)] = None,
+    seed: Annotated[int, typer.Option(help="Of weights, order, noise and cuts.", min=0)] = 0,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a parameter of the estimator; may be repeated."),
+    ] = None,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Learn a model from a folder of pictures of any size.
+
+    With --noise or --self-supervised a denoiser, with skip connections and residual unless --set says otherwise;
+    without, an autoencoder that compresses.
+    """
+    from hourglass.data import parse_corruption
+    from hourglass.estimators import ConvAutoencoder, DenseAutoencoder
+    from hourglass.models import save
+    from hourglass.pictures import find_pictures, training_images
+
+    if crop is not None and resize is not None:
+        raise Misuse("--crop and --resize both say what to train on; give one of them")
+    if noise is not None and self_supervised:
+        raise Misuse("--self-supervised learns from pictures that are noisy already; leave --noise out")
+    if (out / "model.json").exists() and not overwrite:
+        raise FileExistsError(f"{out} holds a model; --overwrite replaces it")
+    size = _size(resize) if resize is not None else (crop or 64, crop or 64)
+    parameters = merge(parse_settings(settings or []), epochs=epochs, batches=batches)
+    parameters |= {"random_state": seed, "device": device, "verbose": int(not quiet)}
+    try:
+        if noise is not None:
+            parameters["noise"] = parse_corruption(noise)
+        if self_supervised:
+            parameters["self_supervised"] = True
+        if kind == "conv" and (noise is not None or self_supervised):
+            # What a denoiser of photographs needs: see docs/denoising.md.
+            wanted = {"skip": True, "channels": (32, 48, 64), "batch_size": 16, "learning_rate": 0.003}
+            wanted["residual"] = parameters.get("loss", "mse") == "mse"
+            parameters = wanted | {"batches": None if epochs else 1500} | parameters
+        estimator = (ConvAutoencoder if kind == "conv" else DenseAutoencoder)().set_params(**parameters)
+        estimator.check_parameters()
+    except ValueError as error:
+        raise Misuse(str(error)) from error
+
+    paths = find_pictures(folder)
+    with Tally("reading", len(paths), quiet=quiet) as tally:
+        images = training_images(
+            paths,
+            size=size,
+            whole=resize is not None,
+            count=cuts,
+            colour=colour.value,
+            random_state=seed,
+            on_outcome=tally.note,
+        )
+    estimator.fit(images)
+    how = f"resized to {size[0]}×{size[1]}" if resize is not None else f"cuts of {size[0]}×{size[1]}"
+    save(estimator, out, notes={"pictures": tally.done, "images": len(images), "prepared": how})
+    if not quiet:
+        typer.echo(f"model: {out}")
+    tally.exit()
+
+
+@app.command()
+def encode(
+    source: Input,
+    codes: Annotated[Path, typer.Argument(metavar="CODES", help="A .npy or .csv file.", show_default=False)],
+    model: Model,
+    resize: Resizing = False,
+    overwrite: Overwrite = False,
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Write the codes of pictures as a table, with their file names."""
+    from hourglass.models import load_autoencoder
+    from hourglass.pictures import find_pictures
+    from hourglass.pictures.codes import CODE_SUFFIXES, encode_files, write_codes
+
+    if codes.suffix not in CODE_SUFFIXES:
+        raise Misuse(f"{codes} ends in neither of {', '.join(CODE_SUFFIXES)}")
+    if codes.exists() and not overwrite:
+        raise FileExistsError(f"{codes} exists; --overwrite replaces it")
+    estimator = load_autoencoder(model, device=device)
+    paths = find_pictures(source)
+    with Tally("encode", len(paths), quiet=quiet) as tally:
+        root = source if source.is_dir() else source.parent
+        names, rows = encode_files(estimator, paths, root, resizing=resize, on_outcome=tally.note)
+    if names:
+        write_codes(codes, names, rows)
+    tally.exit()
+
+
+@app.command()
+def decode(
+    codes: Annotated[Path, typer.Argument(metavar="CODES", help="As encode wrote it.", show_default=False)],
+    target: Output,
+    model: Model,
+    overwrite: Overwrite = False,
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Make pictures (PNG) from a table of codes."""
+    from hourglass.models import load_autoencoder
+    from hourglass.pictures import Outcome
+    from hourglass.pictures.codes import decode_files, read_codes, write_png
+
+    estimator = load_autoencoder(model, device=device)
+    names, rows = read_codes(codes)
+    pictures = list(decode_files(estimator, names, rows, target))
+    there = [path for path, _ in pictures if path.exists()]
+    if there and not overwrite:
+        raise FileExistsError(f"{len(there)} outputs exist already ({there[0]}, …); --overwrite replaces them")
+    with Tally("decode", len(pictures), quiet=quiet) as tally:
+        for path, pixels in pictures:
+            write_png(path, pixels)
+            tally.note(Outcome(path))
+
+
+@app.command()
+def export(
+    file: Annotated[Path, typer.Argument(metavar="FILE.onnx", help="To write.", show_default=False)],
+    model: Annotated[
+        Path | None, typer.Option(help="Folder of a model.  [default: the denoiser of digits]", show_default=False)
+    ] = None,
+    part: Annotated[Literal["whole", "encoder", "decoder"], typer.Option(help="What to export.")] = "whole",
+    takes: Annotated[
+        Literal["bytes", "float"], typer.Option("--input", help="Type of the images that the file takes.")
+    ] = "bytes",
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a model as an ONNX file, checked against PyTorch; needs the extra onnx."""
+    from hourglass.export import export_onnx
+    from hourglass.models import load_model, load_pretrained
+
+    if file.exists() and not overwrite:
+        raise FileExistsError(f"{file} exists; --overwrite replaces it")
+    estimator: Any = load_pretrained(device="cpu") if model is None else load_model(model, device="cpu")
+    said = export_onnx(estimator, file, part=part, takes=takes)
+    if not quiet:
+        for side in ("inputs", "outputs"):
+            for name, (shape, type_) in said[side].items():
+                typer.echo(f"{side[:-1]}: {name} {type_} ({', '.join(map(str, shape))})")
+        typer.echo(f"largest difference from PyTorch: {said['parity']:.1e}")
+
+
+@app.command()
+def info(
+    model: Annotated[
+        Path | None, typer.Option(help="Folder of a model.  [default: the denoiser of digits]", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as one line of JSON.")] = False,
+) -> None:
+    """Say what a model is: network, images, training."""
+    from hourglass.models import describe, load_model, load_pretrained
+
+    facts = describe(load_pretrained(device="cpu") if model is None else load_model(model, device="cpu"))
+    if as_json:
+        typer.echo(json.dumps(facts))
+        return
+    width = max(len(name) for name in facts)
+    for name, value in facts.items():
+        shown = ", ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else value
+        typer.echo(f"{name.replace('_', ' '):<{width}}  {shown}")
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, x, width = text.lower().partition("x")
+    if not x or not height.isdigit() or not width.isdigit() or not int(height) or not int(width):
+        raise Misuse(f"--resize {text!r} is not HEIGHTxWIDTH; for example --resize 64x64")
+    return int(height), int(width)
