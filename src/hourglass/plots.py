@@ -56,6 +56,22 @@ def image_rows(rows: Mapping[str, Stack], *, title: str = "") -> "Figure":
     return figure
 
 
+def pictures(columns: Mapping[str, Stack]) -> "Figure":
+    """Pictures of one size side by side, each under its label.
+
+    Parameters
+    ----------
+    columns : mapping of str to ndarray of shape (h, w, c)
+        Label to pixels in [0, 1], one or three channels.
+    """
+    height, width = next(iter(columns.values())).shape[:2]
+    with _figure((3 * len(columns), 0.3 + 3 * height / width), 1, len(columns)) as (figure, axes):
+        for axis, (label, picture) in zip(axes[0], columns.items(), strict=True):
+            _show(axis, picture)
+            axis.set_title(label)
+    return figure
+
+
 def codes(images: Stack, values: Stack, code_shape: tuple[int, ...]) -> "Figure":
     """Images above their codes.
 

@@ -1,0 +1,37 @@
+"""The user's guide does what it says: every walk, word for word, in an empty folder."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+GUIDE = (Path(__file__).parents[1] / "docs" / "guide.md").read_text(encoding="utf-8")
+WALKS = dict(re.findall(r"^## (\d\. [^\n]+)\n(.*?)(?=^## |\Z)", GUIDE, re.DOTALL | re.MULTILINE))
+LEFT = {
+    "1": {"restored", "restored-by-mine", "restored-blind", "model", "blind", "noisy"},
+    "2": {"model", "code.png", "codes.csv", "decoded", "digits"},
+    "3": set(),
+    "4": {"digits.onnx", "in.png", "out.png"},
+}
+
+
+@pytest.mark.parametrize("title", WALKS)
+def test_a_walk(title, tmp_path):
+    # The commands of this environment, without Python's warnings as errors.
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    blocks = re.findall(r"```(python|sh)\n(.*?)```", WALKS[title], re.DOTALL)
+    assert blocks
+    for language, text in blocks:
+        command = [sys.executable, "-c", text] if language == "python" else ["sh", "-e", "-c", text]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+    assert {path.name for path in tmp_path.iterdir()} == LEFT[title[0]]
+    if title[0] == "1":
+        assert len(list((tmp_path / "restored").iterdir())) == 20
+
+
+def test_there_are_four():
+    assert [title[0] for title in WALKS] == list("1234")
