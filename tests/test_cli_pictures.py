@@ -95,6 +95,9 @@ def test_a_denoiser_is_trained_on_cuts_and_evaluated_beside_the_others(hourglass
     parameters = json.loads(out)["parameters"]
     assert parameters["skip"] is parameters["residual"] is True
     assert parameters["noise"]["level"] == [0.1, 0.3]
+    code, _, err = hourglass("encode", digits, "codes.npy", "--model", "model")
+    assert (code, len(err.splitlines())) == (1, 1)
+    assert "and no code" in err
     code, out, _ = hourglass("evaluate", digits, "--model", "model", "--format", "csv", "--quiet")
     rows = list(csv.DictReader(io.StringIO(out)))
     assert {row["method"] for row in rows} == {

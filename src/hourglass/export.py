@@ -188,7 +188,7 @@ def _module(estimator: Autoencoder | ConvClassifier, part: str, takes: str) -> _
             raise ValueError(
                 "undo_clipping='estimate' cannot go into an ONNX file; set_params(undo_clipping=LEVEL) first"
             )
-        if part != "whole" and isinstance(estimator, ConvAutoencoder) and (estimator.skip or estimator.residual):
+        if part != "whole" and not estimator.has_code:
             raise ValueError(
                 f"with skip or residual the network cannot be divided; export it whole, without part={part!r}"
             )

@@ -176,8 +176,7 @@ def describe(estimator: NetworkEstimator) -> dict[str, Any]:
     if hasattr(estimator, "train_seconds_"):
         facts["train_seconds"] = round(estimator.train_seconds_, 1)
     if isinstance(estimator, Autoencoder):
-        has_code = not (getattr(estimator, "skip", False) or getattr(estimator, "residual", False))
-        facts["code_size"] = estimator.network_.code_size if has_code else "none (skip or residual)"
+        facts["code_size"] = estimator.network_.code_size if estimator.has_code else "none (skip or residual)"
         facts["any_size"] = isinstance(estimator, ConvAutoencoder)
         facts["output"] = "in [0, 1]" if estimator.loss == "bce" or estimator.undo_clipping else "unbounded"
     if isinstance(estimator, ConvClassifier):

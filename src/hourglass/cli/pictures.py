@@ -170,10 +170,11 @@ def _print_scores(scores: dict[str, dict[Path, dict[str, float]]], folder: Path,
 
     root = folder if folder.is_dir() else folder.parent
     means = mean_scores(scores)
+    paths = next(iter(scores.values()), {})
     rows = [
-        {"file": path.relative_to(root).as_posix(), "method": method} | row
+        {"file": path.relative_to(root).as_posix(), "method": method} | by_file[path]
+        for path in paths
         for method, by_file in scores.items()
-        for path, row in by_file.items()
     ]
     rows += [{"file": "mean", "method": method} | row for method, row in means.items()]
     if style == "json":

@@ -50,9 +50,9 @@ class Tally:
         self._task = self._bar.add_task(self.title, total=self.total, rate="")
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: object, *_: object) -> None:
         self._bar.stop()
-        if not self.quiet:
+        if not self.quiet and error is None:
             parts = [f"{self.done} done"]
             parts += [f"{self.skipped} there already"] if self.skipped else []
             parts += [f"{self.failed} failed"] if self.failed else []

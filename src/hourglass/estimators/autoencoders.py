@@ -205,6 +205,11 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
         return -float(np.mean(np.square(output.reshape(target.shape) - target), dtype=np.float64))
 
     @property
+    def has_code(self) -> bool:
+        """Whether a code alone determines the image."""
+        return True
+
+    @property
     def _n_features_out(self) -> int:
         return int(self.network_.code_size)
 
@@ -249,14 +254,9 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
             ) from error
 
     def _corrupt(self) -> Callable[[Tensor, torch.Generator], Tensor | tuple[Tensor, Tensor]] | None:
-        corruption = self._corruption()
-        if not self.self_supervised:
-            return corruption
-
-        def hide(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-            return BlindSpot(generator)(images)
-
-        return hide
+        if self.self_supervised:
+            return lambda images, generator: BlindSpot(generator)(images)
+        return self._corruption()
 
     def _spoil(self, images: Floats) -> Floats:
         """Held-out images, spoilt once as each batch is in training."""
@@ -382,8 +382,12 @@ validate_every, precision, device, random_state, verbose
         self._check_has_code("inverse_transform")
         return super().inverse_transform(X)
 
+    @property
+    def has_code(self) -> bool:
+        return not (self.skip or self.residual)
+
     def _check_has_code(self, method: str) -> None:
-        if self.skip or self.residual:
+        if not self.has_code:
             name = "skip" if self.skip else "residual"
             raise ValueError(
                 f"{method} needs a code that determines the image, but with {name}=True detail passes beside it; "

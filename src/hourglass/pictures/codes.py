@@ -34,7 +34,14 @@ def encode_files(
     names : list of str
         Of the files, relative to ``root``, with forward slashes.
     codes : ndarray of shape (n, code_size), float32
+
+    Raises
+    ------
+    ValueError
+        When the model has no code; what a single file raises goes to ``on_outcome``.
     """
+    if not estimator.has_code:
+        raise ValueError("the model has skip connections or predicts a residue, and no code; train one without --noise")
     height, width, channels = estimator.image_shape_
     names, codes = [], []
     for path in paths:

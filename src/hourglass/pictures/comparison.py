@@ -1,5 +1,6 @@
 """How well a model restores the pictures of a folder, beside methods that need no network."""
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -203,10 +204,10 @@ def _wavelet(level: float) -> Restore:
     from skimage.restoration import denoise_wavelet
 
     def restore(noisy: Pixels) -> Pixels:
-        colour = noisy.shape[2] == 3
-        return np.asarray(
-            denoise_wavelet(noisy, sigma=level, convert2ycbcr=colour, rescale_sigma=True, channel_axis=-1), np.float32
-        )
+        options = {"convert2ycbcr": noisy.shape[2] == 3, "rescale_sigma": True, "channel_axis": -1}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that small pictures have few levels
+            return np.asarray(denoise_wavelet(noisy, sigma=level, **options), dtype=np.float32)
 
     return restore
 

@@ -1,0 +1,131 @@
+"""Many pictures and large ones: minutes long, so that they are run on demand."""
+
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+import hourglass as hg
+from hourglass.pictures import PictureRestorer, find_pictures, read_picture
+
+pytestmark = pytest.mark.slow
+
+
+def make_pictures(folder):
+    """Two hundred: grey and RGB, 8 and 16 bits, 17×31 to 1500×1100, generated and real; two are broken."""
+    import imagecodecs
+    import skimage
+
+    random = np.random.default_rng(0)
+    real = sorted((Path(skimage.__file__).parent / "data").glob("c*.png"))
+    sizes = [(17, 31), (1100, 1500), (1500, 1100), *(tuple(random.integers(20, 300, 2)) for _ in range(195))]
+    for i, (height, width) in enumerate(sizes):
+        name = folder / f"set{i % 3}" / f"{i:03}"
+        name.parent.mkdir(parents=True, exist_ok=True)
+        if i % 9 == 8:
+            with Image.open(real[i % len(real)]) as image:
+                image.resize((int(width), int(height))).save(name.with_suffix(".png"))
+            continue
+        deep, colour = i % 4 == 3, i % 2 == 1
+        shape = (height, width, 3) if colour else (height, width)
+        array = random.integers(0, 65536 if deep else 256, shape).astype(np.uint16 if deep else np.uint8)
+        if deep and colour and i % 8 == 3:
+            name.with_suffix(".png").write_bytes(imagecodecs.png_encode(array))
+        elif deep:
+            tifffile.imwrite(name.with_suffix(".tif"), array, photometric="rgb" if colour else "minisblack")
+        else:
+            Image.fromarray(array).save(
+                name.with_suffix((".png", ".jpg", ".bmp", ".webp")[i // 4 % 4 if colour else 0])
+            )
+    Image.fromarray(random.integers(0, 256, (200, 200, 3)).astype(np.uint8)).save(folder / "cut.jpg")
+    content = (folder / "cut.jpg").read_bytes()
+    (folder / "cut.jpg").write_bytes(content[: len(content) // 2])
+    (folder / "text.png").write_text("a text")
+
+
+def denoise(source, target):
+    """Exit code, standard error and peak memory (MB) of the command in a process of its own."""
+    script = (
+        "import resource, sys; from hourglass.cli import main; code = main(sys.argv[1:]);"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024); sys.exit(code)"
+    )
+    command = [sys.executable, "-c", script, "denoise", str(source), str(target)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode, done.stderr, int(done.stdout)
+
+
+def test_a_folder_of_200_and_the_memory_of_2000(tmp_path):
+    few, many = tmp_path / "few", tmp_path / "many"
+    make_pictures(few)
+    assert len(find_pictures(few)) == 200
+    code, err, peak = denoise(few, tmp_path / "out")
+    assert code == 1
+    assert "198 done, 2 failed" in err
+    assert "cut.jpg is damaged" in err
+    assert "text.png is not an image" in err
+    for path in find_pictures(few):
+        out = tmp_path / "out" / path.relative_to(few)
+        if path.name in ("cut.jpg", "text.png"):
+            assert not out.exists()
+            continue
+        before, after = read_picture(path), read_picture(out)
+        assert (before.pixels.shape, before.mode, before.depth, before.format) == (
+            after.pixels.shape,
+            after.mode,
+            after.depth,
+            after.format,
+        )
+    assert len([path for path in (tmp_path / "out").rglob("*") if path.is_file()]) == 198
+    for i in range(10):
+        for path in find_pictures(few):
+            link = many / str(i) / path.relative_to(few)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            os.link(path, link)
+    _, err, larger = denoise(many, tmp_path / "out-many")
+    assert "1980 done, 20 failed" in err
+    print(f"peak memory: {peak} MB for 200 pictures, {larger} MB for 2,000")
+    assert larger <= 1.1 * peak
+
+
+def test_tiles_of_a_picture_of_six_million_pixels_equal_the_whole():
+    ae = hg.load_pretrained("digits")
+    pixels = np.random.default_rng(0).random((2000, 3000, 1), dtype=np.float32)
+    pixels[500:1500, 800:2200] = np.linspace(0, 1, 1400, dtype=np.float32)[None, :, None]
+    restorer = PictureRestorer(ae)
+    assert restorer.tile % restorer.stride == 0
+    assert restorer.overlap > 2 * restorer.radius
+    difference = np.abs(restorer(pixels) - ae.reconstruct(pixels[None])[0])
+    print(f"largest difference: {difference.max():.2g}")
+    assert difference.max() <= 1 / 255
+
+
+def test_an_exported_file_runs_where_nothing_else_is_installed(tmp_path):
+    """A virtual environment with ONNX Runtime, NumPy and Pillow; pip needs the package index."""
+    from hourglass.export import export_onnx
+
+    export_onnx(hg.load_pretrained("digits"), tmp_path / "digits.onnx")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (33, 47), dtype=np.uint8)).save(tmp_path / "in.png")
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    constraints = Path(__file__).parents[1] / "constraints.txt"
+    packages = ["onnxruntime", "numpy", "pillow"]
+    subprocess.run([python, "-m", "pip", "install", "-q", "-c", constraints, *packages], check=True)
+    script = """
+import importlib.util
+import numpy as np, onnxruntime
+from PIL import Image
+assert not any(importlib.util.find_spec(name) for name in ("torch", "hourglass", "onnx"))
+pixels = np.asarray(Image.open("in.png"))[None, :, :, None]
+restored, as_bytes = onnxruntime.InferenceSession("digits.onnx").run(None, {"images": pixels})
+Image.fromarray(as_bytes[0, :, :, 0]).save("out.png")
+"""
+    subprocess.run([python, "-c", script], cwd=tmp_path, check=True)
+    with Image.open(tmp_path / "in.png") as given, Image.open(tmp_path / "out.png") as out:
+        expected = np.clip(hg.load_pretrained("digits").reconstruct(np.asarray(given)[None])[0], 0, 1) * 255
+        assert np.abs(np.asarray(out) - expected).max() < 0.51
