@@ -33,6 +33,21 @@ def _no_network(monkeypatch):
     monkeypatch.delenv("HOURGLASS_DATA", raising=False)
 
 
+@pytest.fixture
+def hourglass(capfd, tmp_path, monkeypatch):
+    """Run a command line in an empty folder; gives exit code, output and errors."""
+    from hourglass import cli
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        code = cli.main([str(word) for word in words])
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def sample():
     from hourglass.data import load

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from hourglass import cli
 from hourglass.data import DATASETS
 from hourglass.experiments import EXPERIMENTS, RECIPES, running
 from hourglass.training.hardware import DEVICES, PRECISIONS
@@ -17,18 +16,9 @@ from hourglass.training.hardware import DEVICES, PRECISIONS
 QUICK = ("--batches", "2", "--set", "batch_size=10")
 
 
-@pytest.fixture
-def hourglass(capfd, tmp_path, monkeypatch):
-    """Run a command line in an empty folder; gives exit code, output and errors."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(autouse=True)
+def _short_checkerboard(monkeypatch):
     monkeypatch.setattr("hourglass.experiments.checkerboard.UPDATES", 2)
-
-    def run(*words):
-        code = cli.main([str(word) for word in words])
-        out, err = capfd.readouterr()
-        return code, out, err
-
-    return run
 
 
 @pytest.fixture

@@ -8,20 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hourglass import cli
-
-
-@pytest.fixture
-def hourglass(capfd, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words):
-        code = cli.main([str(word) for word in words])
-        out, err = capfd.readouterr()
-        return code, out, err
-
-    return run
-
 
 @pytest.fixture
 def digits(tmp_path, few):

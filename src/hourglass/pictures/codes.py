@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from hourglass.estimators import Autoencoder
 from hourglass.persistence import write_whole
-from hourglass.pictures.crops import resize, to_channels
-from hourglass.pictures.files import Picture, read_picture, write_picture
+from hourglass.pictures.crops import read_sized
+from hourglass.pictures.files import Picture, write_picture
 from hourglass.pictures.folders import FILE_ERRORS, Outcome
 
 CODE_SUFFIXES = (".npy", ".csv")
@@ -42,17 +42,11 @@ def encode_files(
     """
     if not estimator.has_code:
         raise ValueError("the model has skip connections or predicts a residue, and no code; train one without --noise")
-    height, width, channels = estimator.image_shape_
     names, codes = [], []
     for path in paths:
         try:
-            pixels = to_channels(read_picture(path).pixels, channels)
-            if pixels.shape[:2] != (height, width) and not resizing:
-                raise ValueError(
-                    f"{path} has {pixels.shape[0]} × {pixels.shape[1]} pixels, the model's images {height} × {width}, "
-                    "and a code has one length; --resize makes them fit"
-                )
-            codes.append(estimator.transform(resize(pixels, (height, width))[None])[0])
+            pixels = read_sized(path, estimator.image_shape_, resizing=resizing)
+            codes.append(estimator.transform(pixels[None])[0])
             names.append(path.relative_to(root).as_posix())
         except FILE_ERRORS as error:
             on_outcome(Outcome(path, error=error))

@@ -12,7 +12,7 @@ from hourglass import metrics
 from hourglass.data.clipping import estimate_noise_level, undo_clipping
 from hourglass.data.corruption import Corruption, GaussianNoise
 from hourglass.estimators import Autoencoder
-from hourglass.pictures.crops import resize, to_channels
+from hourglass.pictures.crops import read_sized
 from hourglass.pictures.files import Pixels, read_picture
 from hourglass.pictures.folders import FILE_ERRORS, Outcome
 from hourglass.pictures.restorer import PictureRestorer
@@ -221,17 +221,13 @@ def _median(size: int) -> Restore:
 def _stack(
     estimator: Autoencoder, paths: Sequence[Path], resizing: bool, on_outcome: Callable[[Outcome], None]
 ) -> tuple[list[Path], NDArray[np.float32]]:
-    height, width, channels = estimator.image_shape_
     there, images = [], []
     for path in paths:
         try:
-            pixels = to_channels(read_picture(path).pixels, channels)
-            if pixels.shape[:2] != (height, width) and not resizing:
-                raise ValueError(f"{path} is not {height} × {width}, the size of the model; --resize makes it fit")
+            images.append(read_sized(path, estimator.image_shape_, resizing=resizing))
         except FILE_ERRORS as error:
             on_outcome(Outcome(path, error=error))
             continue
         there.append(path)
-        images.append(resize(pixels, (height, width)))
         on_outcome(Outcome(path))
     return there, np.array(images, dtype=np.float32)

@@ -32,6 +32,24 @@ def resize(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     return resized
 
 
+def read_sized(path: Path, image_shape: tuple[int, int, int], *, resizing: bool) -> Pixels:
+    """Pixels of a file as ``image_shape``: its channels made to fit, its size too with ``resizing``.
+
+    Raises
+    ------
+    ValueError
+        When the size is another and must not be changed.
+    """
+    height, width, channels = image_shape
+    pixels = to_channels(read_picture(path).pixels, channels)
+    if pixels.shape[:2] != (height, width) and not resizing:
+        raise ValueError(
+            f"{path} has {pixels.shape[0]} × {pixels.shape[1]} pixels, the model's images {height} × {width}, "
+            "and a code has one length; --resize makes them fit"
+        )
+    return resize(pixels, (height, width))
+
+
 def training_images(
     paths: Sequence[str | os.PathLike[str]],
     *,
