@@ -10,6 +10,8 @@ import pytest
 # Set before anything asks for the cache folder.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="hourglass-tests-")
 os.environ.setdefault("MPLBACKEND", "agg")
+# scikit-learn skips its checks of array API input without it.
+os.environ.setdefault("SCIPY_ARRAY_API", "1")
 MNIST = os.environ.get("HOURGLASS_DATA")
 
 

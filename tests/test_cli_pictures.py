@@ -61,7 +61,9 @@ def test_train_then_every_use_of_the_model(hourglass, digits):
     assert code == 0
     methods = {row["method"] for row in json.loads(out)}
     assert "model" in methods
-    assert any(method.startswith("PCA") for method in methods)
+    # Twelve pictures are too few for as many components as the code has numbers.
+    assert not any(method.startswith("PCA") for method in methods)
+    assert "PCA is left out" in hourglass("evaluate", digits, "--model", "model")[2]
     code, out, _ = hourglass("info", "--model", "model")
     assert code == 0
     assert "28 × 28 × 1" in out
@@ -102,6 +104,55 @@ def test_a_denoiser_is_trained_on_cuts_and_evaluated_beside_the_others(hourglass
     assert hourglass("denoise", digits, "o2", "--model", "n2s", "--undo-clipping", "estimate", "-q")[0] == 0
 
 
+def test_codes_stand_beside_as_many_principal_components(hourglass, digits):
+    words = ("--network", "dense", "--resize", "28x28", "--set", "code_size=3", "-q", *QUICK)
+    assert hourglass("train", digits, "--out", "model", *words) == (0, "", "")
+    code, out, _ = hourglass("evaluate", digits, "--model", "model", "-q", "--format", "csv")
+    assert code == 0
+    assert {row["method"] for row in csv.DictReader(io.StringIO(out))} == {"model", "PCA (3)"}
+
+
+def test_a_picture_given_back_exactly_is_no_invalid_json(hourglass, digits):
+    for path in digits.rglob("*.png"):
+        Image.new("L", (28, 28)).save(path)
+    code, out, _ = hourglass("evaluate", digits, "--noise", "masking:0.2", "--format", "json", "-q")
+    assert code == 0
+
+    def refuse(word):
+        raise AssertionError(word)
+
+    rows = json.loads(out, parse_constant=refuse)
+    assert rows[0]["psnr_db"] is None
+    assert rows[0]["mse"] == 0
+
+
+def test_a_single_file_goes_to_a_folder_or_a_file_of_its_kind(hourglass, digits):
+    one = digits / "0.png"
+    assert hourglass("denoise", one, "clean.png", "-q") == (0, "", "")
+    assert (digits.parent / "clean.png").is_file()
+    assert hourglass("denoise", one, "clean.png", "-q")[0] == 1
+    assert hourglass("denoise", one, one, "--overwrite", "-q")[0] == 1
+    assert hourglass("denoise", one, "clean.jpg", "-q")[0] == 1
+    assert hourglass("denoise", one, "folder", "-q")[0] == 0
+    assert (digits.parent / "folder" / "0.png").is_file()
+
+
+def test_where_nothing_can_be_written_is_said_before_the_work(hourglass, digits):
+    (digits.parent / "file").write_text("mine")
+    code, _, err = hourglass("train", digits, "--out", "file", *QUICK)
+    assert code == 1
+    assert "file is a file" in err
+    assert hourglass("train", digits, "--out", "m", "--resize", "28x28", "-q", *QUICK)[0] == 0
+    code, _, err = hourglass("encode", digits, "file/codes.npy", "--model", "m")
+    assert code == 1
+    assert "is a file" in err
+    (digits.parent / "codes.names.json").write_text("my notes")
+    code, _, err = hourglass("encode", digits, "codes.npy", "--model", "m")
+    assert code == 1
+    assert "codes.names.json exists" in err
+    assert (digits.parent / "codes.names.json").read_text() == "my notes"
+
+
 def test_misuse_is_one_line_and_exit_2(hourglass, digits):
     for words, said in [
         (("train", digits, "--out", "m", "--crop", "8", "--resize", "8x8"), "give one of them"),
@@ -114,6 +165,7 @@ def test_misuse_is_one_line_and_exit_2(hourglass, digits):
         (("encode", digits, "codes.txt", "--model", "m"), ".npy, .csv"),
         (("denoise", digits, "o", "--undo-clipping", "much"), "neither a level"),
         (("evaluate", digits, "--noise", "x"), "no strength"),
+        (("evaluate", digits, "--resize"), "for models that compress"),
         (("denoise", digits), "OUT"),
     ]:
         code, out, err = hourglass(*words)

@@ -75,6 +75,15 @@ def test_what_cannot_be_exported_is_refused(few, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_bytes_are_refused_where_training_knew_another_scale(few, tmp_path):
+    ae = hg.DenseAutoencoder(batches=3, random_state=0).fit(np.round(few.train.images * 255).astype(np.int64))
+    with pytest.raises(ValueError, match="trained on pixels from 0 to 255"):
+        export_onnx(ae, tmp_path / "a.onnx")
+    export_onnx(ae, tmp_path / "a.onnx", takes="float")
+    hg.save(ae, tmp_path / "m")
+    assert hg.load_model(tmp_path / "m").pixel_range_ == (0, 255)
+
+
 def test_without_the_extra_the_error_names_it(few, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     ae = hg.DenseAutoencoder(batches=1).fit(few.train.images[:20])

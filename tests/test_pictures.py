@@ -67,7 +67,7 @@ def test_a_picture_comes_back_in_the_form_it_had(name, mode, tmp_path):
     with Image.open(path) as before, Image.open(again) as after:
         assert (after.size, after.mode, after.format) == (before.size, before.mode, before.format)
         kind = "RGBA" if "A" in mode else "RGB"
-        exact = name.endswith(("png", "tif", "bmp")) and mode != "P"
+        exact = name.endswith(("png", "tif", "bmp"))
         if mode in ("I;16", "F"):
             np.testing.assert_array_equal(np.asarray(after), np.asarray(before))
         else:
@@ -150,6 +150,100 @@ def test_what_is_no_picture_is_named(tmp_path):
     (tmp_path / "deepcut.png").write_bytes(content[: len(content) // 2])
     with pytest.raises(OSError, match="damaged"):
         read_picture(tmp_path / "deepcut.png")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"dtype": "int32"}, "signed numbers of 32 bits"),
+        ({"dtype": "uint32"}, "unsigned numbers of 32 bits"),
+        ({"dtype": "int16"}, "signed numbers of 16 bits"),
+        ({"dtype": "uint16", "photometric": "separated"}, "neither grey nor RGB"),
+    ],
+)
+def test_a_tiff_that_cannot_be_given_back_as_it_was_is_refused(options, said, tmp_path):
+    array = np.ones((6, 7, 4) if "photometric" in options else (6, 7), options.pop("dtype"))
+    tifffile.imwrite(tmp_path / "a.tif", array, **options)
+    with pytest.raises(ValueError, match=said):
+        read_picture(tmp_path / "a.tif")
+
+
+def test_16_bit_tiffs_of_every_layout_keep_their_picture(tmp_path):
+    grey, colour = gradient(9, 11, 1, 16)[..., 0], gradient(9, 11, 3, 16)
+    tifffile.imwrite(tmp_path / "white.tif", 65535 - grey, photometric="miniswhite")
+    tifffile.imwrite(tmp_path / "planes.tif", np.moveaxis(colour, 2, 0), photometric="rgb", planarconfig="separate")
+    for name, expected in (("white.tif", grey[..., None]), ("planes.tif", colour)):
+        picture = read_picture(tmp_path / name)
+        write_picture(tmp_path / f"b{name}", picture, picture.pixels)
+        again = read_picture(tmp_path / f"b{name}")
+        assert (again.depth, again.mode) == (16, picture.mode)
+        np.testing.assert_allclose(again.pixels * 65535, expected, atol=0.01)
+
+
+def test_a_palette_of_greys_and_a_lossless_webp_lose_nothing(tmp_path):
+    Image.fromarray(gradient(30, 40, 1)[..., 0]).convert("P").save(tmp_path / "a.png")
+    Image.fromarray(gradient(30, 40, 3)).save(tmp_path / "a.webp", lossless=True)
+    for name in ("a.png", "a.webp"):
+        picture = read_picture(tmp_path / name)
+        write_picture(tmp_path / f"b{name}", picture, picture.pixels)
+        np.testing.assert_array_equal(read_picture(tmp_path / f"b{name}").pixels, picture.pixels)
+
+
+def test_a_large_grey_picture_is_not_taken_for_a_bomb(tmp_path):
+    Image.new("L", (12000, 8000)).save(tmp_path / "large.png")
+    assert read_picture(tmp_path / "large.png").pixels.shape == (8000, 12000, 1)
+
+
+def test_not_a_number_in_a_picture_is_refused(tmp_path):
+    array = np.zeros((5, 6), np.float32)
+    array[2, 2] = np.nan
+    tifffile.imwrite(tmp_path / "a.tif", array)
+    with pytest.raises(ValueError, match="NaN or infinite pixels"):
+        read_picture(tmp_path / "a.tif")
+
+
+def test_whatever_a_decoder_raises_costs_one_file_alone(folder, tmp_path, digits_model, monkeypatch):
+    from hourglass.pictures import files
+
+    ordinary = files._ordinary
+
+    def fails(image, content):
+        if image.mode == "L":
+            raise KeyError("PSD")
+        return ordinary(image, content)
+
+    monkeypatch.setattr(files, "_ordinary", fails)
+    outcomes = list(process(plan(folder, tmp_path / "out"), PictureRestorer(digits_model)))
+    assert [str(o.error) for o in outcomes if o.source.name == "grey.png"] == [
+        f"{folder / 'grey.png'} is damaged ('PSD')"
+    ]
+    assert sum(o.error is None for o in outcomes) == 3
+
+
+def test_other_formats_under_a_known_suffix_are_not_read(tmp_path):
+    Image.fromarray(gradient(9, 9, 3)).save(tmp_path / "a.png", "GIF")
+    with pytest.raises(OSError, match="not an image, or of a format that is not read"):
+        read_picture(tmp_path / "a.png")
+
+
+def test_a_folder_that_cannot_be_read_fails_by_name(folder, tmp_path, monkeypatch):
+    import os
+
+    locked = folder / "sub"
+    scandir = os.scandir
+
+    def refuse(path="."):
+        if os.fspath(path) == str(locked):
+            raise PermissionError(13, "Permission denied", str(locked))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert locked in find_pictures(folder)
+
+
+def test_a_picture_on_another_scale_than_the_models_is_refused(digits_model):
+    with pytest.raises(ValueError, match=r"span \[0, 1020\].*scale the picture"):
+        PictureRestorer(digits_model)(np.linspace(0, 1020, 900, dtype=np.float32).reshape(30, 30, 1))
 
 
 def three_by_three(pixels):
@@ -291,6 +385,30 @@ def test_training_images_are_cut_or_resized(folder):
         training_images([folder / "text.png"], size=(8, 8))
     with pytest.raises(ValueError, match="no picture could be read"):
         training_images([folder / "text.png"], size=(8, 8), on_outcome=bad.append)
+
+
+def test_names_of_decoded_pictures_are_kept_apart():
+    from hourglass.pictures.codes import png_names
+
+    names = ["a.png", "a.jpg", "img.1", "img.2", "b/c.JPG", "b/c d"]
+    assert [path.as_posix() for path in png_names(names)] == [
+        "a.png", "a.jpg.png", "img.1.png", "img.2.png", "b/c.png", "b/c d.png",
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match=r"two codes would become a\.png"):
+        png_names(["a.png", "a.png"])
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".csv"])
+def test_any_file_name_survives_a_table(suffix, tmp_path):
+    names = ["a\nb.png", "c\u2028d.png", 'e,"f.png', "latin-\udcff.png"]
+    write_codes(tmp_path / f"c{suffix}", names, np.zeros((4, 2), np.float32))
+    assert read_codes(tmp_path / f"c{suffix}")[0] == names
+    (tmp_path / f"empty{suffix}").touch()
+    with pytest.raises(ValueError, match="not a table of codes"):
+        read_codes(tmp_path / f"empty{suffix}")
+    write_codes(tmp_path / f"nan{suffix}", names, np.full((4, 2), np.nan, np.float32))
+    with pytest.raises(ValueError, match="NaN"):
+        read_codes(tmp_path / f"nan{suffix}")
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".csv"])

@@ -41,6 +41,8 @@ def save(
     ------
     NotFittedError
         When it has not been fitted.
+    ValueError
+        When its parameters no longer describe its network.
     TypeError
         When a parameter is an object, such as a callable ``noise``, that a file cannot hold.
     OSError
@@ -49,8 +51,7 @@ def save(
     check_is_fitted(estimator, "network_")
     parameters = {}
     for name, value in estimator.get_params().items():
-        if isinstance(value, np.generic):
-            value = value.item()  # the same number as Python's own
+        value = _plain(value)
         if type(value) in CORRUPTIONS.values():
             value = corruption_to_json(value)
         if not isinstance(value, bool | int | float | str | tuple | list | dict | None):
@@ -65,14 +66,20 @@ def save(
         "train_seconds": getattr(estimator, "train_seconds_", None),
         "precision": estimator.precision_,
         "flat": estimator._flat,
+        "pixel_range": estimator.pixel_range_,
     }
     if hasattr(estimator, "feature_names_in_"):
         fitted["feature_names"] = estimator.feature_names_in_.tolist()
     if isinstance(estimator, ConvClassifier):
         fitted["classes"] = estimator.classes_.tolist()
+    tensors = estimator.network_.state_dict()
+    with torch.device("meta"):
+        wanted = estimator._build().state_dict()
+    if {name: tensor.shape for name, tensor in wanted.items()} != {name: t.shape for name, t in tensors.items()}:
+        raise ValueError("the parameters were changed after fit and describe another network; fit again, then save")
     write_model(
         folder,
-        estimator.network_.state_dict(),
+        tensors,
         {
             "estimator": type(estimator).__name__,
             "hourglass": hourglass.__version__,
@@ -146,6 +153,8 @@ def load_model(folder: str | os.PathLike[str], *, device: str = "auto") -> Netwo
         estimator.n_updates_ = fitted["updates"]
         estimator.precision_ = fitted["precision"]
         estimator._flat = fitted.get("flat", False)
+        low, high = fitted.get("pixel_range", (0, 1))
+        estimator.pixel_range_ = low, high
         if fitted.get("train_seconds") is not None:
             estimator.train_seconds_ = fitted["train_seconds"]
         estimator.notes_ = metadata.get("notes", {})
@@ -178,6 +187,7 @@ def describe(estimator: NetworkEstimator) -> dict[str, Any]:
     if isinstance(estimator, Autoencoder):
         facts["code_size"] = estimator.network_.code_size if estimator.has_code else "none (skip or residual)"
         facts["any_size"] = isinstance(estimator, ConvAutoencoder)
+        facts["pixels"] = "trained on {:g} to {:g}".format(*estimator.pixel_range_)
         facts["output"] = "in [0, 1]" if estimator.loss == "bce" or estimator.undo_clipping else "unbounded"
     if isinstance(estimator, ConvClassifier):
         facts["classes"] = estimator.classes_.tolist()
@@ -189,6 +199,13 @@ def describe(estimator: NetworkEstimator) -> dict[str, Any]:
     }
     notes = getattr(estimator, "notes_", {})
     return facts | ({"notes": notes} if notes else {})
+
+
+def _plain(value: Any) -> Any:
+    """A parameter with Python's own numbers for NumPy's."""
+    if isinstance(value, list | tuple):
+        return type(value)(_plain(item) for item in value)
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _values(parameters: dict[str, Any]) -> dict[str, Any]:

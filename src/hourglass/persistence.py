@@ -82,9 +82,24 @@ def read_model(folder: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
         raise ValueError(f"{folder / TENSORS} is not a safetensors file ({error})") from error
 
 
+def check_writable(folder: str | os.PathLike[str]) -> None:
+    """Raise OSError, before any work is done, unless a folder is there or can be made, and can be written into."""
+    folder = Path(folder)
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise FileExistsError(f"{there} is a file; name another folder for the output")
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise OSError(
+            f"{there} cannot be written into ({error.strerror}); name another folder for the output"
+        ) from error
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file that appears whole or not at all, and leave none behind on failure."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".part-")
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)

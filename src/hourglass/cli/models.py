@@ -62,6 +62,7 @@ def train(
     from hourglass.data import parse_corruption
     from hourglass.estimators import ConvAutoencoder, DenseAutoencoder
     from hourglass.models import save
+    from hourglass.persistence import check_writable
     from hourglass.pictures import find_pictures, training_images
 
     if crop is not None and resize is not None:
@@ -70,6 +71,7 @@ def train(
         raise Misuse("--self-supervised learns from pictures that are noisy already; leave --noise out")
     if (out / "model.json").exists() and not overwrite:
         raise FileExistsError(f"{out} holds a model; --overwrite replaces it")
+    check_writable(out)
     size = _size(resize) if resize is not None else (crop or 64, crop or 64)
     parameters = merge(parse_settings(settings or []), epochs=epochs, batches=batches)
     parameters |= {"random_state": seed, "device": device, "verbose": int(not quiet)}
@@ -119,13 +121,16 @@ def encode(
 ) -> None:
     """Write the codes of pictures as a table, with their file names."""
     from hourglass.models import load_autoencoder
+    from hourglass.persistence import check_writable
     from hourglass.pictures import find_pictures
-    from hourglass.pictures.codes import CODE_SUFFIXES, encode_files, write_codes
+    from hourglass.pictures.codes import CODE_SUFFIXES, encode_files, names_file, write_codes
 
     if codes.suffix not in CODE_SUFFIXES:
         raise Misuse(f"{codes} ends in neither of {', '.join(CODE_SUFFIXES)}")
-    if codes.exists() and not overwrite:
-        raise FileExistsError(f"{codes} exists; --overwrite replaces it")
+    for path in (codes, names_file(codes)):
+        if path.exists() and not overwrite and (path == codes or codes.suffix == ".npy"):
+            raise FileExistsError(f"{path} exists; --overwrite replaces it")
+    check_writable(codes.parent)
     estimator = load_autoencoder(model, device=device)
     paths = find_pictures(source)
     with Tally("encode", len(paths), quiet=quiet) as tally:

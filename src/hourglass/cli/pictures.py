@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -114,6 +115,8 @@ def evaluate(
         corruption = estimator.noise if known_kind else GaussianNoise(estimator.noise)  # type: ignore[arg-type]
     elif estimator.self_supervised:
         raise Misuse("the model learnt from noisy pictures, of a level that it was not told; name one with --noise")
+    if corruption is not None and (resize or known is not None):
+        raise Misuse("--resize and --known are for models that compress; leave them out, or --noise")
     paths = find_pictures(folder)
     with Tally("evaluate", len(paths), quiet=quiet) as tally:
         if corruption is None:
@@ -127,6 +130,12 @@ def evaluate(
         else:
             unclip = estimator.undo_clipping if isinstance(estimator.undo_clipping, float) else None
             scores = compare_denoisers(estimator, paths, corruption, seed=seed, unclip=unclip, on_outcome=tally.note)
+    if corruption is None and scores and len(scores) == 1 and not quiet:
+        typer.echo(
+            f"evaluate: PCA is left out, since it needs more pictures than a code has numbers "
+            f"({estimator.network_.code_size}); name some with --known",
+            err=True,
+        )
     _print_scores(scores, folder, style)
     tally.exit()
 
@@ -178,17 +187,20 @@ def _print_scores(scores: dict[str, dict[Path, dict[str, float]]], folder: Path,
     ]
     rows += [{"file": "mean", "method": method} | row for method, row in means.items()]
     if style == "json":
-        typer.echo(json.dumps([_without_nan(row) for row in rows]))
+        typer.echo(json.dumps([_finite(row) for row in rows]))
     elif style == "csv":
         writer = csv.DictWriter(sys.stdout, ["file", "method", "psnr_db", "ssim", "mse"], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(_without_nan(row) for row in rows)
+        writer.writerows(_finite(row) for row in rows)
     else:
         _print_table(rows)
 
 
-def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: None if value != value else value for name, value in row.items()}
+def _finite(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as JSON holds it: None for NaN and, where a picture is given back exactly, an infinite PSNR."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()
+    }
 
 
 def _print_table(rows: Iterable[dict[str, Any]]) -> None:

@@ -41,7 +41,7 @@ def infer_image_shape(array_shape: tuple[int, ...], *, square: bool) -> Shape:
 
 
 def to_images(
-    values: ArrayLike, image_shape: Shape, *, unit_range: bool = False, name: str = "X"
+    values: ArrayLike, image_shape: Shape, *, unit_range: str | None = None, name: str = "X"
 ) -> NDArray[np.float32]:
     """Images as float32 ``(n, h, w, c)``.
 
@@ -52,8 +52,8 @@ def to_images(
         numbers are taken as they are.
     image_shape : tuple of int
         Height, width and channels that every image must have.
-    unit_range : bool, default=False
-        Refuse values outside [0, 1].
+    unit_range : str, optional
+        Refuse values outside [0, 1], naming this as the reason.
     name : str, default="X"
         What to call the array in errors.
 
@@ -70,8 +70,8 @@ def to_images(
     images = np.ascontiguousarray(scaled, dtype=np.float32).reshape(len(array), *image_shape)
     if not np.isfinite(images).all():
         raise ValueError(f"{name} contains NaN or infinity; remove or replace those values")
-    if unit_range:
-        check_unit_range(images, name=name)
+    if unit_range is not None:
+        check_unit_range(images, unit_range, name=name)
     return images
 
 
@@ -86,10 +86,10 @@ def check_image_shape(array_shape: tuple[int, ...], image_shape: Shape, *, name:
         )
 
 
-def check_unit_range(images: NDArray[Any], *, name: str) -> None:
-    """Raise ValueError when a pixel is outside [0, 1]."""
+def check_unit_range(images: NDArray[Any], reason: str, *, name: str) -> None:
+    """Raise ValueError when a pixel is outside [0, 1], which ``reason`` needs."""
     if images.size and not (images.min() >= 0 and images.max() <= 1):
         raise ValueError(
-            f"{name} spans [{images.min():g}, {images.max():g}], but loss='bce' needs [0, 1]; "
-            "scale the images, or use loss='mse'"
+            f"{name} spans [{images.min():g}, {images.max():g}], but {reason} needs [0, 1]; "
+            "scale the images, or do without it"
         )

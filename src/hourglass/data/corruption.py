@@ -6,8 +6,10 @@ is given as a pair, each image draws its own uniformly between the two.
 
 import math
 from dataclasses import asdict, dataclass, fields
+from numbers import Real
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -33,6 +35,7 @@ class GaussianNoise:
     clip: bool = True
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "level", _plain(self.level))
         _check("level", self.level, math.inf)
 
     def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -59,6 +62,7 @@ class PoissonNoise:
     peak: Strength
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "peak", _plain(self.peak))
         _check("peak", self.peak, math.inf)
 
     def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -80,6 +84,7 @@ class SaltAndPepper:
     share: Strength
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "share", _plain(self.share))
         _check("share", self.share, 1)
 
     def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -104,6 +109,7 @@ class Masking:
     share: Strength
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "share", _plain(self.share))
         _check("share", self.share, 1)
 
     def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -125,6 +131,7 @@ class Blur:
     sigma: Strength
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "sigma", _plain(self.sigma))
         _check("sigma", self.sigma, math.inf)
 
     def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -139,6 +146,13 @@ class Blur:
         x = F.pad(images.reshape(1, n * c, h, w), (reach,) * 4, mode="replicate")
         x = F.conv2d(x, kernels[:, None, :, None], groups=n * c)
         return F.conv2d(x, kernels[:, None, None, :], groups=n * c).reshape(n, c, h, w)
+
+
+def clips(corruption: object) -> bool:
+    """Whether a corruption is one of these that keep to [0, 1], and would destroy images on another scale."""
+    if isinstance(corruption, GaussianNoise):
+        return corruption.clip
+    return isinstance(corruption, PoissonNoise | SaltAndPepper)
 
 
 Corruption = GaussianNoise | PoissonNoise | SaltAndPepper | Masking | Blur
@@ -196,12 +210,19 @@ def corruption_from_json(document: dict[str, Any]) -> Corruption:
 
 def _check(name: str, strength: Any, largest: float) -> None:
     ends = strength if isinstance(strength, tuple) else (strength, strength)
-    if len(ends) != 2 or not all(isinstance(end, int | float) and not isinstance(end, bool) for end in ends):
+    if len(ends) != 2 or not all(isinstance(end, Real) and not isinstance(end, bool) for end in ends):
         raise ValueError(f"{name}={strength!r}; expected a number, or a pair (lowest, highest)")
     low, high = ends
     if not 0 < low <= high <= largest or math.isinf(high):
         limit = f" and at most {largest:g}" if math.isfinite(largest) else ""
         raise ValueError(f"{name}={strength!r}; expected above 0{limit}, the lower end first")
+
+
+def _plain(strength: Any) -> Any:
+    """A strength as a number of Python's, or a tuple of them: NumPy's numbers and lists are taken too."""
+    if isinstance(strength, list | tuple | np.ndarray) and np.ndim(strength) == 1:
+        return tuple(_plain(end) for end in strength)
+    return strength.item() if isinstance(strength, np.generic) else strength
 
 
 def _draw(strength: Strength, images: Tensor, generator: torch.Generator | None) -> Tensor:

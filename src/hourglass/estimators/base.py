@@ -87,6 +87,8 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
         Height, width, channels.
     n_features_in_ : int
         Their product.
+    pixel_range_ : tuple of float
+        Smallest and largest pixel of the images in ``fit``, bytes already divided by 255.
     feature_names_in_ : ndarray of str
         Where ``X`` was a data frame.
     history_ : History
@@ -147,7 +149,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
                 check_number("image_shape", length, whole=True)
 
     def _check_images(
-        self, X: Any, y: Any = None, *, fitting: bool = False, unit_range: bool = False, any_size: bool = False
+        self, X: Any, y: Any = None, *, fitting: bool = False, unit_range: str | None = None, any_size: bool = False
     ) -> tuple[Floats, Any]:
         """Images ``(n, h, w, c)``, float32 or float64 as they came, and ``y`` as scikit-learn checks it."""
         if not fitting:
@@ -174,9 +176,10 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
         images = rows.reshape(len(rows), *shape)
         if bytes_:
             images = images / images.dtype.type(255)
-        if unit_range:
-            check_unit_range(images, name="X")
+        if unit_range is not None:
+            check_unit_range(images, unit_range, name="X")
         if fitting:
+            self.pixel_range_ = float(images.min()), float(images.max())
             self.image_shape_: Shape = tuple(int(length) for length in shape)  # type: ignore[assignment]
             self._flat = not stacked
         return images, y
@@ -235,6 +238,8 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
             self._optimiser = Adam(network.parameters(), self.learning_rate)
         if not hasattr(self, "_optimiser"):  # read from a file, which holds the weights alone
             self._optimiser = Adam(network.parameters(), self.learning_rate)
+        for group in self._optimiser.param_groups:  # a schedule has left its last rate there
+            group["lr"] = self.learning_rate
 
         x = _to_tensor(inputs, device)
         y = x if targets is None else _to_tensor(targets, device)

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, softmax
+from scipy.special import log_expit, softmax
 from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from torch import Tensor
@@ -165,8 +165,8 @@ validate_every, precision, device, random_state, verbose
         logits = self.logits(X).astype(np.float64)
         if self.loss == "softmax":
             return np.asarray(softmax(logits, axis=1))
-        odds = expit(logits)
-        return np.asarray(odds / odds.sum(1, keepdims=True))
+        # The softmax of log-probabilities divides them by their sum, and no large logit makes that 0 / 0.
+        return np.asarray(softmax(log_expit(logits), axis=1))
 
     def _one_hot(self, labels: NDArray[Any]) -> NDArray[np.float32]:
         unknown = np.setdiff1d(labels, self.classes_)

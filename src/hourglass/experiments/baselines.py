@@ -15,8 +15,8 @@ Scores = dict[str, float]
 # The same noise on the test images for every method and seed, another for choosing strengths.
 TEST_NOISE_SEED, TRAINING_NOISE_SEED = 20_000, 20_001
 IMAGES_TO_CHOOSE_ON = 200
-TOTAL_VARIATION_WEIGHTS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.6)
-NL_MEANS_STRENGTHS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
+TOTAL_VARIATION_WEIGHTS = (0.03, 0.06, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.6)
+NL_MEANS_STRENGTHS = (0.03, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
 
 
 def score_images(clean: Stack, output: Stack) -> Scores:

@@ -2,7 +2,6 @@
 
 import os
 import platform
-import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -21,6 +20,7 @@ from hourglass.experiments.checkerboard import checkerboard_figure
 from hourglass.experiments.declared import Experiment, find
 from hourglass.experiments.result import Result, Run, run_folder
 from hourglass.metrics import SMALLEST_FOR_SSIM
+from hourglass.persistence import check_writable
 from hourglass.plots import classifier_curves
 from hourglass.training import Progress, progress_for, resolve_device, resolve_precision
 
@@ -124,15 +124,11 @@ def run(
 def check_out(out: str | os.PathLike[str], names: Iterable[str], recipe: str, seeds: Iterable[int]) -> None:
     """Raise OSError, before anything is trained, unless every run can be written under ``out``."""
     out = Path(out)
-    there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
-    if not there.is_dir():
-        raise FileExistsError(f"{there} is a file; choose a folder with --out")
+    check_writable(out)
     seeds = list(seeds)
     for folder in (run_folder(out, name, recipe, seed) for name in names for seed in seeds):
         if folder.exists():
             raise FileExistsError(f"{folder} holds a finished run; choose another --out, or move it away")
-    with tempfile.TemporaryFile(dir=there):
-        pass
 
 
 def _check_data(data: Dataset, experiment: Experiment) -> None:

@@ -2,7 +2,9 @@
 
 import csv
 import io
+import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 from hourglass.estimators import Autoencoder
 from hourglass.persistence import write_whole
 from hourglass.pictures.crops import read_sized
-from hourglass.pictures.files import Picture, write_picture
+from hourglass.pictures.files import SUFFIXES, Picture, write_picture
 from hourglass.pictures.folders import FILE_ERRORS, Outcome
 
 CODE_SUFFIXES = (".npy", ".csv")
@@ -59,15 +61,15 @@ def encode_files(
 def write_codes(path: str | os.PathLike[str], names: Sequence[str], codes: Codes) -> None:
     """Write codes, whole or not at all.
 
-    ``.csv`` has a header and the file's name in the first column; ``.npy`` is the array alone, with the names, one a
-    line, in a text file beside it (``codes.npy``, ``codes.txt``).
+    ``.csv`` has a header and the file's name in the first column; ``.npy`` is the array alone, with a list of the names
+    in JSON beside it (``codes.npy``, ``codes.names.json``).
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".npy":
         array = io.BytesIO()
         np.save(array, codes)
-        write_whole(path.with_suffix(".txt"), "".join(f"{name}\n" for name in names).encode())
+        write_whole(names_file(path), (json.dumps(list(names), indent=0) + "\n").encode())
         write_whole(path, array.getvalue())
         return
     text = io.StringIO(newline="")
@@ -75,7 +77,13 @@ def write_codes(path: str | os.PathLike[str], names: Sequence[str], codes: Codes
     writer.writerow(["file", *(f"code_{i}" for i in range(codes.shape[1]))])
     for name, code in zip(names, codes, strict=True):
         writer.writerow([name, *(f"{number:.9g}" for number in code.tolist())])
-    write_whole(path, text.getvalue().encode())
+    # A file's name need not be text.
+    write_whole(path, text.getvalue().encode(errors="surrogateescape"))
+
+
+def names_file(path: Path) -> Path:
+    """Where the names of the codes in an ``.npy`` file stand."""
+    return path.with_suffix(".names.json")
 
 
 def read_codes(path: str | os.PathLike[str]) -> tuple[list[str], Codes]:
@@ -90,33 +98,60 @@ def read_codes(path: str | os.PathLike[str]) -> tuple[list[str], Codes]:
     try:
         if path.suffix == ".npy":
             codes = np.load(path, allow_pickle=False)
-            names_file = path.with_suffix(".txt")
+            beside = names_file(path)
             names = (
-                names_file.read_text(encoding="utf-8").splitlines()
-                if names_file.is_file()
+                [str(name) for name in json.loads(beside.read_text(encoding="utf-8"))]
+                if beside.is_file()
                 else [f"{i:05}.png" for i in range(len(codes))]
             )
         else:
-            with path.open(newline="", encoding="utf-8") as file:
+            with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
                 rows = list(csv.reader(file))[1:]
             names = [row[0] for row in rows]
             codes = np.array([row[1:] for row in rows], dtype=np.float32)
         if codes.ndim != 2 or len(names) != len(codes):
             raise ValueError(f"{len(names)} names and an array of shape {codes.shape}")
+        if not np.isfinite(codes).all():
+            raise ValueError("NaN or infinity among the numbers")
         return names, codes.astype(np.float32)
-    except (ValueError, IndexError, TypeError) as error:
+    except (ValueError, IndexError, TypeError, EOFError) as error:
         raise ValueError(f"{path} is not a table of codes ({error})") from error
 
 
 def decode_files(
     estimator: Autoencoder, names: Sequence[str], codes: Codes, target: Path
 ) -> Iterable[tuple[Path, NDArray[np.float32]]]:
-    """Where each code's picture goes, as PNG of 8 bits, and its pixels."""
-    for name, code in zip(names, codes, strict=True):
-        path = (target / name).with_suffix(".png")
-        if not path.resolve().is_relative_to(target.resolve()):
+    """Where each code's picture goes, as PNG of 8 bits, and its pixels.
+
+    Raises
+    ------
+    ValueError
+        When a name leads out of the folder, or two codes have one name.
+    """
+    for name, path, code in zip(names, png_names(names), codes, strict=True):
+        if not (target / path).resolve().is_relative_to(target.resolve()):
             raise ValueError(f"{name!r} leads out of the folder {target}; mend the table's names")
-        yield path, estimator.inverse_transform(code[None]).reshape(estimator.image_shape_)
+        yield target / path, estimator.inverse_transform(code[None]).reshape(estimator.image_shape_)
+
+
+def png_names(names: Sequence[str]) -> list[Path]:
+    """Names as PNG files: ``a.jpg`` becomes ``a.png``, and ``a.jpg.png`` where there is an ``a.png`` too.
+
+    Raises
+    ------
+    ValueError
+        When two are equal all the same.
+    """
+    short = [Path(name) if Path(name).suffix.lower() not in SUFFIXES else Path(name).with_suffix("") for name in names]
+    times = Counter(short)
+    chosen = [
+        Path(f"{brief if times[brief] == 1 or name.endswith('.png') else name}.png")
+        for name, brief in zip(names, short, strict=True)
+    ]
+    twice = [path for path, count in Counter(chosen).items() if count > 1]
+    if twice:
+        raise ValueError(f"two codes would become {twice[0]}; mend the table's names")
+    return chosen
 
 
 def write_png(path: Path, pixels: NDArray[np.float32]) -> None:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from hourglass import metrics
-from hourglass.data.clipping import estimate_noise_level, undo_clipping
+from hourglass.data.clipping import SMALLEST_FOR_LEVEL, estimate_noise_level, undo_clipping
 from hourglass.data.corruption import Corruption, GaussianNoise
 from hourglass.estimators import Autoencoder
 from hourglass.pictures.crops import read_sized
@@ -96,12 +96,13 @@ def compare_codes(
     known: Sequence[Path] = (),
     on_outcome: Callable[[Outcome], None] = lambda outcome: None,
 ) -> dict[str, dict[Path, Scores]]:
-    """Score reconstructions from codes beside PCA with as many numbers.
+    """Score reconstructions from codes beside PCA with as many numbers, where there are enough pictures to fit it on.
 
     Parameters
     ----------
     known : sequence of Path, optional
-        Pictures that PCA is fitted on; by default those that are scored, which is to its advantage.
+        Pictures that PCA is fitted on; by default those that are scored, which is to its advantage. PCA is left out
+        where there are no more of them than a code has numbers: it would know each by heart.
     """
     from sklearn.decomposition import PCA
 
@@ -109,10 +110,12 @@ def compare_codes(
     if not there:
         return {}
     fitted = _stack(estimator, known, resizing, on_outcome)[1] if known else images
-    components = min(estimator.network_.code_size, len(fitted), fitted[0].size)
-    pca = PCA(components).fit(fitted.reshape(len(fitted), -1))
-    flat = pca.inverse_transform(pca.transform(images.reshape(len(images), -1)))
-    outputs = {"model": estimator.reconstruct(images), f"PCA ({components})": flat.reshape(images.shape)}
+    outputs = {"model": estimator.reconstruct(images)}
+    components = min(estimator.network_.code_size, images[0].size)
+    if len(fitted) > components:
+        pca = PCA(components).fit(fitted.reshape(len(fitted), -1))
+        flat = pca.inverse_transform(pca.transform(images.reshape(len(images), -1)))
+        outputs[f"PCA ({components})"] = flat.reshape(images.shape)
     return {
         name: {path: score(image, out) for path, image, out in zip(there, images, output, strict=True)}
         for name, output in outputs.items()
@@ -157,7 +160,7 @@ def _again(path: Path, corruption: Corruption, seed: int) -> tuple[Pixels, Pixel
 def _level(corruption: Corruption, noisy: Sequence[Pixels]) -> float:
     if isinstance(corruption, GaussianNoise):
         return float(np.mean(corruption.level))
-    large = [estimate_noise_level(image[None]) for image in noisy if min(image.shape[:2]) >= 4]
+    large = [estimate_noise_level(image[None]) for image in noisy if min(image.shape[:2]) >= SMALLEST_FOR_LEVEL]
     return max(float(np.mean(large)) if large else 0.1, 1e-3)
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from hourglass.persistence import write_whole
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
 JPEG_QUALITY = 95
 
 Pixels = NDArray[np.float32]
@@ -64,14 +65,14 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
     Parameters
     ----------
     path : path-like
-        PNG, JPEG, TIFF, BMP or WebP, of 8 or 16 bits, or a floating-point grey TIFF.
+        PNG, JPEG, TIFF, BMP or WebP, of 8 or 16 bits, or a floating-point grey TIFF; of up to 178 million pixels.
 
     Raises
     ------
     OSError
         When it cannot be read, is damaged or is no image.
     ValueError
-        When it is an image of a kind that is not served, such as an animation.
+        When it is an image of a kind that is not served, such as an animation or 32-bit whole numbers.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -79,22 +80,29 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
     content = path.read_bytes()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            # Pillow warns from 89 million pixels on, and refuses twice as many, which is where harm begins.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             warnings.filterwarnings("ignore", module="PIL.TiffImagePlugin")
-            with Image.open(io.BytesIO(content)) as image:
+            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
                 # A camera's MPO is a JPEG with previews behind it.
                 frames = getattr(image, "n_frames", 1)
                 if frames > 1 and image.format != "MPO":
                     raise ValueError(f"{path} holds {frames} images; split it, since one file is one image")
-                # Pillow cuts 16-bit colour to 8 bits.
-                deep = image.mode not in _DEEP_GREY and any(";16" in str(tile[3]) for tile in image.tile)
-                return _deep_colour(content, image, path) if deep else _ordinary(image)
+                if image.format == "TIFF":
+                    _check_numbers(content, path)
+                # Pillow cuts 16-bit colour to 8 bits, and takes white for black where a 16-bit TIFF counts from white.
+                picture = _deep(content, image, path) if _is_deep(content, image) else _ordinary(image, content)
+                if picture.depth == 32 and not np.isfinite(picture.pixels).all():
+                    raise ValueError(f"{path} holds NaN or infinite pixels; replace them first")
+                return picture
     except UnidentifiedImageError as error:
         raise OSError(f"{path} is not an image, or of a format that is not read") from error
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} is too large, perhaps a decompression bomb ({error})") from error
-    except (SyntaxError, EOFError, OSError) as error:
-        raise OSError(f"{path} is damaged ({error})") from error
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{path} is too large, perhaps a decompression bomb ({error}); divide it first") from error
+    except (ValueError, MemoryError):
+        raise
+    except Exception as error:  # broken files make decoders raise anything
+        raise OSError(f"{path} is damaged ({error or type(error).__name__})") from error
 
 
 def write_picture(path: str | os.PathLike[str], picture: Picture, pixels: Pixels) -> None:
@@ -126,21 +134,63 @@ def write_picture(path: str | os.PathLike[str], picture: Picture, pixels: Pixels
     write_whole(Path(path), encode(raw, picture))
 
 
-def _ordinary(image: Any) -> Picture:
+def _check_numbers(content: bytes, path: Path) -> None:
+    """Raise ValueError for a TIFF whose numbers Pillow would read as others."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(io.BytesIO(content)) as file:
+            page = file.pages.first
+            kind, bits = int(page.sampleformat), int(page.bitspersample)
+    except Exception:  # what it cannot read, Pillow may, or names what is wrong
+        return
+    unsigned, real = 1, 3
+    if not (kind == unsigned and bits <= 16) and not (kind == real and bits == 32):
+        names = {1: "unsigned", 2: "signed", 3: "floating-point"}
+        raise ValueError(
+            f"{path} holds {names.get(kind, 'unusual')} numbers of {bits} bits; save it with 8 or 16 bits unsigned, "
+            "or 32 floating-point"
+        )
+
+
+def _is_deep(content: bytes, image: Any) -> bool:
+    """Whether an image has 16 bits and more than one channel, or white at zero: what Pillow does not keep."""
+    if image.format == "TIFF":
+        bits, white_is_zero = image.tag_v2.get(258, (1,)), image.tag_v2.get(262) == 0
+        return max(bits if isinstance(bits, tuple) else (bits,)) == 16 and (
+            image.mode not in _DEEP_GREY or white_is_zero
+        )
+    return image.mode not in _DEEP_GREY and any(";16" in str(tile[3]) for tile in image.tile)
+
+
+def _is_lossless(content: bytes) -> bool:
+    """Whether a WebP file's picture is stored in the lossless form: the first of its chunks that holds pixels."""
+    place = 12
+    while place + 8 <= len(content):
+        name, length = struct.unpack("<4sI", content[place : place + 8])
+        if name in (b"VP8 ", b"VP8L"):
+            return bool(name == b"VP8L")
+        place += 8 + length + length % 2
+    return False
+
+
+def _ordinary(image: Any, content: bytes) -> Picture:
     image.load()
     mode, depth = image.mode, 8
+    raw: Raw
     format_ = "JPEG" if image.format == "MPO" else str(image.format)
     exif = image.getexif()
     saving = {name: image.info[name] for name in ("icc_profile", "dpi", "exif") if image.info.get(name)}
     if image.format == "TIFF" and image.info.get("compression"):
         saving["compression"] = image.info["compression"]
+    if image.format == "WEBP" and _is_lossless(content):
+        saving["lossless"] = True
     if mode in _DEEP_GREY or mode == "I":
-        depth, raw = 16, np.asarray(image)
-        if raw.min() < 0 or raw.max() > 65535:
-            raise ValueError("its pixels are 32-bit whole numbers, which are not served; save it with 16 bits")
-        raw = raw.astype(np.uint16)[..., None]
+        depth = 16
+        raw = np.asarray(image).astype(np.uint16)[..., None]
     elif mode == "F":
-        depth, raw = 32, np.asarray(image, dtype=np.float32)[..., None]
+        depth = 32
+        raw = np.asarray(image, dtype=np.float32)[..., None]
     else:
         raw = np.asarray(image.convert(_working_mode(image)))
         raw = raw[..., None] if raw.ndim == 2 else raw
@@ -158,7 +208,7 @@ def _working_mode(image: Any) -> str:
     return "RGBA" if alpha else "RGB"
 
 
-def _deep_colour(content: bytes, image: Any, path: Path) -> Picture:
+def _deep(content: bytes, image: Any, path: Path) -> Picture:
     import tifffile
     from imagecodecs import png_decode
 
@@ -166,13 +216,31 @@ def _deep_colour(content: bytes, image: Any, path: Path) -> Picture:
     try:
         raw = png_decode(content) if image.format == "PNG" else tifffile.imread(io.BytesIO(content))
     except (ValueError, RuntimeError) as error:
-        raise OSError(f"{path} is damaged ({error})") from error
+        raise OSError(str(error)) from error
     raw = np.asarray(raw)
-    if raw.dtype != np.uint16 or raw.ndim != 3 or raw.shape[2] not in (2, 3, 4):
+    if image.format == "TIFF":
+        raw = _tiff_channels(raw, image, path)
+    if raw.dtype != np.uint16 or raw.ndim != 3 or raw.shape[2] not in (1, 2, 3, 4):
         raise ValueError(f"{path} holds {raw.dtype} pixels of shape {raw.shape}, which is not served")
-    mode = {2: "LA", 3: "RGB", 4: "RGBA"}[raw.shape[2]]
+    mode = {1: "I;16", 2: "LA", 3: "RGB", 4: "RGBA"}[raw.shape[2]]
     saving = {name: image.info[name] for name in ("icc_profile", "exif") if image.info.get(name)}
     return _picture(raw, mode, 16, str(image.format), exif.get(_ORIENTATION, 1), saving)
+
+
+def _tiff_channels(raw: Raw, image: Any, path: Path) -> Raw:
+    """16-bit pixels ``(h, w, c)`` of a TIFF, black at zero."""
+    white_is_zero, black_is_zero, rgb = 0, 1, 2
+    photometric, planar = image.tag_v2.get(262), image.tag_v2.get(284) == 2
+    if photometric not in (white_is_zero, black_is_zero, rgb):
+        raise ValueError(f"{path} has 16 bits and colours that are neither grey nor RGB; convert it to RGB first")
+    if raw.ndim == 2:
+        raw = raw[..., None]
+    elif planar:
+        raw = np.moveaxis(raw, 0, -1)
+    if photometric == white_is_zero:
+        raw = raw.copy()
+        raw[..., 0] = np.uint16(65535) - raw[..., 0]
+    return raw
 
 
 def _picture(raw: Raw, mode: str, depth: int, format_: str, orientation: int, saving: dict[str, Any]) -> Picture:
@@ -192,8 +260,7 @@ def _encode(raw: Raw, picture: Picture) -> bytes:
 
     image = Image.fromarray(raw[..., 0] if raw.shape[2] == 1 else raw)
     if picture.mode == "P":
-        # A palette of its own: the old one lacks the colours between.
-        image = image.quantize(256, method=Image.Quantize.FASTOCTREE)
+        image = _with_palette(image, raw)
     elif picture.depth == 8 and image.mode != picture.mode:
         image = image.convert(picture.mode, dither=Image.Dither.NONE)
     options = dict(picture.saving)
@@ -204,6 +271,21 @@ def _encode(raw: Raw, picture: Picture) -> bytes:
     out = io.BytesIO()
     image.save(out, picture.format, **options)
     return out.getvalue()
+
+
+def _with_palette(image: Any, raw: Raw) -> Any:
+    """An image of at most 256 colours: exact where it has no more, which greys never have."""
+    from PIL import Image
+
+    colours, places = np.unique(raw.reshape(-1, raw.shape[2]), axis=0, return_inverse=True)
+    if len(colours) > 256:
+        # The old palette lacks the colours between. Only the octree serves transparency.
+        octree = raw.shape[2] == 4
+        return image.quantize(256, method=Image.Quantize.FASTOCTREE if octree else Image.Quantize.MEDIANCUT)
+    exact = Image.fromarray(places.reshape(raw.shape[:2]).astype(np.uint8), "L")
+    exact = Image.frombytes("P", exact.size, exact.tobytes())
+    exact.putpalette(colours.tobytes(), "RGBA" if raw.shape[2] == 4 else "RGB")
+    return exact
 
 
 def _encode_deep_colour(raw: Raw, picture: Picture) -> bytes:

@@ -45,8 +45,13 @@ def find_pictures(source: str | os.PathLike[str], *, beside: Path | None = None)
         return [source]
     if not source.is_dir():
         raise FileNotFoundError(f"{source} is neither a folder nor a file")
-    found = []
-    for folder, _, names in os.walk(source):
+    found: list[Path] = []
+
+    def unreadable(error: OSError) -> None:
+        found.append(Path(error.filename))
+
+    # A folder that cannot be read stands for what it holds: it fails in its turn, by name.
+    for folder, _, names in os.walk(source, onerror=unreadable):
         if beside is not None and Path(folder).resolve().is_relative_to(beside.resolve()):
             continue
         found += [Path(folder) / name for name in names if Path(name).suffix.lower() in SUFFIXES]
@@ -60,6 +65,8 @@ def plan(
 ) -> list[tuple[Path, Path]]:
     """Pairs of input and output, under the same relative name; nothing is written.
 
+    Of a single input the output may be a file of the same kind too.
+
     Raises
     ------
     FileNotFoundError
@@ -69,8 +76,16 @@ def plan(
         own input.
     """
     source, target = Path(source), Path(target)
+    if source.is_file() and target.suffix and target.suffix.lower() == source.suffix.lower() and not target.is_dir():
+        if target.exists() and (not overwrite or target.samefile(source)):
+            raise FileExistsError(f"{target} exists already; name another file for the output, or --overwrite it")
+        return [(source, target)]
     if target.exists() and not target.is_dir():
         raise FileExistsError(f"{target} is a file; name a folder for the output")
+    if target.suffix.lower() in SUFFIXES and not target.is_dir():
+        raise FileExistsError(
+            f"{target} is the name of a file; name a folder for the output, which keeps names and kinds"
+        )
     root = source.parent if source.is_file() else source
     if target.resolve() == root.resolve():
         raise FileExistsError(f"{target} holds the inputs themselves; name another folder for the output")

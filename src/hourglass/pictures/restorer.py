@@ -5,9 +5,9 @@ import math
 
 import numpy as np
 
-from hourglass.data.clipping import estimate_noise_level
+from hourglass.data.clipping import SMALLEST_FOR_LEVEL, estimate_noise_level
 from hourglass.estimators import Autoencoder, ConvAutoencoder
-from hourglass.estimators.autoencoders import ESTIMATE
+from hourglass.estimators.autoencoder_base import ESTIMATE
 from hourglass.pictures.tiling import Apply, Pixels, apply_in_tiles
 
 # Pixels of a tile's side: its maps stay within some hundred megabytes, and the overlap is a small share of it.
@@ -61,11 +61,24 @@ class PictureRestorer:
         Returns
         -------
         ndarray of the same shape, float32
+
+        Raises
+        ------
+        ValueError
+            When a floating-point picture is on another scale than the images that the model was trained on.
         """
         estimator = self.estimator
+        low, high = estimator.pixel_range_
+        # Noise may lead out of the range; twice its width is no noise.
+        room = max(high - low, 1)
+        if pixels.size and (pixels.min() < low - room or pixels.max() > high + room):
+            raise ValueError(
+                f"the pixels span [{pixels.min():g}, {pixels.max():g}], those of the model's training "
+                f"[{low:g}, {high:g}]; scale the picture first"
+            )
         if estimator.undo_clipping == ESTIMATE:
             # One level for the picture, not one for each tile.
-            level = estimate_noise_level(pixels[None]) if min(pixels.shape[:2]) >= 4 else 0
+            level = estimate_noise_level(pixels[None]) if min(pixels.shape[:2]) >= SMALLEST_FOR_LEVEL else 0
             estimator = copy.copy(estimator).set_params(undo_clipping=level or None)
         count = pixels.shape[2]
         if count == self.channels:

@@ -43,6 +43,9 @@ class Adam(torch.optim.Adam):
             group["eps"] = group["epsilon"] / math.sqrt(1 - group["betas"][1] ** self.updates)
         return super().step(closure)  # type: ignore[no-any-return]  # torch types calls as Any
 
+    def __getstate__(self) -> dict[str, Any]:
+        return super().__getstate__() | {"updates": self.updates}
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
         steps = {int(state["step"]) for state in self.state.values()}

@@ -1,0 +1,290 @@
+"""What the autoencoders share: fitting, coding, reconstruction, scoring."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from hourglass.data.arrays import Shape, to_images
+from hourglass.data.clipping import SMALLEST_FOR_LEVEL, estimate_noise_level, undo_clipping
+from hourglass.data.corruption import GaussianNoise, Strength, clips
+from hourglass.estimators.base import DTYPES, Floats, NetworkEstimator, check_choice, check_number
+from hourglass.nn import Codec
+from hourglass.training import LOSSES, BlindSpot, Progress
+
+Corrupt = Callable[[Tensor, torch.Generator], Tensor]
+AUTOENCODER_LOSSES = ("mse", "bce")
+OUTPUT_BIASES = ("mean", "zero")
+ESTIMATE = "estimate"
+# Pixels that are black (or white) in every image would have an infinite logit.
+SMALLEST_MEAN = 1e-3
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):  # type: ignore[misc]  # scikit-learn is untyped
+    """Base of the autoencoders, with the parameters that they share."""
+
+    loss: str = "mse"
+    noise: Strength | Corrupt | None = None
+    self_supervised: bool = False
+    undo_clipping: float | str | None = None
+    output_bias: str = "mean"
+
+    _any_size = False
+
+    def check_parameters(self) -> None:
+        super().check_parameters()
+        check_choice("loss", self.loss, AUTOENCODER_LOSSES)
+        check_choice("output_bias", self.output_bias, OUTPUT_BIASES)
+        self._corruption()
+        if self.undo_clipping != ESTIMATE:
+            if isinstance(self.undo_clipping, str):
+                raise ValueError(f"undo_clipping={self.undo_clipping!r}; expected a level, 'estimate' or None")
+            check_number("undo_clipping", self.undo_clipping, optional=True)
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        validation_data: tuple[ArrayLike, ArrayLike] | None = None,
+        progress: Progress | None = None,
+    ) -> Self:
+        """Train on images.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, h, w), (n, h, w, c) or (n, features)
+            Unsigned bytes are scaled by 1/255, other numbers are taken as they are.
+        y : array-like of the same shape, optional
+            What the output is compared with, as clean images for noisy ones; by default ``X`` itself. One
+            number an image is a label, as a pipeline passes, and not looked at.
+        validation_data : pair of array-like, optional
+            Inputs and targets whose loss is recorded; nothing else is done with them but what ``patience`` says.
+        progress : Progress, optional
+            Where to show how it goes; by default as ``verbose`` says.
+
+        Raises
+        ------
+        ValueError
+            When a parameter or a value of ``X`` is out of its range: outside [0, 1] with ``loss="bce"``, with
+            noise that is clipped to it, and with ``undo_clipping``.
+        FloatingPointError
+            When training diverges.
+        """
+        self._fit(X, y, validation_data, progress, going_on=False)
+        return self
+
+    def partial_fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
+        """Train one pass over images more, at ``learning_rate`` without a schedule.
+
+        The first call draws the weights. Validation and early stopping are for :meth:`fit`.
+
+        Parameters
+        ----------
+        X, y
+            As in :meth:`fit`; ``X`` with as many features in every call.
+        """
+        self._fit(X, y, None, None, going_on=hasattr(self, "network_"), one_pass=True)
+        return self
+
+    def _fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None,
+        validation_data: tuple[ArrayLike, ArrayLike] | None,
+        progress: Progress | None,
+        *,
+        going_on: bool,
+        one_pass: bool = False,
+    ) -> None:
+        self.check_parameters()
+        unit = "loss='bce'" if self.loss == "bce" else None
+        images, _ = self._check_images(X, fitting=not going_on, unit_range=self._why_unit_range())
+        images = images.astype(np.float32, copy=False)
+        targets = self._targets(y, "y", unit_range=unit) if y is not None and _is_target(y) else None
+        if targets is not None and len(targets) != len(images):
+            raise ValueError(f"X has {len(images)} images but y has {len(targets)}; give one target an image")
+        if targets is not None and self.self_supervised:
+            raise ValueError("self_supervised=True learns from X alone; leave y out, or set self_supervised=False")
+        if not going_on or not hasattr(self, "_random"):
+            self._seed()
+        validation = None
+        if validation_data is not None:
+            validation = (
+                self._targets(validation_data[0], "validation_data[0]"),
+                self._targets(validation_data[1], "validation_data[1]", unit_range=unit),
+            )
+        elif self.validation_fraction is not None and not one_pass:
+            kept, held = self._hold_out(len(images))
+            validation = self._spoil(images[held]), (images if targets is None else targets)[held]
+            images, targets = images[kept], None if targets is None else targets[kept]
+        mask = None
+        if validation is not None and self.self_supervised:
+            spoilt, mask = BlindSpot(torch.Generator().manual_seed(0))(_channels_first(validation[0]))
+            validation = spoilt.permute(0, 2, 3, 1).numpy(), validation[1]
+
+        def start_at_mean(codec: Codec) -> None:
+            if self.output_bias == "mean" and not getattr(codec, "residual", False):
+                mean = torch.from_numpy((images if targets is None else targets).mean(0, dtype=np.float64)).float()
+                # One bias for all pixels takes the logit of their common mean, not the mean of their logits.
+                if codec.output_bias.numel() != mean.numel():
+                    mean = mean.mean((0, 1), keepdim=True)
+                codec.set_output_bias(mean.clamp(SMALLEST_MEAN, 1 - SMALLEST_MEAN).logit() if unit else mean)
+
+        def measure(output: Tensor, target: Tensor) -> dict[str, float]:
+            if mask is not None:
+                output, target = output[mask.to(output.device)], target[mask.to(output.device)]
+            return {"loss": float(LOSSES[self.loss](output, target))}
+
+        self._train(
+            images,
+            targets,
+            loss=self.loss,
+            prepare=start_at_mean,
+            corrupt=self._corrupt(),
+            measure=measure,
+            report_training=False,
+            validation=validation,
+            progress=progress,
+            one_pass=one_pass,
+            going_on=going_on,
+        )
+
+    def transform(self, X: ArrayLike) -> Floats:
+        """Encode images.
+
+        Returns
+        -------
+        ndarray of shape (n, code_size), float64 where X is, else float32
+            Codes, each number at least 0. A convolutional code is flattened in the order height, width, channel.
+        """
+        images, _ = self._check_images(X)
+        return self._infer(lambda network, rows: network.encode(rows), images)
+
+    def inverse_transform(self, X: ArrayLike) -> Floats:
+        """Decode codes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, code_size)
+
+        Returns
+        -------
+        ndarray of shape (n, h, w, c), or (n, features) after flat images in ``fit``; of dtype as in ``transform``
+            In [0, 1] with ``loss="bce"``, unbounded with ``loss="mse"``.
+        """
+        check_is_fitted(self, "network_")
+        codes = np.asarray(X)
+        codes = np.ascontiguousarray(codes, dtype=codes.dtype if codes.dtype in DTYPES else np.float32)
+        if codes.ndim != 2 or codes.shape[1] != self.network_.code_size:
+            raise ValueError(f"X has shape {codes.shape}; expected codes ('n', {self.network_.code_size})")
+        images = self._finish(self._infer(lambda network, rows: network.decode(rows), codes), None)
+        return images.reshape(len(images), -1) if self._flat else images
+
+    def reconstruct(self, X: ArrayLike) -> Floats:
+        """Encode and decode images: with ``noise``, the images without it.
+
+        Returns
+        -------
+        ndarray of the shape of X, float64 where X is, else float32
+            In [0, 1] with ``loss="bce"`` or ``undo_clipping``, unbounded with ``loss="mse"``.
+        """
+        images, _ = self._check_images(X, any_size=self._any_size)
+        return self._finish(self._infer(lambda network, rows: network(rows), images), images).reshape(np.shape(X))
+
+    def score(self, X: ArrayLike, y: ArrayLike | None = None) -> float:
+        """Minus the mean squared error of ``reconstruct(X)``, against ``y`` or, without it or with labels, ``X``."""
+        output = self.reconstruct(X)  # first, since it says when nothing was fitted
+        values, name = (y, "y") if y is not None and _is_target(y) else (X, "X")
+        shape = self.image_shape_
+        if output.ndim > 2:
+            shape = (*output.shape[1:3], shape[2])  # a convolutional one takes other sizes
+        target = to_images(values, shape, name=name)
+        return -float(np.mean(np.square(output.reshape(target.shape) - target), dtype=np.float64))
+
+    @property
+    def has_code(self) -> bool:
+        """Whether a code alone determines the image."""
+        return True
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.network_.code_size)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def code_size_for(self, image_shape: Shape) -> int:
+        """How many numbers a code of such images has, of shape height, width, channels; nothing is trained."""
+        probe = clone(self)
+        probe.image_shape_ = image_shape
+        with torch.device("meta"):
+            return int(probe._build().code_size)
+
+    def _why_unit_range(self) -> str | None:
+        """What needs images in [0, 1], if anything does."""
+        if self.loss == "bce":
+            return "loss='bce'"
+        if clips(self._corruption()) and not self.self_supervised:
+            return f"noise={self.noise!r}, which is clipped to black and white,"
+        return f"undo_clipping={self.undo_clipping!r}" if self.undo_clipping is not None else None
+
+    def _targets(self, values: ArrayLike, name: str, *, unit_range: str | None = None) -> Floats:
+        return to_images(values, self.image_shape_, unit_range=unit_range, name=name)
+
+    def _finish(self, output: Floats, given: Floats | None) -> Floats:
+        """Output activation, and clipping undone where that is wanted."""
+        if self.loss == "bce":
+            output = np.asarray(torch.from_numpy(output).sigmoid().numpy())
+        level = self.undo_clipping
+        if level is None:
+            return output
+        if level == ESTIMATE:
+            if given is None:
+                raise ValueError("undo_clipping='estimate' needs the noisy images, which a code is not; set a level")
+            # Too few pixels to tell: taken as free of noise.
+            level = estimate_noise_level(given) if min(given.shape[1:3]) >= SMALLEST_FOR_LEVEL else 0
+            if level == 0:
+                return output
+        return undo_clipping(output, float(level)).astype(output.dtype)
+
+    def _corruption(self) -> Corrupt | None:
+        if self.noise is None or callable(self.noise):
+            return self.noise
+        try:
+            return GaussianNoise(self.noise)
+        except ValueError as error:
+            raise ValueError(
+                f"noise={self.noise!r}; expected a level above 0, a pair of them, a callable or None"
+            ) from error
+
+    def _corrupt(self) -> Callable[[Tensor, torch.Generator], Tensor | tuple[Tensor, Tensor]] | None:
+        if self.self_supervised:
+            return lambda images, generator: BlindSpot(generator)(images)
+        return self._corruption()
+
+    def _spoil(self, images: Floats) -> Floats:
+        """Held-out images, spoilt once as each batch is in training."""
+        corruption = self._corruption()
+        if corruption is None or self.self_supervised:
+            return images
+        spoilt = corruption(_channels_first(images), torch.Generator().manual_seed(0))
+        return np.asarray(spoilt.permute(0, 2, 3, 1).numpy())
+
+
+def _is_target(y: ArrayLike) -> bool:
+    """Whether ``y`` holds images, and not labels, one number an image."""
+    return np.asarray(y).ndim != 1
+
+
+def _channels_first(images: Floats) -> Tensor:
+    return torch.from_numpy(images).permute(0, 3, 1, 2)
