@@ -25,7 +25,7 @@ from hourglass.training import (
     resolve_precision,
 )
 from hourglass.training import loop as loop_module
-from hourglass.training.hardware import keep_freed_memory
+from hourglass.training.hardware import give_memory_back, keep_freed_memory, trim_memory
 
 
 def tensorflow_adam(weight, gradients, rate, b1=0.9, b2=0.999, eps=1e-8):
@@ -309,4 +309,7 @@ def test_cuda_without_a_device_says_so():
 
 
 def test_the_allocator_is_told_without_harm():
-    assert keep_freed_memory() is (platform.libc_ver()[0] == "glibc")
+    glibc = platform.libc_ver()[0] == "glibc"
+    assert give_memory_back() is glibc
+    trim_memory()
+    assert keep_freed_memory() is glibc

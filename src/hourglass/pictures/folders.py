@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hourglass.pictures.files import SUFFIXES, read_picture, write_picture
 from hourglass.pictures.tiling import Pixels
+from hourglass.training.hardware import give_memory_back, trim_memory
 
 # What one file may raise without ending the run: the others are still worth doing.
 FILE_ERRORS = (OSError, ValueError, MemoryError)
@@ -119,16 +120,22 @@ def process(
     Outcome
         For each pair, in order. A file that cannot be read or written does not end the run.
     """
+    give_memory_back()
     for source, target in pairs:
         if resume and target.exists():
             yield Outcome(source, skipped=True)
             continue
-        try:
-            picture = read_picture(source)
-            restored = apply(picture.pixels)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            write_picture(target, picture, restored)
-        except FILE_ERRORS as error:
-            yield Outcome(source, error=error)
-        else:
-            yield Outcome(source)
+        outcome = _process_one(source, target, apply)
+        trim_memory()
+        yield outcome
+
+
+def _process_one(source: Path, target: Path, apply: Callable[[Pixels], Pixels]) -> Outcome:
+    try:
+        picture = read_picture(source)
+        restored = apply(picture.pixels)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_picture(target, picture, restored)
+    except FILE_ERRORS as error:
+        return Outcome(source, error=error)
+    return Outcome(source)

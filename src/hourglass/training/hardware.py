@@ -2,6 +2,7 @@
 
 import ctypes
 import functools
+import os
 import sys
 
 import torch
@@ -60,20 +61,50 @@ def _has_bfloat16(device: torch.device) -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported())
 
 
-@functools.cache
 def keep_freed_memory() -> bool:
     """Tell glibc's allocator to keep what is freed instead of giving it back to the kernel.
 
     Large tensors are otherwise page-faulted in anew at every step: the convolutional nets train about 1.5
     times as fast with it. Returns False, and does nothing, where there is no glibc.
     """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):
-        return False
-    trim_threshold, top_pad, mmap_threshold = -1, -2, -3
     # mmap_threshold's largest admitted value is 32 MiB on 64-bit machines, larger ones are refused.
-    settings = {mmap_threshold: 32 << 20, trim_threshold: 1 << 30, top_pad: 64 << 20}
-    return all(mallopt(option, value) == 1 for option, value in settings.items())
+    return _set_allocator({_MMAP_THRESHOLD: 32 << 20, _TRIM_THRESHOLD: 1 << 30, _TOP_PAD: 64 << 20})
+
+
+def give_memory_back() -> bool:
+    """Tell glibc's allocator to give what is freed back to the kernel: the opposite, for work of changing sizes.
+
+    Where every picture has its own size, freed pieces fit the next one badly and memory creeps up: over 2,000 pictures
+    to 1.6 times that of 200, with this and :func:`trim_memory` to 1.05 times. Returns False where there is no glibc.
+    """
+    # Every size has its own kernels, of which oneDNN would keep 1,024; it reads this when it makes the first.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
+    return _set_allocator({_MMAP_THRESHOLD: 256 << 10, _TRIM_THRESHOLD: 128 << 10, _TOP_PAD: 128 << 10, _ARENA_MAX: 1})
+
+
+def trim_memory() -> None:
+    """Give what is free in glibc's heap back to the kernel now; nothing where there is no glibc."""
+    libc = _glibc()
+    if libc is not None:
+        libc.malloc_trim(0)
+
+
+# Numbers of mallopt's settings in glibc's malloc.h.
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -2, -3, -8
+
+
+def _set_allocator(settings: dict[int, int]) -> bool:
+    libc = _glibc()
+    return libc is not None and all(libc.mallopt(option, value) == 1 for option, value in settings.items())
+
+
+@functools.cache
+def _glibc() -> ctypes.CDLL | None:
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt  # noqa: B018  # a C library without it raises
+    except (OSError, AttributeError):
+        return None
+    return libc
