@@ -134,7 +134,7 @@ def test_mnist_without_data_or_network_is_one_line_and_exit_1(hourglass, monkeyp
 def test_failures_are_one_line_and_exit_1(hourglass, tmp_path):
     (tmp_path / "file").write_text("mine")
     code, _, err = hourglass("run", "dense", "--out", "file", "-q", *QUICK)
-    assert (code, err) == (1, "hourglass: file is a file; choose a folder with --out\n")
+    assert (code, err) == (1, "hourglass: file is a file; name another folder for the output\n")
     assert (tmp_path / "file").read_text() == "mine"
     code, _, err = hourglass("run", "dense", "-q", "--set", "learning_rate=1e30", "--set", "batches=60", "--out", "x")
     assert code == 1

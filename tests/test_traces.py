@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from hourglass import tricks
 from hourglass.data import GaussianNoise, load
 from hourglass.nn import Codec, ConvCodec, ConvNet, DenseCodec
 from hourglass.training import LOSSES, Adam, Trainer
@@ -211,7 +212,9 @@ def test_replays_tensorflow(path, digits):
         for count in (threads, 1, 2, 4) if experiment_of(path) == "bn-layer-float32" else (threads,):
             torch.set_num_threads(count)
             try:
-                check_replay(path, digits)
+                # The first step of Adam makes signs of rounding errors: only PyTorch's own sums round as TensorFlow's.
+                with tricks.without("lean-batchnorm"):
+                    check_replay(path, digits)
             except AssertionError as error:
                 failure = error
             else:

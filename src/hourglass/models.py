@@ -169,7 +169,8 @@ def load_model(folder: str | os.PathLike[str], *, device: str = "auto") -> Netwo
         raise ValueError(f"{os.fspath(folder)}: the model's files do not fit together ({error})") from error
     place = resolve_device(device)
     estimator.device_ = str(place)
-    estimator.network_ = network.to(place).eval()
+    on_device: Any = network.to(place)  # torch's types know of no memory format
+    estimator.network_ = on_device.to(memory_format=torch.channels_last).eval()
     return estimator
 
 

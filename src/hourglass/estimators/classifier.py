@@ -56,6 +56,11 @@ validate_every, precision, device, random_state, verbose
     kernel_init: str = "glorot"
     loss: str = "softmax"
 
+    @property
+    def _bfloat16_pays(self) -> bool:  # type: ignore[override]  # a constant elsewhere
+        # The moments of a batch are computed in float32, and the casts cost more than the convolutions gain.
+        return self.norm == "none"
+
     def check_parameters(self) -> None:
         super().check_parameters()
         check_number("depth", self.depth, whole=True)

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hourglass.nn import fast
+
 VARIANCES = ("biased", "bessel")
 
 
@@ -52,6 +54,12 @@ class _MovingStatistics(nn.modules.batchnorm._BatchNorm):
                 "train with larger batches or call eval() first"
             )
         return count
+
+    def _lean(self, x: Tensor, count: int) -> Tensor:
+        """The training-mode result in its fast form."""
+        normalised, mean, variance = fast.batch_norm(x, self.weight, self.bias, self.eps)
+        self._update(mean, variance * (count / (count - 1)) if self.stored_variance == "bessel" else variance)
+        return normalised
 
     @torch.no_grad()
     def _update(self, mean: Tensor, variance: Tensor) -> None:
@@ -101,6 +109,8 @@ class ManualBatchNorm(_MovingStatistics):
         shape = [-1 if axis == 1 else 1 for axis in range(x.dim())]
         if self.training:
             count = self._values_per_channel(x)
+            if fast.applies("lean-batchnorm", x):
+                return self._lean(x, count).to(given)
             mean = x.mean(axes)  # (num_features,)
             centred = x - mean.view(shape)
             variance = centred.square().mean(axes)
@@ -124,6 +134,8 @@ class FrameworkBatchNorm(_MovingStatistics):
             return super().forward(x)
         self._check_input_dim(x)
         count = self._values_per_channel(x)
+        if x.dtype == torch.float32 and fast.applies("lean-batchnorm", x):
+            return self._lean(x, count)
         if self.stored_variance == "bessel":
             return super().forward(x)
         # PyTorch stores Bessel-corrected variances only. Averaged into zeros, this batch's own comes out alone.

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hourglass.nn import fast
+
 
 def same_padding(size: int, kernel_size: int, stride: int) -> tuple[int, int]:
     """Padding before and after an axis that TensorFlow's ``padding="same"`` adds.
@@ -48,7 +50,12 @@ class SameConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         kernel, stride = self.kernel_size[0], self.stride[0]
+        if x.shape[2:] == (1, 1) and kernel == 3 and fast.applies("one-pixel", x):
+            return fast.one_pixel_conv2d(x, self.weight, self.bias)
         if stride == 1:
+            few = kernel == 3 and self.out_channels <= fast.FEW_OUTPUTS
+            if few and self.bias is not None and fast.applies("few-outputs", x):
+                return fast.few_outputs_conv2d(x, self.weight, self.bias)
             return super().forward(x)
         top, bottom = same_padding(x.shape[2], kernel, stride)
         left, right = same_padding(x.shape[3], kernel, stride)
@@ -80,6 +87,8 @@ class UpsampleConv2d(nn.Module):
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         """Maps ``(n, c, ceil(h / 2), ceil(w / 2))`` to ``(n, c', h, w)`` for ``size = (h, w)``."""
+        if size == (2 * x.shape[2], 2 * x.shape[3]) and fast.applies("upsample-phases", x):
+            return fast.upsample_conv2d(x, self.conv.weight, self.conv.get_parameter("bias"))
         doubled = F.interpolate(x, scale_factor=2.0, mode="nearest")
         return self.conv(crop(doubled, size))  # type: ignore[no-any-return]  # torch types calls as Any
 

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from hourglass import tricks
 from hourglass.training.hardware import keep_freed_memory
 from hourglass.training.history import History, Record
 from hourglass.training.losses import Loss
+from hourglass.training.optimisers import FlatParameters
 from hourglass.training.progress import Progress
 from hourglass.training.schedules import Schedule, constant
 from hourglass.training.stopping import EarlyStopping
@@ -119,6 +121,7 @@ class Trainer:
         self.images_per_second: float | None = None
         self._peaks = [group["lr"] for group in optimiser.param_groups]
         self._losses: list[Tensor] = []
+        self._flat: FlatParameters | None = None
 
     def run(self) -> History:
         """Do every update, or as many as ``stopping`` lets it.
@@ -128,14 +131,18 @@ class Trainer:
         FloatingPointError
             When a loss is not finite: names the update and the learning rate.
         """
-        if self.inputs.device.type == "cpu":
+        if self.inputs.device.type == "cpu" and tricks.uses("allocator"):
             keep_freed_memory()
         self.module.train()
+        self._flat = FlatParameters(self.optimiser) if FlatParameters.suits(self.optimiser) else None
         self.progress.start(self.updates)
         try:
             self._run()
         finally:
             self.progress.stop()
+            if self._flat is not None:
+                self._flat.release()
+                self._flat = None
             self.module.eval()
         if self.stopping is not None:
             self.stopping.restore(self.module)
@@ -143,7 +150,10 @@ class Trainer:
 
     def step(self, index: Tensor) -> Tensor:
         """One update from the batch of these indices; returns its loss."""
-        inputs, targets = self.inputs[index], self.targets[index]
+        inputs = _take(self.inputs, index)
+        # A corruption of somebody's own might write into its argument.
+        same = self.targets is self.inputs and self.corrupt is None
+        targets = inputs if same else _take(self.targets, index)
         mask = None
         if self.corrupt is not None:
             spoilt = self.corrupt(inputs)
@@ -152,9 +162,13 @@ class Trainer:
             output = self.module(inputs)
         output = output.to(targets.dtype)
         loss = self.loss(output, targets) if mask is None else self.loss(output[mask], targets[mask])
-        self.optimiser.zero_grad()
-        loss.backward()
-        self.optimiser.step()
+        if self._flat is not None:
+            loss.backward()
+            self._flat.step()
+        else:
+            self.optimiser.zero_grad()
+            loss.backward()
+            self.optimiser.step()
         return loss.detach()
 
     def _run(self) -> None:
@@ -220,3 +234,10 @@ class Trainer:
         self.history.reports[update] = record
         self.progress.report(update, shown | record)
         return record
+
+
+def _take(images: Tensor, index: Tensor) -> Tensor:
+    """Rows by index, laid out in memory as they were; several times as fast as ``images[index]`` on the CPU."""
+    if images.dim() == 4 and images.is_contiguous(memory_format=torch.channels_last):
+        return images.permute(0, 2, 3, 1).index_select(0, index).permute(0, 3, 1, 2)
+    return images.index_select(0, index)

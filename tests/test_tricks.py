@@ -1,0 +1,162 @@
+"""Every faster form gives what the plain one gives: outputs, gradients, statistics, weights after training."""
+
+import copy
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+import hourglass as hg
+from hourglass import nn, tricks
+from hourglass.training import Adam
+from hourglass.training.losses import bce
+from hourglass.training.optimisers import FlatParameters
+
+
+def maps(*shape, dtype=torch.float32):
+    x = torch.randn(*shape, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    return x.to(memory_format=torch.channels_last) if len(shape) == 4 else x
+
+
+def results(module, x, **options):
+    """Output, gradients and buffers of a copy of a module."""
+    module, x = copy.deepcopy(module), x.clone().requires_grad_()
+    output = module(x, **options)
+    output.backward(torch.randn(output.shape, generator=torch.Generator().manual_seed(1), dtype=output.dtype))
+    return [output.detach(), x.grad, *(p.grad for p in module.parameters()), *module.buffers()]
+
+
+def assert_equal(found, expected, tolerance=1e-5):
+    for a, b in zip(found, expected, strict=True):
+        assert a.shape == b.shape
+        assert (a - b).abs().max() <= tolerance * max(b.abs().max().item(), 1e-3)
+
+
+CASES = [
+    ("upsample-phases", lambda: nn.UpsampleConv2d(5, 6), (3, 5, 7, 4), {"size": (14, 8)}),
+    ("upsample-phases", lambda: nn.UpsampleConv2d(2, 4), (1, 2, 1, 1), {"size": (2, 2)}),
+    *(("few-outputs", lambda c=c: nn.SameConv2d(7, c), (3, 7, 9, 5), {}) for c in (1, 2, 3)),
+    ("few-outputs", lambda: nn.SameConv2d(7, 1), (2, 7, 1, 6), {}),
+    *(("one-pixel", lambda s=s: nn.SameConv2d(7, 9, stride=s), (3, 7, 1, 1), {}) for s in (1, 2)),
+    ("one-pixel", lambda: nn.SameConv2d(7, 9, bias=False), (3, 7, 1, 1), {}),
+    *(
+        ("lean-batchnorm", lambda make=make, v=v, c=shape[1]: make(c, stored_variance=v), shape, {})
+        for make in (nn.ManualBatchNorm, nn.FrameworkBatchNorm)
+        for v in ("biased", "bessel")
+        # The last is large enough for several rows to be read as one.
+        for shape in ((10, 9), (6, 5, 3, 4), (64, 4, 28, 28))
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "make", "shape", "options"), CASES)
+def test_a_fast_module_equals_the_plain_one(name, make, shape, options, monkeypatch):
+    module = make()
+    # The plain form must not be what is compared with itself.
+    used = []
+    for function in ("upsample_conv2d", "few_outputs_conv2d", "one_pixel_conv2d", "batch_norm"):
+        fast = getattr(nn.fast, function)
+        monkeypatch.setattr(nn.fast, function, lambda *a, fast=fast, **k: used.append(fast) or fast(*a, **k))
+    found = results(module, maps(*shape) * 2 + 1, **options)
+    assert used
+    used.clear()
+    with tricks.without(name):
+        expected = results(module, maps(*shape) * 2 + 1, **options)
+    assert not used
+    assert_equal(found, expected, 5e-5)
+
+
+def test_batch_norm_is_exact_far_from_zero():
+    x = maps(64, 4, 14, 14) + 100
+    normalised, mean, variance = nn.fast.batch_norm(x, torch.ones(4), torch.zeros(4), 1e-3)
+    wide = x.double()
+    torch.testing.assert_close(mean.double(), wide.mean((0, 2, 3)), rtol=1e-5, atol=0)
+    torch.testing.assert_close(variance.double(), wide.var((0, 2, 3), unbiased=False), rtol=1e-4, atol=0)
+    torch.testing.assert_close(
+        normalised.double(), F.batch_norm(wide, None, None, training=True, eps=1e-3), rtol=0, atol=1e-3
+    )
+
+
+@pytest.mark.parametrize("spread", [1.0, 30.0])
+def test_cross_entropy_of_one_sigmoid(spread):
+    logits, target = maps(137, 101) * spread, torch.rand(137, 101, generator=torch.Generator().manual_seed(1))
+    found, expected = logits.clone().requires_grad_(), logits.double().requires_grad_()
+    value = bce(found, target)
+    assert "FusedBce" in type(value.grad_fn).__name__
+    reference = F.binary_cross_entropy_with_logits(expected, target.double())
+    value.backward()
+    reference.backward()
+    assert value.item() == pytest.approx(reference.item(), rel=2e-6)
+    torch.testing.assert_close(found.grad.double(), expected.grad, rtol=1e-4, atol=1e-10)
+
+
+def test_adam_on_one_vector_is_adam():
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 3), torch.nn.Flatten(), torch.nn.Linear(12, 5))
+    network = network.to(memory_format=torch.channels_last)
+    other = copy.deepcopy(network)
+    one, two = Adam(network.parameters(), 0.01), Adam(other.parameters(), 0.01)
+
+    def gradients(module, i):
+        x = maps(4, 2, 4, 4) * (i + 1)
+        module(x).square().mean().backward()
+
+    for stretch in range(2):  # laid together, released, and laid together again
+        flat = FlatParameters(one)
+        pointers = [p.data_ptr() for p in network.parameters()]
+        for i in range(5):
+            gradients(network, i)
+            flat.step()
+            two.zero_grad()
+            gradients(other, i)
+            two.step()
+        flat.release()
+        assert one.updates == two.updates == 5 * (stretch + 1)
+        assert_equal([p.detach() for p in network.parameters()], [p.detach() for p in other.parameters()], 1e-6)
+        for p, q in zip(network.parameters(), other.parameters(), strict=True):
+            assert p.data_ptr() not in pointers
+            assert p.stride() == q.stride()
+            assert_equal([one.state[p][k] for k in one.state[p]], [two.state[q][k] for k in two.state[q]], 1e-6)
+    assert not FlatParameters.suits(torch.optim.SGD(network.parameters(), 0.1))
+
+
+@pytest.mark.parametrize("make", [hg.DenseAutoencoder, hg.ConvAutoencoder, hg.ConvClassifier])
+def test_training_with_every_trick_follows_training_without(make, few):
+    def train():
+        # Few updates: normalised layers amplify each one's rounding about tenfold.
+        estimator = make(loss="bce", batches=4, random_state=0, learning_rate=0.003)
+        return estimator.fit(few.train.images, few.train.labels)
+
+    fast = train()
+    with tricks.without():
+        plain = train()
+    np.testing.assert_allclose(fast.history_.loss, plain.history_.loss, rtol=2e-3)
+    # Released: a pickled network would otherwise carry every parameter once for each.
+    for p in fast.network_.parameters():
+        assert p.untyped_storage().nbytes() == p.numel() * p.element_size()
+
+
+def test_tricks_are_switched_by_name():
+    with tricks.without("fused-bce"):
+        assert not tricks.uses("fused-bce")
+        assert tricks.uses("flat-adam")
+        with tricks.without():
+            assert not any(tricks.uses(name) for name in tricks.TRICKS)
+        assert tricks.uses("flat-adam")
+    assert tricks.uses("fused-bce")
+    with pytest.raises(ValueError, match="trick 'magic' is unknown"), tricks.without("magic"):
+        pass
+    script = "from hourglass import tricks; print(*[tricks.uses(name) for name in tricks.TRICKS])"
+    for value, said in (("all", {"False"}), ("flat-adam", {"True", "False"}), ("", {"True"})):
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            env=os.environ | {"HOURGLASS_WITHOUT": value},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert set(done.stdout.split()) == said
