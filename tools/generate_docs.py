@@ -14,6 +14,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import benchmark_page
 from hourglass import cli
 from hourglass.experiments import EXPERIMENTS, stored_runs
 from hourglass.report import DIGITS, MEASURES, METHODS, Group, groups_of, mean_and_deviation
@@ -240,6 +241,7 @@ def main() -> int:
         (DOCS / "cli.md", command_line()),
         (DOCS / "results.md", results()),
         (DOCS / "denoising.md", denoising()),
+        (DOCS / "benchmarks.md", benchmark_page.page()),
     ):
         if not check:
             path.write_text(content, encoding="utf-8")

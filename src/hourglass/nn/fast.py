@@ -117,7 +117,7 @@ class _FewOutputs(torch.autograd.Function):
         ctx.save_for_backward(rows, taps)
         ctx.shape = x.shape
         # Taps before pixels, so that each is a contiguous map; one product an image, which is what fits the cache.
-        parts = torch.matmul(taps, rows.transpose(1, 2)).view(n, 9, few, height, width)
+        parts = torch.bmm(taps.expand(n, *taps.shape), rows.transpose(1, 2)).float().view(n, 9, few, height, width)
         out = bias.float().view(1, few, 1, 1).expand(n, few, height, width).contiguous()
         for tap in range(9):
             target, source = _shifted(tap, height, width)
@@ -130,12 +130,16 @@ class _FewOutputs(torch.autograd.Function):
         rows, taps = ctx.saved_tensors
         n, channels, height, width = ctx.shape
         few = grad.shape[1]
-        parts = taps.new_zeros(n, 9, few, height, width)
+        parts, low = taps.new_zeros(n, 9, few, height, width), grad.to(taps.dtype)
         for tap in range(9):
             target, source = _shifted(tap, height, width)
-            parts[:, tap][(..., *source)] = grad[(..., *target)].to(taps.dtype)
+            parts[:, tap][(..., *source)] = low[(..., *target)]
         flat = parts.view(n, 9 * few, height * width)
-        grad_x = torch.matmul(flat.transpose(1, 2), taps).view(n, height, width, channels).permute(0, 3, 1, 2)
+        grad_x = (
+            torch.bmm(flat.transpose(1, 2), taps.expand(n, *taps.shape))
+            .view(n, height, width, channels)
+            .permute(0, 3, 1, 2)
+        )
         grad_weight = torch.bmm(flat, rows).sum(0, dtype=torch.float32)
         return grad_x, grad_weight.view(3, 3, few, channels).permute(2, 3, 0, 1), grad.sum((0, 2, 3))
 

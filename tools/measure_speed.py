@@ -1,0 +1,159 @@
+"""Measures what docs/benchmarks.md says of this package alone: gains of tricks, quality, growth, start-up.
+
+Usage: python tools/measure_speed.py FOLDER_OF_MNIST [SECTION ...]
+
+Ten minutes on two cores. Writes benchmarks/results/own.json.
+"""
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import hourglass as hg
+from hourglass import tricks
+from hourglass.data import Dataset
+from hourglass.experiments import EXPERIMENTS
+from hourglass.experiments.evaluation import noise_level, test_inputs
+
+OUT = Path(__file__).parents[1] / "benchmarks" / "results" / "own.json"
+ROUNDS, SEEDS = 5, 5
+# Updates of one round, and which tricks have a part in the network.
+TIMED = {"dense": 500, "conv": 60, "denoise": 30, "bn-layer": 60}
+# Shortened, so that five seeds with and without take minutes.
+QUALITY = {"dense": 400, "conv": 250, "denoise": 150, "bn-none": 200, "bn-layer": 200, "bn-manual": 200}
+MEASURE = {"dense": "test_bce", "conv": "test_bce", "denoise": "test_bce"}
+CLASSIC_SEEDS = 3
+
+
+def main() -> None:
+    """Measure the sections that are named, by default all, and put them in place of what was there."""
+    folder, *wanted = sys.argv[1:]
+    data = hg.load("mnist", folder)
+    sections: dict[str, Callable[[], Any]] = {
+        "startup": startup,
+        "growth": lambda: growth(folder),
+        "time": lambda: time_to_quality(data),
+        "tricks": lambda: gains(data),
+        "quality": quality,
+    }
+    document = json.loads(OUT.read_text(encoding="utf-8")) if OUT.exists() else {}
+    for name in wanted or sections:
+        document[name] = sections[name]()
+        OUT.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def startup() -> dict[str, list[float]]:
+    """Processor seconds of the help, and of importing the package, each a process of its own."""
+    commands = {"hourglass --help": ["-m", "hourglass", "--help"], "import hourglass": ["-c", "import hourglass"]}
+    found: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(ROUNDS):
+        for name, words in commands.items():
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            found[name].append(round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 3))
+    return found
+
+
+GROWTH = """
+import resource, sys
+import hourglass as hg
+images = hg.load("mnist", sys.argv[1]).train.images[: int(sys.argv[2])]
+width = int(sys.argv[3])
+channels = tuple(width * count for count in (16, 8, 8))
+ae = hg.ConvAutoencoder(channels=channels, epochs=float(sys.argv[4]), batch_size=200, loss="bce", random_state=0)
+ae.fit(images)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(ae.train_seconds_, peak)
+"""
+
+
+def growth(folder: str) -> dict[str, list[list[float]]]:
+    """Seconds and peak memory (MB) of a process: passes over 1, 4, 16 times the images; 1, 2, 4 times the channels."""
+    found: dict[str, list[list[float]]] = {"images": [], "channels": []}
+    for kind, settings in (
+        ("images", [(60_000 // times, 1, 1.0) for times in (16, 4, 1)]),
+        ("channels", [(15_000, times, 1.0) for times in (1, 2, 4)]),
+    ):
+        for images, width, epochs in settings:
+            words = [sys.executable, "-c", GROWTH, folder, str(images), str(width), str(epochs)]
+            runs = [
+                [float(number) for number in subprocess.run(words, check=True, capture_output=True).stdout.split()]
+                for _ in range(3)
+            ]
+            found[kind].append(
+                [float(images), float(width), *(statistics.median(column) for column in zip(*runs, strict=True))]
+            )
+            print(kind, found[kind][-1], flush=True)
+    return found
+
+
+def gains(data: Dataset) -> dict[str, dict[str, list[float]]]:
+    """Images per second with all tricks, and with each switched off, in turn."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for name, updates in TIMED.items():
+        rates: dict[str, list[float]] = {}
+        for number in range(-1, ROUNDS):
+            # The allocator's settings stay once they are made: "allocator" is measured by whole processes alone.
+            for without in ("", *(trick for trick in tricks.TRICKS if trick != "allocator")):
+                estimator = EXPERIMENTS[name].configure(
+                    "classic", batches=updates, report_every=10**6, precision="auto"
+                )
+                estimator.set_params(random_state=0)
+                with tricks.without(without) if without else nullcontext():
+                    fit(estimator, data)
+                if number >= 0:
+                    rates.setdefault(without or "all", []).append(round(estimator.images_per_second_ or 0, 1))
+        found[name] = rates
+        for without, rate in rates.items():
+            print(name, without, statistics.median(rate), flush=True)
+    return found
+
+
+def fit(estimator: Any, data: Dataset) -> None:
+    """Train on images, and their labels where they are wanted."""
+    if hasattr(estimator, "predict"):
+        estimator.fit(data.train.images, data.train.labels)
+    else:
+        estimator.fit(data.train.images)
+
+
+def quality() -> dict[str, dict[str, list[float]]]:
+    """The experiments' own scores over seeds: all tricks and ``auto`` precision, against none and float32."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for name, updates in QUALITY.items():
+        measure = MEASURE.get(name, "test_accuracy")
+        scores: dict[str, list[float]] = {}
+        for kind, precision in (("with", "auto"), ("without", "float32")):
+            with nullcontext() if kind == "with" else tricks.without():
+                result = hg.run(name, recipe="fast", seeds=range(SEEDS), batches=updates, precision=precision)
+            scores[kind] = list(result.scores[measure])
+        found[name] = {**scores, "updates": [float(updates)]}
+        print(name, scores, flush=True)
+    return found
+
+
+def time_to_quality(data: Dataset) -> dict[str, dict[str, list[float]]]:
+    """Training seconds and test loss of the fast recipe on full MNIST."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for name in MEASURE:
+        numbers: dict[str, list[float]] = {"seconds": [], "test_bce": []}
+        for seed in range(CLASSIC_SEEDS):
+            estimator: Any = EXPERIMENTS[name].configure("fast", precision="auto")
+            estimator.set_params(random_state=seed).fit(data.train.images)
+            given = test_inputs(data, noise_level(estimator))
+            numbers["seconds"].append(estimator.train_seconds_)
+            numbers["test_bce"].append(float(hg.metrics.bce(data.test.images, estimator.reconstruct(given))))
+        found[name] = numbers
+        print(name, found[name], flush=True)
+    return found
+
+
+if __name__ == "__main__":
+    main()
