@@ -150,7 +150,7 @@ class _Exported(nn.Module):
         if self.classifies:
             self.names = ["probabilities"]
         elif getattr(estimator, "undo_clipping", None) is not None:
-            level = float(estimator.undo_clipping)  # type: ignore[arg-type]
+            level = float(estimator.undo_clipping)  # type: ignore[arg-type]  # None is handled above
             self.low, self.high = (float(value) for value in expected_clipped([0.0, 1.0], level))
             table = undo_clipping(np.linspace(self.low, self.high, _TABLE + 1), level)
             self.register_buffer("table", torch.from_numpy(table).float())

@@ -112,7 +112,7 @@ def evaluate(
             raise Misuse(str(error)) from error
     elif estimator.noise is not None:
         known_kind = type(estimator.noise) in CORRUPTIONS.values()
-        corruption = estimator.noise if known_kind else GaussianNoise(estimator.noise)  # type: ignore[arg-type]
+        corruption = estimator.noise if known_kind else GaussianNoise(estimator.noise)  # type: ignore[arg-type]  # a level or a range
     elif estimator.self_supervised:
         raise Misuse("the model learnt from noisy pictures, of a level that it was not told; name one with --noise")
     if corruption is not None and (resize or known is not None):
@@ -208,14 +208,10 @@ def _print_table(rows: Iterable[dict[str, Any]]) -> None:
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for name, justify in (
-        ("file", "left"),
-        ("method", "left"),
-        ("PSNR (dB)", "right"),
-        ("SSIM", "right"),
-        ("MSE", "right"),
-    ):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for name in ("file", "method"):
+        table.add_column(name)
+    for name in ("PSNR (dB)", "SSIM", "MSE"):
+        table.add_column(name, justify="right")
     for row in rows:
         style = "bold" if row["file"] == "mean" else None
         ssim = "–" if row["ssim"] != row["ssim"] else f"{row['ssim']:.4f}"

@@ -180,13 +180,13 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
             check_unit_range(images, unit_range, name="X")
         if fitting:
             self.pixel_range_ = float(images.min()), float(images.max())
-            self.image_shape_: Shape = tuple(int(length) for length in shape)  # type: ignore[assignment]
+            self.image_shape_: Shape = tuple(int(length) for length in shape)  # type: ignore[assignment]  # three numbers
             self._flat = not stacked
         return images, y
 
     def _validated(self, rows: Any, y: Any, *, fitting: bool, check_width: bool) -> tuple[Floats, Any]:
         if y is not None:
-            return validate_data(self, rows, y, reset=fitting, dtype=DTYPES)  # type: ignore[no-any-return]
+            return validate_data(self, rows, y, reset=fitting, dtype=DTYPES)  # type: ignore[no-any-return]  # untyped
         if check_width:
             return validate_data(self, rows, reset=fitting, dtype=DTYPES), None
         return check_array(rows, dtype=DTYPES, estimator=self, input_name="X"), None

@@ -53,7 +53,7 @@ def upsample_conv2d(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     phases = taps.view(out_channels, in_channels, 2, 2, 2, 2).permute(2, 4, 0, 3, 5, 1)
     kernel = phases.reshape(4 * out_channels, 2, 2, in_channels).permute(0, 3, 1, 2)
     maps = F.conv2d(x, kernel, bias.repeat(4), padding=1)  # (n, 4c', h + 1, w + 1)
-    interleaved: Tensor = _Interleave.apply(maps)  # type: ignore[no-untyped-call]
+    interleaved: Tensor = _Interleave.apply(maps)  # type: ignore[no-untyped-call]  # torch leaves apply untyped
     return interleaved
 
 
@@ -103,7 +103,7 @@ def few_outputs_conv2d(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     -------
     torch.Tensor of shape (n, c', h, w), float32
     """
-    out: Tensor = _FewOutputs.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+    out: Tensor = _FewOutputs.apply(x, weight, bias)  # type: ignore[no-untyped-call]  # torch leaves apply untyped
     return out
 
 
@@ -174,7 +174,7 @@ def batch_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Ten
         Of the batch, the variance biased; without gradient.
     """
     with _whole_precision():
-        normalised, mean, variance = _BatchNorm.apply(x, weight, bias, eps)  # type: ignore[no-untyped-call]
+        normalised, mean, variance = _BatchNorm.apply(x, weight, bias, eps)  # type: ignore[no-untyped-call]  # torch leaves apply untyped
     return normalised, mean, variance
 
 

@@ -19,7 +19,7 @@ def bce(output: Tensor, target: Tensor) -> Tensor:
     """Sigmoid cross-entropy of logits against targets in [0, 1], mean over every output, in nats."""
     large = output.dtype == torch.float32 and output.device.type == "cpu" and output.numel() >= _LARGE
     if large and output.requires_grad and tricks.uses("fused-bce"):
-        loss: Tensor = _FusedBce.apply(output, target)  # type: ignore[no-untyped-call]
+        loss: Tensor = _FusedBce.apply(output, target)  # type: ignore[no-untyped-call]  # torch leaves apply untyped
         return loss
     return F.binary_cross_entropy_with_logits(output, target)
 
