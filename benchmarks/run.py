@@ -25,7 +25,7 @@ import torch
 
 import hourglass as hg
 from compare import compare
-from hourglass.training.hardware import _has_bfloat16
+from hourglass.training.hardware import has_bfloat16
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -51,6 +51,7 @@ CONTESTANTS: dict[str, tuple[str | None, str, dict[str, str]]] = {
 KERAS = [name for name in CONTESTANTS if name.startswith("Keras")]
 # Updates that are timed: a second or more for the fastest.
 STEPS = {"dense": 1000, "conv": 120, "denoise": 50, "bn-none": 120, "bn-layer": 120, "bn-manual": 120}
+QUICK = ["dense", "conv", "bn-layer"]
 BATCH = {"dense": 200, "conv": 200, "denoise": 200, "bn-none": 64, "bn-layer": 64, "bn-manual": 64}
 # Share of the median by which a median loss may differ: autoencoders learn steadily, the classifiers' losses jump.
 BAND = {"dense": 0.05, "conv": 0.25, "denoise": 0.25, "bn-none": 0.1, "bn-layer": 1.0, "bn-manual": 1.0}
@@ -112,12 +113,15 @@ def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data-dir", default=os.environ.get("HOURGLASS_DATA"), help="folder of MNIST's four files")
-    parser.add_argument("--quick", action="store_true", help="two rounds, half the updates, one Keras backend")
+    parser.add_argument(
+        "--quick", action="store_true", help=f"two rounds of half the updates: {', '.join(QUICK)}; no Keras"
+    )
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--workloads", nargs="+", default=list(STEPS), choices=list(STEPS))
+    parser.add_argument("--workloads", nargs="+", choices=list(STEPS))
     parser.add_argument("--out", type=Path, help="default: benchmarks/results/<processor>.json, compared with before")
     options = parser.parse_args()
     rounds = 2 if options.quick else options.rounds
+    workloads = options.workloads or (QUICK if options.quick else list(STEPS))
 
     prepare_environments()
     data = hg.load("mnist", options.data_dir)
@@ -138,10 +142,11 @@ def main() -> None:
             labels=np.asarray(data.train.labels),
             test=as_bytes(data.test.images),
         )
-        for workload in options.workloads:
+        for workload in workloads:
             steps = STEPS[workload] // (2 if options.quick else 1)
             names = [n for n in CONTESTANTS if n not in KERAS and (n != "scikit-learn" or workload == "dense")]
-            names.insert(1, fastest_keras(workload, stored, steps, quick=options.quick))
+            if not options.quick:
+                names.insert(1, fastest_keras(workload, stored, steps))
             training, inference = measure(names, workload, stored, steps, rounds)
             document["training"][workload] = training
             if inference:
@@ -199,10 +204,8 @@ def measure(
     return training, {what: {n: [round(s, 5) for s in v] for n, v in times.items()} for what, times in applied.items()}
 
 
-def fastest_keras(workload: str, data: Path, steps: int, *, quick: bool) -> str:
+def fastest_keras(workload: str, data: Path, steps: int) -> str:
     """The backend that trains fastest, by one round of each."""
-    if quick:
-        return KERAS[0]
     with processes(KERAS, workload, data) as contestants:
         for contestant in contestants:
             contestant.ask(do="train", steps=5, seed=0)
@@ -230,7 +233,7 @@ def machine() -> dict[str, Any]:
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     processor = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), None)
     processor = processor or platform.processor() or platform.machine()
-    bfloat16 = _has_bfloat16(torch.device("cpu"))
+    bfloat16 = has_bfloat16(torch.device("cpu"))
     return {
         "processor": processor,
         "slug": "-".join(processor.lower().split()) + ("-bf16" if bfloat16 else ""),

@@ -52,8 +52,9 @@ def make_pictures(folder):
 def denoise(source, target):
     """Exit code, standard error and peak memory (MB) of the command in a process of its own."""
     script = (
-        "import resource, sys; from hourglass.cli import main; code = main(sys.argv[1:]);"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024); sys.exit(code)"
+        "import re, sys; from hourglass.cli import main; code = main(sys.argv[1:]);"
+        # getrusage would count the memory that this process held when it began the other.
+        "print(int(re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read())[1]) // 1024); sys.exit(code)"
     )
     command = [sys.executable, "-c", script, "denoise", str(source), str(target)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

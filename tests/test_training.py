@@ -3,6 +3,8 @@
 import io
 import itertools
 import platform
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -50,6 +52,16 @@ def test_adam_is_tensorflows(size):
     weight = nn.Parameter(torch.ones(5, dtype=torch.float64))
     found = follow(Adam([weight], lr=0.01), weight, gradients)
     np.testing.assert_allclose(found, tensorflow_adam(np.ones(5), gradients, 0.01), rtol=1e-12)
+
+
+def test_training_does_not_load_the_compiler():
+    script = (
+        "import sys, hourglass as hg, numpy as np;"
+        "hg.ConvAutoencoder(batches=1).fit(np.zeros((2, 8, 8)));"
+        "print([name for name in ('torch._dynamo', 'sympy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_adam_differs_from_pytorchs_where_gradients_are_tiny():

@@ -4,15 +4,17 @@ import copy
 import os
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from sklearn.base import clone
 
 import hourglass as hg
 from hourglass import nn, tricks
-from hourglass.training import Adam
+from hourglass.training import LOSSES, Adam, Trainer, on_threads
 from hourglass.training.losses import bce
 from hourglass.training.optimisers import FlatParameters
 
@@ -42,6 +44,7 @@ CASES = [
     *(("few-outputs", lambda c=c: nn.SameConv2d(7, c), (3, 7, 9, 5), {}) for c in (1, 2, 3)),
     ("few-outputs", lambda: nn.SameConv2d(7, 1), (2, 7, 1, 6), {}),
     *(("one-pixel", lambda s=s: nn.SameConv2d(7, 9, stride=s), (3, 7, 1, 1), {}) for s in (1, 2)),
+    ("pool-pairs", lambda: nn.SamePool2d(), (3, 5, 6, 4), {}),
     ("one-pixel", lambda: nn.SameConv2d(7, 9, bias=False), (3, 7, 1, 1), {}),
     *(
         ("lean-batchnorm", lambda make=make, v=v, c=shape[1]: make(c, stored_variance=v), shape, {})
@@ -58,7 +61,7 @@ def test_a_fast_module_equals_the_plain_one(name, make, shape, options, monkeypa
     module = make()
     # The plain form must not be what is compared with itself.
     used = []
-    for function in ("upsample_conv2d", "few_outputs_conv2d", "one_pixel_conv2d", "batch_norm"):
+    for function in ("upsample_conv2d", "few_outputs_conv2d", "one_pixel_conv2d", "max_pool2d", "batch_norm"):
         fast = getattr(nn.fast, function)
         monkeypatch.setattr(nn.fast, function, lambda *a, fast=fast, **k: used.append(fast) or fast(*a, **k))
     found = results(module, maps(*shape) * 2 + 1, **options)
@@ -68,6 +71,106 @@ def test_a_fast_module_equals_the_plain_one(name, make, shape, options, monkeypa
         expected = results(module, maps(*shape) * 2 + 1, **options)
     assert not used
     assert_equal(found, expected, 5e-5)
+
+
+def test_equal_maxima_give_their_gradient_to_the_first():
+    x = torch.randint(0, 3, (20, 4, 8, 6), generator=torch.Generator().manual_seed(0)).float()
+    x = x.to(memory_format=torch.channels_last)
+    found = results(nn.SamePool2d(), x)
+    with tricks.without("pool-pairs"):
+        expected = results(nn.SamePool2d(), x)
+    for a, b in zip(found, expected, strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_slices_of_a_batch_give_the_gradient_of_the_whole(masked):
+    codec = nn.ConvCodec((8, 8, 1), (4, 3)).double()
+    x = maps(11, 1, 8, 8, dtype=torch.float64)
+    mask = x > 0.3 if masked else None
+    trainer = Trainer(
+        codec, LOSSES["mse"], Adam(codec.parameters()), x, batches=iter([]), updates=1, precision="float32"
+    )
+    parameters = list(codec.parameters())
+    loss, gradients = trainer._differentiate(parameters, 3, x, x, mask)
+    output = codec(x)
+    expected = F.mse_loss(output, x) if mask is None else F.mse_loss(output[mask], x[mask])
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-12)
+    for p, *parts in zip(torch.autograd.grad(expected, parameters), *gradients, strict=True):
+        torch.testing.assert_close(sum(parts), p, rtol=1e-9, atol=1e-12)
+
+
+def test_training_in_slices_follows_training_without(few):
+    images = np.repeat(few.train.images, 2, axis=0)
+    make = hg.ConvAutoencoder(batches=4, batch_size=400, random_state=0)
+    seen, differentiate = [], Trainer._differentiate
+
+    def spy(self, parameters, slices, *rest):
+        seen.append(slices)
+        return differentiate(self, parameters, slices, *rest)
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Trainer, "_differentiate", spy)
+            fast = clone(make).fit(images)
+            assert seen == [2] * 4
+            again = clone(make).fit(images)
+        with tricks.without("slices"):
+            plain = clone(make).fit(images)
+    finally:
+        torch.set_num_threads(threads)
+    assert fast.history_.loss == again.history_.loss
+    np.testing.assert_allclose(fast.history_.loss, plain.history_.loss, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, 700, 641, 1), (2, 803, 600, 1), (5, 230, 230, 1)])
+def test_large_images_in_strips_equal_the_whole(few, shape):
+    ae = hg.ConvAutoencoder(channels=(4, 4), batches=3, random_state=0).fit(few.train.images)
+    image = np.random.default_rng(0).random(shape, dtype=np.float32)
+    with tricks.without("pieces"):
+        whole = ae.reconstruct(image)
+    np.testing.assert_allclose(ae.reconstruct(image), whole, atol=2e-6)
+
+
+def test_threads_keep_order_settings_and_errors():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        seen = on_threads(lambda i: (i, torch.get_num_threads(), on_threads(lambda j: j, [i])), range(20))
+        assert seen == [(i, 1, [i]) for i in range(20)]
+        assert torch.get_num_threads() == 3
+        done = []
+
+        def failing(i):
+            if i == 2:
+                raise ValueError("third")
+            time.sleep(0.01)
+            done.append(i)
+
+        with pytest.raises(ValueError, match="third"):
+            on_threads(failing, range(1000))
+        assert len(done) < 100
+        assert torch.get_num_threads() == 3
+        # A forked process has no thread of the pool.
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if on_threads(lambda i: i, range(4)) == [0, 1, 2, 3] else 1)
+        assert os.waitpid(child, 0)[1] == 0
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_what_is_not_finite_is_refused_in_any_piece(few):
+    ae = hg.DenseAutoencoder(batches=1, random_state=0).fit(few.train.images)
+    images = np.tile(few.train.images, (4, 1, 1, 1))
+    images[-1, 3, 3] = np.nan
+    for method in (ae.transform, ae.reconstruct):
+        with pytest.raises(ValueError, match="Input X contains NaN"):
+            method(images)
+    huge = np.full((3, 784), 3e38, np.float32)  # whose sum is infinite, and they are not
+    assert ae.reconstruct(huge).shape == (3, 784)
 
 
 def test_batch_norm_is_exact_far_from_zero():
@@ -151,7 +254,12 @@ def test_tricks_are_switched_by_name():
     with pytest.raises(ValueError, match="trick 'magic' is unknown"), tricks.without("magic"):
         pass
     script = "from hourglass import tricks; print(*[tricks.uses(name) for name in tricks.TRICKS])"
-    for value, said in (("all", {"False"}), ("flat-adam", {"True", "False"}), ("", {"True"})):
+    for value, said in (
+        ("all", {"False"}),
+        ("flat-adam", {"True", "False"}),
+        ("allocator", {"True", "False"}),
+        ("", {"True"}),
+    ):
         done = subprocess.run(
             [sys.executable, "-c", script],
             env=os.environ | {"HOURGLASS_WITHOUT": value},

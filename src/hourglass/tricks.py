@@ -20,6 +20,9 @@ TRICKS = {
     "lean-batchnorm": "batch moments of rows by matrix products",
     "few-outputs": "convolutions to one or few channels as a matrix product and nine shifted sums",
     "one-pixel": "convolutions of maps of one pixel as matrix products",
+    "pieces": "inference in pieces that fit the cache, each on a thread of its own",
+    "pool-pairs": "2×2 maxima as maxima of neighbours, one axis after the other",
+    "slices": "training on slices of a batch, each on a thread of its own",
     "upsample-phases": "doubling and 3×3 convolution as a 2×2 convolution of the small map to four phases",
 }
 """Every trick by name."""
@@ -56,6 +59,7 @@ def _check(name: str) -> None:
 
 _on = dict.fromkeys(TRICKS, True)
 # For measurements of whole commands: names, or "all".
-for _name in filter(None, os.environ.get("HOURGLASS_WITHOUT", "").replace("all", ",".join(TRICKS)).split(",")):
+_named = os.environ.get("HOURGLASS_WITHOUT", "")
+for _name in TRICKS if _named == "all" else filter(None, _named.split(",")):
     _check(_name)
     _on[_name] = False

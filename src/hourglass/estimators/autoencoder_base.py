@@ -185,7 +185,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
         codes = np.ascontiguousarray(codes, dtype=codes.dtype if codes.dtype in DTYPES else np.float32)
         if codes.ndim != 2 or codes.shape[1] != self.network_.code_size:
             raise ValueError(f"X has shape {codes.shape}; expected codes ('n', {self.network_.code_size})")
-        images = self._finish(self._infer(lambda network, rows: network.decode(rows), codes), None)
+        decoded = self._infer(lambda network, rows: network.decode(rows), codes, activation=self._activation)
+        images = self._unclip(decoded, None)
         return images.reshape(len(images), -1) if self._flat else images
 
     def reconstruct(self, X: ArrayLike) -> Floats:
@@ -197,7 +198,10 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
             In [0, 1] with ``loss="bce"`` or ``undo_clipping``, unbounded with ``loss="mse"``.
         """
         images, _ = self._check_images(X, any_size=self._any_size)
-        return self._finish(self._infer(lambda network, rows: network(rows), images), images).reshape(np.shape(X))
+        restored = self._infer(
+            lambda network, rows: network(rows), images, activation=self._activation, halo=self.network_.halo
+        )
+        return self._unclip(restored, images).reshape(np.shape(X))
 
     def score(self, X: ArrayLike, y: ArrayLike | None = None) -> float:
         """Minus the mean squared error of ``reconstruct(X)``, against ``y`` or, without it or with labels, ``X``."""
@@ -227,7 +231,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
         """How many numbers a code of such images has, of shape height, width, channels; nothing is trained."""
         probe = clone(self)
         probe.image_shape_ = image_shape
-        with torch.device("meta"):
+        with torch.random.fork_rng([]):
             return int(probe._build().code_size)
 
     def _why_unit_range(self) -> str | None:
@@ -241,10 +245,12 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
     def _targets(self, values: ArrayLike, name: str, *, unit_range: str | None = None) -> Floats:
         return to_images(values, self.image_shape_, unit_range=unit_range, name=name)
 
-    def _finish(self, output: Floats, given: Floats | None) -> Floats:
-        """Output activation, and clipping undone where that is wanted."""
-        if self.loss == "bce":
-            output = np.asarray(torch.from_numpy(output).sigmoid().numpy())
+    @property
+    def _activation(self) -> Callable[..., Tensor] | None:
+        return torch.sigmoid if self.loss == "bce" else None
+
+    def _unclip(self, output: Floats, given: Floats | None) -> Floats:
+        """Undo clipping where that is wanted."""
         level = self.undo_clipping
         if level is None:
             return output

@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Tensor, nn
 
 from hourglass.data.arrays import Shape, check_image_shape, check_unit_range, infer_image_shape
+from hourglass.estimators.inference import apply_in_pieces
 from hourglass.training import (
     LOSSES,
     PRECISIONS,
@@ -28,13 +29,12 @@ from hourglass.training import (
     Report,
     ShuffledBatches,
     Trainer,
+    has_bfloat16,
     progress_for,
     resolve_device,
     resolve_precision,
 )
 
-# Pixels in one piece of inference: enough to fill the cores, few enough for the cache.
-INFERENCE_PIXELS = 400_000
 # What training lasts where nobody says: enough for a first look at any data, in seconds.
 DEFAULT_UPDATES = 500
 # Integers and half precision become the first.
@@ -71,7 +71,8 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
     validate_every : int, optional
         Updates from one validation to the next; by default as ``report_every``.
     precision : {"float32", "bfloat16", "auto"}, default="float32"
-        Of the forward pass; ``auto`` takes bfloat16 where the processor has it and the network gains.
+        Of the forward pass, in training and in inference; ``auto`` takes bfloat16 where the processor has it
+        and the network gains.
     device : {"auto", "cpu", "cuda"}, default="auto"
     random_state : int or numpy.random.RandomState, optional
         Seeds weights, order and noise; None draws from the system's entropy. NumPy's and PyTorch's global
@@ -169,7 +170,8 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
                 np.dtype("uint8")
             }
         check_width = not stacked or fitting
-        rows, y = self._validated(array, y, fitting=fitting, check_width=check_width)
+        # In inference the numbers are looked at piece by piece, when they are in the cache anyway.
+        rows, y = self._validated(array, y, fitting=fitting, check_width=check_width, ensure_all_finite=fitting)
         if shape is None:
             shape = infer_image_shape(rows.shape, square=self._square_images)
         check_image_shape(rows.shape, shape, name="X")
@@ -184,18 +186,20 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
             self._flat = not stacked
         return images, y
 
-    def _validated(self, rows: Any, y: Any, *, fitting: bool, check_width: bool) -> tuple[Floats, Any]:
+    def _validated(
+        self, rows: Any, y: Any, *, fitting: bool, check_width: bool, ensure_all_finite: bool
+    ) -> tuple[Floats, Any]:
+        options: dict[str, Any] = {"dtype": DTYPES, "ensure_all_finite": ensure_all_finite}
         if y is not None:
-            return validate_data(self, rows, y, reset=fitting, dtype=DTYPES)  # type: ignore[no-any-return]  # untyped
+            return validate_data(self, rows, y, reset=fitting, **options)  # type: ignore[no-any-return]  # untyped
         if check_width:
-            return validate_data(self, rows, reset=fitting, dtype=DTYPES), None
-        return check_array(rows, dtype=DTYPES, estimator=self, input_name="X"), None
+            return validate_data(self, rows, reset=fitting, **options), None
+        return check_array(rows, estimator=self, input_name="X", **options), None
 
     def _network(self, seed: int) -> Any:
         """Build the network and draw its weights, nothing from PyTorch's global generator."""
-        with torch.device("meta"):
+        with torch.random.fork_rng([]):
             network: Any = self._build()
-        network.to_empty(device="cpu")
         network.reset_parameters(torch.Generator().manual_seed(seed))
         return network
 
@@ -259,7 +263,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
             held_out, expected = (_to_tensor(part, device) for part in validation)
 
             def validation_report(index: Tensor) -> dict[str, float]:
-                numbers = measure(_in_pieces(network, held_out, self.image_shape_), expected)
+                numbers = measure(apply_in_pieces(network, held_out, self.image_shape_), expected)
                 return {f"validation_{name}": value for name, value in numbers.items()}
 
             reports.append(Report(validation_report, self.validate_every or report_every))
@@ -314,14 +318,34 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "network_")
 
-    @torch.inference_mode()
-    def _infer(self, function: Callable[[Any, Tensor], Tensor], values: Floats) -> Floats:
+    def _infer(
+        self,
+        function: Callable[[Any, Tensor], Tensor],
+        values: Floats,
+        *,
+        activation: Callable[..., Tensor] | None = None,
+        halo: tuple[int, int] | None = None,
+    ) -> Floats:
         """Apply a function of the network and rows, on its device, in the rows' dtype and in pieces."""
         # In float64 a row's result does not depend on its neighbours in the batch to 1e-12, in float32 to 1e-6.
         network = copy.deepcopy(self.network_).double() if values.dtype == np.float64 else self.network_
         shape = values.shape[1:] if values.ndim == 4 else self.image_shape_
-        rows = _to_tensor(values, torch.device(self.device_), values.dtype)
-        outputs = _in_pieces(lambda piece: function(network, piece), rows, shape)
+        device = torch.device(self.device_)
+        # A model may come from a machine that had bfloat16 to one that has not.
+        low = self.precision_ == "bfloat16" and values.dtype == np.float32 and has_bfloat16(device)
+
+        def apply(piece: Tensor) -> Tensor:
+            with torch.autocast(device.type, torch.bfloat16, enabled=low):
+                return function(network, piece)
+
+        outputs = apply_in_pieces(
+            apply,
+            _to_tensor(values, device, values.dtype),
+            shape,
+            activation=activation,
+            halo=halo,
+            name=type(self).__name__,
+        )
         if outputs.dim() == 4:
             outputs = outputs.permute(0, 2, 3, 1)
         return outputs.cpu().contiguous().numpy()
@@ -333,10 +357,6 @@ def _to_tensor(values: Floats, device: torch.device, dtype: Any = np.float32) ->
     # A copy where the array is read-only, since PyTorch has no such tensors.
     tensor = torch.from_numpy(array if array.flags.writeable else array.copy()).to(device)
     return tensor.permute(0, 3, 1, 2) if tensor.dim() == 4 else tensor
-
-
-def _in_pieces(function: Callable[[Tensor], Tensor], rows: Tensor, shape: Sequence[int]) -> Tensor:
-    return torch.cat([function(piece) for piece in rows.split(max(1, INFERENCE_PIXELS // (shape[0] * shape[1])))])
 
 
 def check_number(name: str, value: Any, *, whole: bool = False, optional: bool = False) -> None:

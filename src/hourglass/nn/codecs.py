@@ -38,9 +38,15 @@ class Codec(nn.Module):
         Shape of one code in its natural layout; its product is ``code_size``.
     output_bias : torch.Tensor
         Bias of the last layer, of shape ``(h·w·c,)`` or ``(c,)``.
+    slices_pay : bool
+        Whether a batch is trained faster in slices, each on a thread of its own; rows must not know of each other.
+    halo : tuple of int or None
+        Of a codec that takes images of any size: stride and receptive radius, in pixels.
     """
 
     code_shape: tuple[int, ...]
+    slices_pay = False
+    halo: tuple[int, int] | None = None
 
     def __init__(self, image_shape: tuple[int, int, int]) -> None:
         super().__init__()
@@ -137,6 +143,8 @@ class ConvCodec(Codec):
         Gaussian Denoiser", IEEE Transactions on Image Processing, 2017).
     """
 
+    slices_pay = True
+
     def __init__(
         self,
         image_shape: tuple[int, int, int],
@@ -173,6 +181,10 @@ class ConvCodec(Codec):
     def stride(self) -> int:
         """Pixels between neighbours in the code, each way."""
         return 1 << len(self.encoder)
+
+    @property
+    def halo(self) -> tuple[int, int]:  # type: ignore[override]  # a constant elsewhere
+        return self.stride, self.receptive_radius
 
     @property
     def receptive_radius(self) -> int:

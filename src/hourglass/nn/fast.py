@@ -153,6 +153,49 @@ def _shifted(tap: int, height: int, width: int) -> tuple[tuple[slice, slice], tu
     return (rows_out, columns_out), (rows_in, columns_in)
 
 
+def max_pool2d(x: Tensor) -> Tensor:
+    """2×2 maxima with stride 2, without the places of them in 64-bit integers that PyTorch keeps.
+
+    Parameters
+    ----------
+    x : torch.Tensor of shape (n, c, h, w)
+        Channels last in memory, of even height and width.
+
+    Returns
+    -------
+    torch.Tensor of shape (n, c, h / 2, w / 2)
+        Its gradient goes, as PyTorch's, to the first of equal maxima.
+    """
+    maxima: Tensor = _MaxPool.apply(x)  # type: ignore[no-untyped-call]  # torch leaves apply untyped
+    return maxima
+
+
+class _MaxPool(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        n, channels, height, width = x.shape
+        pairs = x.permute(0, 2, 3, 1).view(n, height, width // 2, 2 * channels)
+        left, right = pairs.split(channels, 3)
+        wider = torch.maximum(left, right)
+        upper, lower = wider[:, 0::2], wider[:, 1::2]
+        if ctx.needs_input_grad[0]:
+            ctx.save_for_backward(left >= right, upper >= lower)
+        return torch.maximum(upper, lower).permute(0, 3, 1, 2)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        left, upper = ctx.saved_tensors
+        n, height, half, channels = left.shape
+        grad = grad.permute(0, 2, 3, 1)
+        wider, pairs = grad.new_empty(left.shape), grad.new_empty(n, height, half, 2 * channels)
+        torch.mul(grad, upper, out=wider[:, 0::2])
+        torch.sub(grad, wider[:, 0::2], out=wider[:, 1::2])
+        torch.mul(wider, left, out=pairs[..., :channels])
+        torch.sub(wider, pairs[..., :channels], out=pairs[..., channels:])
+        return pairs.view(n, height, 2 * half, channels).permute(0, 3, 1, 2)
+
+
 def one_pixel_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """3×3 'same' convolution, of any stride, of maps of one pixel: only the middle of the kernel meets it."""
     return F.linear(x[:, :, 0, 0], weight[:, :, 1, 1], bias)[:, :, None, None]

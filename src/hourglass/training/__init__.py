@@ -2,7 +2,7 @@
 
 from hourglass.training.batches import ShuffledBatches
 from hourglass.training.blindspot import BlindSpot
-from hourglass.training.hardware import PRECISIONS, resolve_device, resolve_precision
+from hourglass.training.hardware import PRECISIONS, has_bfloat16, resolve_device, resolve_precision
 from hourglass.training.history import History
 from hourglass.training.loop import Report, Trainer
 from hourglass.training.losses import LOSSES
@@ -10,6 +10,7 @@ from hourglass.training.optimisers import Adam
 from hourglass.training.progress import PlainProgress, Progress, RichProgress, progress_for
 from hourglass.training.schedules import SCHEDULES
 from hourglass.training.stopping import EarlyStopping
+from hourglass.training.threads import on_threads
 
 __all__ = [
     "LOSSES",
@@ -25,6 +26,8 @@ __all__ = [
     "RichProgress",
     "ShuffledBatches",
     "Trainer",
+    "has_bfloat16",
+    "on_threads",
     "progress_for",
     "resolve_device",
     "resolve_precision",

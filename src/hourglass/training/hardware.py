@@ -52,10 +52,11 @@ def resolve_precision(name: str, device: torch.device, *, pays: bool = True) -> 
         raise ValueError(f"precision={name!r} is unknown; choose one of {', '.join(PRECISIONS)}")
     if name != "auto":
         return name
-    return "bfloat16" if pays and _has_bfloat16(device) else "float32"
+    return "bfloat16" if pays and has_bfloat16(device) else "float32"
 
 
-def _has_bfloat16(device: torch.device) -> bool:
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device computes in bfloat16, and does not emulate it."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported())

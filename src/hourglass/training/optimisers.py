@@ -1,7 +1,8 @@
 """Adam as TensorFlow computes it."""
 
+import inspect
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeGuard
 
 import torch
@@ -38,6 +39,10 @@ class Adam(torch.optim.Adam):
         for group in self.param_groups:
             group["epsilon"] = group["eps"]
 
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        # PyTorch wraps it for its compiler, whose import takes a second and 70 MB, and which is not used here.
+        inspect.unwrap(torch.optim.Optimizer.add_param_group)(self, param_group)
+
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]  # torch overloads it
         self.updates += 1
         for group in self.param_groups:
@@ -69,23 +74,23 @@ class FlatParameters:
     def __init__(self, optimiser: Adam) -> None:
         self.optimiser = optimiser
         [self._group] = optimiser.param_groups
-        self._parameters: list[Tensor] = self._group["params"]
-        self._values = _flat(self._parameters)
+        self.parameters: list[Tensor] = self._group["params"]
+        self._values = _flat(self.parameters)
         self._gradient = torch.zeros_like(self._values)
-        self._views = [_like(self._gradient, at, p) for at, p in _places(self._parameters)]
-        for p in self._parameters:
+        self._views = [_like(self._gradient, at, p) for at, p in _places(self.parameters)]
+        for p in self.parameters:
             state = optimiser.state[p]
             if not state:
                 state["step"] = torch.zeros((), dtype=torch.float32)
                 state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(p), torch.zeros_like(p)
-        self._step = optimiser.state[self._parameters[0]]["step"].clone()
+        self._step = optimiser.state[self.parameters[0]]["step"].clone()
         self._moments = []
         for name in ("exp_avg", "exp_avg_sq"):
-            vector = _flat([optimiser.state[p][name] for p in self._parameters])
+            vector = _flat([optimiser.state[p][name] for p in self.parameters])
             self._moments.append(vector)
-            for at, p in _places(self._parameters):
+            for at, p in _places(self.parameters):
                 optimiser.state[p][name] = _like(vector, at, p)
-        for at, p in _places(self._parameters):
+        for at, p in _places(self.parameters):
             p.data, p.grad = _like(self._values, at, p), None
 
     @staticmethod
@@ -99,15 +104,24 @@ class FlatParameters:
         return plain and len(steps) <= 1 and all(_is_dense(p) for p in parameters)
 
     @torch.no_grad()
-    def step(self) -> None:
-        """What ``optimiser.step()`` does."""
-        gradients = [p.grad for p in self._parameters]
-        for p, view, gradient in zip(self._parameters, self._views, gradients, strict=True):
-            if gradient is None:  # a parameter that had no part in the loss
-                view.zero_()
-            else:
-                view.copy_(gradient)
-            p.grad = None
+    def step(self, gradients: Sequence[Sequence[Tensor | None]] | None = None) -> None:
+        """What ``optimiser.step()`` does.
+
+        Parameters
+        ----------
+        gradients : sequence of sequence of torch.Tensor or None, optional
+            Gradients of all parameters, whose sum is taken; by default those that the parameters hold. A parameter
+            that had no part in a loss has None.
+        """
+        if gradients is None:
+            gradients = [[p.grad for p in self.parameters]]
+            for p in self.parameters:
+                p.grad = None
+        for view, *parts in zip(self._views, *gradients, strict=True):
+            present = [part for part in parts if part is not None]
+            view.copy_(present[0]) if present else view.zero_()
+            for part in present[1:]:
+                view.add_(part)
         group, optimiser = self._group, self.optimiser
         optimiser.updates += 1
         beta1, beta2 = group["betas"]
@@ -129,7 +143,7 @@ class FlatParameters:
 
     def release(self) -> None:
         """Give every parameter and its state memory of their own again."""
-        for p in self._parameters:
+        for p in self.parameters:
             state = self.optimiser.state[p]
             p.data = p.data.clone(memory_format=torch.preserve_format)
             for name in ("exp_avg", "exp_avg_sq"):
