@@ -140,7 +140,7 @@ def test_failures_are_one_line_and_exit_1(hourglass, tmp_path):
     assert code == 1
     assert err.count("\n") == 1
     assert "smaller learning_rate" in err
-    assert not [path for path in Path("x").rglob("*") if path.is_file()]
+    assert not [path for path in Path("x").rglob("*") if path.is_file() and path.name != ".lock"]
     code, _, err = hourglass("report", "nowhere")
     assert (code, err.count("\n")) == (1, 1)
 
@@ -232,13 +232,32 @@ def test_set_is_never_overruled_in_silence(hourglass):
     assert json.loads(out)["environment"]["precision"] == "bfloat16"
 
 
-def test_ctrl_c_is_said_in_one_line(tmp_path):
-    command = [sys.executable, "-m", "hourglass", "run", "dense", "--out", str(tmp_path / "out")]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_is_said_in_one_line_and_the_run_goes_on(number, code, tmp_path):
+    command = [sys.executable, "-m", "hourglass", "run", "dense", "--batches", "3000", "--out", str(tmp_path / "out")]
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        # Whoever runs the tests may have it ignored, as nohup does.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     while "update" not in process.stderr.readline():
         assert process.poll() is None
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert err.splitlines()[-1] == "hourglass: interrupted"
+    assert process.returncode == code
+    last = err.splitlines()[-1]
+    assert last.startswith("hourglass: stopped after update ")
+    assert last.endswith(f"to go on, repeat the command with --out {tmp_path / 'out'} --resume")
     assert "Traceback" not in err
+    command.append("--resume")
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "going on from update" in done.stderr
+    assert not list((tmp_path / "out").rglob("*.unfinished"))
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert again.returncode == 0
+    assert "finished already" in again.stderr

@@ -10,6 +10,8 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -20,6 +22,7 @@ from hourglass import tricks
 from hourglass.data import Dataset
 from hourglass.experiments import EXPERIMENTS
 from hourglass.experiments.evaluation import noise_level, test_inputs
+from hourglass.training import Checkpoints, Interval
 
 OUT = Path(__file__).parents[1] / "benchmarks" / "results" / "own.json"
 ROUNDS, SEEDS = 5, 5
@@ -41,6 +44,7 @@ def main() -> None:
         "time": lambda: time_to_quality(data),
         "tricks": lambda: gains(data),
         "quality": quality,
+        "checkpoints": lambda: checkpoints(data),
     }
     document = json.loads(OUT.read_text(encoding="utf-8")) if OUT.exists() else {}
     for name in wanted or sections:
@@ -115,6 +119,50 @@ def gains(data: Dataset) -> dict[str, dict[str, list[float]]]:
         for without, rate in rates.items():
             print(name, without, statistics.median(rate), flush=True)
     return found
+
+
+def checkpoints(data: Dataset) -> dict[str, dict[str, float]]:
+    """Share of the time to train that a checkpoint every 2 s takes, and seconds of one."""
+    found = {}
+    for name, updates in (("dense", 12_000), ("conv", 500), ("denoise", 250), ("bn-manual", 400)):
+        costs, saves = [], []
+        for number in range(-1, ROUNDS):
+            seconds = []
+            for every in (None, "2s"):
+                estimator = EXPERIMENTS[name].configure(
+                    "classic", batches=updates, report_every=10**6, precision="auto"
+                )
+                estimator.set_params(random_state=0)
+                with tempfile.TemporaryDirectory() as folder:
+                    if every:
+                        estimator.set_params(checkpoint_dir=folder, checkpoint_every=every)
+                    fit(estimator, data)
+                    seconds.append(estimator.train_seconds_)
+                    if every:
+                        saves.append(_seconds_of_a_save(folder))
+            if number >= 0:
+                costs.append(seconds[1] / seconds[0] - 1)
+        found[name] = {
+            "cost": round(statistics.median(costs), 4),
+            "smallest": round(min(costs), 4),
+            "largest": round(max(costs), 4),
+            "save_seconds": round(statistics.median(saves), 4),
+        }
+        print(name, found[name], flush=True)
+    return found
+
+
+def _seconds_of_a_save(folder: str) -> float:
+    """Read the newest checkpoint, and write it again."""
+    path = max(Path(folder).glob("checkpoint-*.json"))
+    document = json.loads(path.read_text(encoding="utf-8"))
+    again = Checkpoints(folder, document["identity"], Interval(1))
+    state = again.load()
+    if state is None:
+        raise SystemExit(f"measure_speed: {folder} holds no checkpoint")
+    started = time.perf_counter()
+    again.save(document["update"] + 1, *state)
+    return time.perf_counter() - started
 
 
 def fit(estimator: Any, data: Dataset) -> None:

@@ -51,6 +51,8 @@ def save(
     check_is_fitted(estimator, "network_")
     parameters = {}
     for name, value in estimator.get_params().items():
+        if name in ("checkpoint_dir", "checkpoint_every"):  # of a training, and of this machine
+            continue
         value = _plain(value)
         if type(value) in CORRUPTIONS.values():
             value = corruption_to_json(value)
@@ -162,16 +164,28 @@ def load_model(folder: str | os.PathLike[str], *, device: str = "auto") -> Netwo
             estimator.feature_names_in_ = np.array(fitted["feature_names"], dtype=object)
         if isinstance(estimator, ConvClassifier):
             estimator.classes_ = np.array(fitted["classes"])
+        _check_size(estimator, tensors)
         with torch.device("meta"):
             network = estimator._build()
         network.load_state_dict(tensors, assign=True)
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, RuntimeError, ValueError, AttributeError, OverflowError) as error:
         raise ValueError(f"{os.fspath(folder)}: the model's files do not fit together ({error})") from error
     place = resolve_device(device)
     estimator.device_ = str(place)
     on_device: Any = network.to(place)  # torch's types know of no memory format
     estimator.network_ = on_device.to(memory_format=torch.channels_last).eval()
     return estimator
+
+
+def _check_size(estimator: NetworkEstimator, tensors: Mapping[str, Any]) -> None:
+    """Raise ValueError where a network would be built that the tensors cannot be of, before it takes time or memory."""
+    estimator.check_parameters()
+    shape = estimator.image_shape_
+    if len(shape) != 3 or any(type(length) is not int or length < 1 for length in shape) or math.prod(shape) > 2**31:
+        raise ValueError(f"image_shape is {shape}")
+    layers = getattr(estimator, "depth", None) or len(getattr(estimator, "channels", ()))
+    if layers > len(tensors):
+        raise ValueError(f"{layers} layers but {len(tensors)} tensors")
 
 
 def describe(estimator: NetworkEstimator) -> dict[str, Any]:

@@ -4,13 +4,19 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 FORMAT = 1
+# Begins the names of files that are not yet whole.
+PARTIAL = ".part-"
+# Of a document; real ones have some thousand bytes.
+LARGEST_METADATA = 16 << 20
+LOCK = ".lock"
 TENSORS, METADATA = "model.safetensors", "model.json"
 
 
@@ -40,8 +46,8 @@ def write_model(folder: str | os.PathLike[str], tensors: Mapping[str, Tensor], m
     document = {"format": FORMAT, "sha256": hashlib.sha256(stored).hexdigest(), **metadata}
     text = json.dumps(document, indent=2, allow_nan=False) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / TENSORS, stored)
-    write_whole(folder / METADATA, text.encode())
+    write_whole(folder / TENSORS, stored, durable=True)
+    write_whole(folder / METADATA, text.encode(), durable=True)
 
 
 def read_model(folder: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -61,11 +67,13 @@ def read_model(folder: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
     for name in (METADATA, TENSORS):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder} holds no {name}; name a folder that a run or save() wrote")
+    if (folder / METADATA).stat().st_size > LARGEST_METADATA:
+        raise ValueError(f"{folder / METADATA} has more than {LARGEST_METADATA:,} bytes; it is not a model's")
     try:
         metadata = json.loads((folder / METADATA).read_text(encoding="utf-8"))
         version = metadata["format"]
         checksum = metadata["sha256"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(
             f"{folder / METADATA} is damaged or not a model's ({error!r}); save the model again"
         ) from error
@@ -77,9 +85,41 @@ def read_model(folder: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
     if hashlib.sha256(stored).hexdigest() != checksum:
         raise ValueError(f"{folder / TENSORS} is damaged or another model's: its checksum is not that in {METADATA}")
     try:
-        return load(stored), metadata
-    except SafetensorError as error:
+        tensors = load(stored)
+    except (SafetensorError, KeyError, OverflowError) as error:
         raise ValueError(f"{folder / TENSORS} is not a safetensors file ({error})") from error
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise ValueError(f"{folder / TENSORS} has NaN or infinity in {name}; its training diverged, train it again")
+    return tensors, metadata
+
+
+@contextmanager
+def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Keep a folder, which is made, for this process; the system lets go of it when the process ends, however it does.
+
+    Raises
+    ------
+    BlockingIOError
+        When another process has it.
+    OSError
+        When the folder cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise BlockingIOError(
+            f"{folder} is in use by another process; wait for it, or choose another folder"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def check_writable(folder: str | os.PathLike[str]) -> None:
@@ -97,17 +137,43 @@ def check_writable(folder: str | os.PathLike[str]) -> None:
         ) from error
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that appears whole or not at all, and leave none behind on failure."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
+    """Write a file that appears whole or not at all, and leave none behind on failure.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder exists.
+    content : bytes
+    durable : bool, default=False
+        Wait until the disk has it, so that the file outlives a power failure too.
+    """
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         # mkstemp makes files for the owner alone; these are for whoever may read the folder.
         umask = os.umask(0)
         os.umask(umask)
         Path(temporary).chmod(0o666 & ~umask)
         Path(temporary).replace(path)
+        if durable:
+            _sync_folder(path.parent)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have a folder's list of names on the disk; not every system opens folders."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

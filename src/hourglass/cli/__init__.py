@@ -1,6 +1,7 @@
 """The command line: parse, call one library function, show."""
 
 import sys
+import warnings
 from collections.abc import Sequence
 
 # The order of the commands in the help is that of their import.
@@ -13,9 +14,21 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; returns its exit code.
 
-    0 when all is well, 2 for misuse, 1 for failure, 130 when interrupted. An error is one line on standard
-    error; ``--debug`` shows its traceback.
+    0 when all is well, 2 for misuse, 1 for failure, 130 when interrupted, 143 when terminated in training. An error is
+    one line on standard error, and so is a warning; ``--debug`` shows an error's traceback.
     """
+    with warnings.catch_warnings():
+        # Each of the package's own is for the person; --resume may have several of one kind.
+        warnings.filterwarnings("always", category=UserWarning, module="hourglass")
+        warnings.showwarning = _show_warning
+        return _main(arguments)
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    complain(f"warning: {' '.join(str(message).split())}")
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     debug = "--debug" in words
     try:

@@ -2,7 +2,8 @@
 
 import ast
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -17,12 +18,33 @@ app = typer.Typer(
 )
 
 MISUSE, FAILURE, INTERRUPTED = 2, 1, 130
+# What a shell adds to a signal's number.
+BY_SIGNAL = 128
 
 
 class Misuse(TyperException):
     """Options that do not fit together, or name something that is not there."""
 
     exit_code = MISUSE
+
+
+class Stopped(TyperException):
+    """A training that a signal ended, and that can be gone on with."""
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.exit_code = BY_SIGNAL + number
+
+
+@contextmanager
+def stoppable(how: str) -> Iterator[None]:
+    """Turn a training's interruption into what a person is told: ``how`` to go on."""
+    from hourglass.training import Interrupted
+
+    try:
+        yield
+    except Interrupted as error:
+        raise Stopped(f"{error}; {how}", error.signal) from error
 
 
 def complain(message: str) -> None:

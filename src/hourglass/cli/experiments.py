@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from hourglass.cli.app import Misuse, app, merge, parse_settings
+from hourglass.cli.app import Misuse, app, merge, parse_settings, stoppable
+from hourglass.cli.shared import CheckpointEvery, Quiet
 
 if TYPE_CHECKING:
     from hourglass.experiments import Result, Run
@@ -79,7 +80,16 @@ def run(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the results.  [default: runs/<time>]", show_default=False)
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Leave finished runs in --out, go on with an unfinished one from its last checkpoint. Where there is "
+            "an unfinished one, this is so anyway.",
+        ),
+    ] = False,
+    checkpoint_every: CheckpointEvery = "60s",
+    quiet: Quiet = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print each finished run's result as one line of JSON, and nothing else.")
     ] = False,
@@ -95,6 +105,8 @@ def run(
     chosen = list(
         dict.fromkeys(name for word in names for name in (experiments.EXPERIMENTS if word == "all" else [word]))
     )
+    if resume and out is None:
+        raise Misuse("--resume needs --out, the folder of the run to go on with")
     parameters = merge(
         parse_settings(settings or []), epochs=epochs, batches=batches, device=device, precision=precision
     )
@@ -102,13 +114,15 @@ def run(
         raise Misuse("--seed runs one seed and --seeds several; give one of them")
     try:
         for name in chosen:
-            experiments.find(name).configure(recipe, **parameters)
+            experiments.find(name).configure(recipe, **parameters | {"checkpoint_every": checkpoint_every})
     except ValueError as error:
         raise Misuse(str(error)) from error
 
     folder = out or Path("runs") / datetime.now().strftime("%Y-%m-%d-%H%M%S")
     chosen_seeds = range(seeds) if seeds else (seed or 0,)
-    experiments.check_out(folder, chosen, recipe, chosen_seeds)
+    going_on = experiments.check_out(folder, chosen, recipe, chosen_seeds, resume=resume or None)
+    if going_on and not resume and not quiet:
+        typer.echo(f"{folder} holds an unfinished run: going on with it", err=True)
     data = load(dataset, data_dir)
     results: list[Result] = []
     finished: list[Run] = []
@@ -120,17 +134,20 @@ def run(
 
     try:
         for name in chosen:
-            result = experiments.run(
-                name,
-                dataset=data,
-                recipe=recipe,
-                seeds=chosen_seeds,
-                out=folder,
-                verbose=int(not quiet),
-                on_run=note,
-                say=_silent if quiet else lambda message: typer.echo(message, err=True),
-                **parameters,
-            )
+            with stoppable(f"to go on, repeat the command with --out {folder} --resume"):
+                result = experiments.run(
+                    name,
+                    dataset=data,
+                    recipe=recipe,
+                    seeds=chosen_seeds,
+                    out=folder,
+                    resume=going_on,
+                    checkpoint_every=checkpoint_every,
+                    verbose=int(not quiet),
+                    on_run=note,
+                    say=_silent if quiet else lambda message: typer.echo(message, err=True),
+                    **parameters,
+                )
             results.append(result)
             write_report(folder)
     finally:

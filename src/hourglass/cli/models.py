@@ -1,14 +1,15 @@
 """Commands on models: train, encode, decode, export, info."""
 
 import json
+import shutil
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from hourglass.cli.app import Misuse, app, merge, parse_settings
-from hourglass.cli.shared import Device, Input, Model, Output, Overwrite, Quiet, Resizing, Tally
+from hourglass.cli.app import Misuse, app, merge, parse_settings, stoppable
+from hourglass.cli.shared import CheckpointEvery, Device, Input, Model, Output, Overwrite, Quiet, Resizing, Tally
 
 
 class Colour(StrEnum):
@@ -52,6 +53,15 @@ def train(
     ] = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with an unfinished training in --out from its last checkpoint; where there is one, this is so "
+            "anyway. A finished one is left as it is.",
+        ),
+    ] = False,
+    checkpoint_every: CheckpointEvery = "60s",
     quiet: Quiet = False,
 ) -> None:
     """Learn a model from a folder of pictures of any size.
@@ -62,19 +72,27 @@ def train(
     from hourglass.data import parse_corruption
     from hourglass.estimators import ConvAutoencoder, DenseAutoencoder
     from hourglass.models import save
-    from hourglass.persistence import check_writable
+    from hourglass.persistence import check_writable, locked
     from hourglass.pictures import find_pictures, training_images
 
     if crop is not None and resize is not None:
         raise Misuse("--crop and --resize both say what to train on; give one of them")
     if noise is not None and self_supervised:
         raise Misuse("--self-supervised learns from pictures that are noisy already; leave --noise out")
+    if resume and overwrite:
+        raise Misuse("--resume goes on with what --overwrite replaces; give one of them")
+    if resume and (out / "model.json").exists():
+        if not quiet:
+            typer.echo(f"model: {out} (finished already)")
+        return
     if (out / "model.json").exists() and not overwrite:
         raise FileExistsError(f"{out} holds a model; --overwrite replaces it")
     check_writable(out)
     size = _size(resize) if resize is not None else (crop or 64, crop or 64)
     parameters = merge(parse_settings(settings or []), epochs=epochs, batches=batches)
+    checkpoints = out / ".unfinished"
     parameters |= {"random_state": seed, "device": device, "verbose": int(not quiet)}
+    parameters |= {"checkpoint_dir": str(checkpoints), "checkpoint_every": checkpoint_every}
     try:
         if noise is not None:
             parameters["noise"] = parse_corruption(noise)
@@ -90,7 +108,7 @@ def train(
     except ValueError as error:
         raise Misuse(str(error)) from error
 
-    paths = find_pictures(folder)
+    paths = find_pictures(folder, beside=out)
     with Tally("reading", len(paths), quiet=quiet) as tally:
         images = training_images(
             paths,
@@ -101,9 +119,14 @@ def train(
             random_state=seed,
             on_outcome=tally.note,
         )
-    estimator.fit(images)
-    how = f"resized to {size[0]}×{size[1]}" if resize is not None else f"cuts of {size[0]}×{size[1]}"
-    save(estimator, out, notes={"pictures": tally.done, "images": len(images), "prepared": how})
+    with locked(out):
+        if checkpoints.exists() and not resume and not quiet:
+            typer.echo(f"{out} holds an unfinished training: going on with it", err=True)
+        with stoppable("to go on, repeat the command"):
+            estimator.fit(images)
+        how = f"resized to {size[0]}×{size[1]}" if resize is not None else f"cuts of {size[0]}×{size[1]}"
+        save(estimator, out, notes={"pictures": tally.done, "images": len(images), "prepared": how})
+        shutil.rmtree(checkpoints)
     if not quiet:
         typer.echo(f"model: {out}")
     tally.exit()

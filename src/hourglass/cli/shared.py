@@ -21,6 +21,10 @@ Overlap = Annotated[
     int | None,
     typer.Option(help="Pixels that tiles share.  [default: the receptive field]", min=0, show_default=False),
 ]
+CheckpointEvery = Annotated[
+    str,
+    typer.Option(metavar="N[s|steps|epochs]", help="How often to write what a run needs to go on; or never."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")]
 Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")]
 Resizing = Annotated[bool, typer.Option("--resize", help="Resize pictures of another size to the model's.")]

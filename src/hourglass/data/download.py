@@ -4,12 +4,19 @@ import contextlib
 import logging
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 TIMEOUT = 30  # seconds without a byte
+LONGEST = 900  # seconds for one file from one mirror
+LARGEST = 64 << 20  # bytes of one file; the largest that is fetched has 26 million
+
+
+class _ExcessError(OSError):
+    """A mirror that sends too much, or for too long."""
 
 
 def fetch(urls: Sequence[str], path: Path, verify: Callable[[Path], object]) -> None:
@@ -42,7 +49,7 @@ def fetch(urls: Sequence[str], path: Path, verify: Callable[[Path], object]) -> 
             partial = Path(folder) / path.name
             try:
                 with _bar(f"{path.name} from {host}") as bar:
-                    download = pooch.HTTPDownloader(progressbar=bar, timeout=TIMEOUT, chunk_size=1 << 16)
+                    download = pooch.HTTPDownloader(progressbar=_Guard(bar), timeout=TIMEOUT, chunk_size=1 << 16)
                     download(url, str(partial), None)
                 verify(partial)
             except requests.RequestException as error:
@@ -57,12 +64,43 @@ def fetch(urls: Sequence[str], path: Path, verify: Callable[[Path], object]) -> 
 
 def _reason(error: Exception) -> str:
     """What went wrong, without the address and the object names that requests adds."""
+    if type(error).__name__ == "TooManyRedirects":
+        return "redirected without end"
+    if "timed out" in str(error):
+        return "timed out"
     response = getattr(error, "response", None)
     if response is not None:
         return f"HTTP status {response.status_code}"
     return {"ConnectionError": "no connection", "ConnectTimeout": "timed out", "ReadTimeout": "timed out"}.get(
         type(error).__name__, type(error).__name__
     )
+
+
+class _Guard:
+    """A progress bar, as pooch expects one, that ends a download which goes over its bounds."""
+
+    def __init__(self, bar: "_Bar | None") -> None:
+        self._bar = bar
+        self._bytes, self._until = 0, time.monotonic() + LONGEST
+        self.total = 0
+
+    def update(self, count: int) -> None:
+        self._bytes += count
+        if self._bytes > LARGEST:
+            raise _ExcessError(f"sent more than {LARGEST >> 20} MiB")
+        if time.monotonic() > self._until:
+            raise _ExcessError(f"took more than {LONGEST} s")
+        if self._bar is not None:
+            self._bar.total = self.total
+            self._bar.update(count)
+
+    def reset(self) -> None:
+        if self._bar is not None:
+            self._bar.reset()
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
 
 
 class _Bar:
@@ -83,9 +121,9 @@ class _Bar:
 
 
 @contextlib.contextmanager
-def _bar(description: str) -> Iterator[_Bar | bool]:
+def _bar(description: str) -> Iterator[_Bar | None]:
     if not sys.stderr.isatty():
-        yield False
+        yield None
         return
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn

@@ -14,7 +14,8 @@ from torch import Tensor
 from hourglass.data.arrays import Shape, to_images
 from hourglass.data.clipping import SMALLEST_FOR_LEVEL, estimate_noise_level, undo_clipping
 from hourglass.data.corruption import GaussianNoise, Strength, clips
-from hourglass.estimators.base import DTYPES, Floats, NetworkEstimator, check_choice, check_number
+from hourglass.estimators.base import DTYPES, Floats, NetworkEstimator
+from hourglass.estimators.checks import check_choice, check_number
 from hourglass.nn import Codec
 from hourglass.training import LOSSES, BlindSpot, Progress
 

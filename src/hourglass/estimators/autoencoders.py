@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from numpy.typing import ArrayLike
 
 from hourglass.estimators.autoencoder_base import Autoencoder
-from hourglass.estimators.base import Floats, check_choice, check_number
+from hourglass.estimators.base import Floats
+from hourglass.estimators.checks import check_choice, check_number
 from hourglass.nn import UPSAMPLES, Codec, ConvCodec, DenseCodec
 
 
@@ -33,7 +34,7 @@ class DenseAutoencoder(Autoencoder):
     output_bias : {"mean", "zero"}, default="mean"
         Where the last layer's bias starts: ``mean`` lets the untrained network output the mean image.
     image_shape, epochs, batches, batch_size, learning_rate, schedule, validation_fraction, patience, report_every, \
-validate_every, precision, device, random_state, verbose
+validate_every, precision, device, random_state, verbose, deterministic, checkpoint_dir, checkpoint_every
         As in :class:`NetworkEstimator`, whose attributes there are too.
 
     Examples
@@ -77,7 +78,7 @@ class ConvAutoencoder(Autoencoder):
     loss, noise, self_supervised, undo_clipping, output_bias
         As in :class:`DenseAutoencoder`.
     image_shape, epochs, batches, batch_size, learning_rate, schedule, validation_fraction, patience, report_every, \
-validate_every, precision, device, random_state, verbose
+validate_every, precision, device, random_state, verbose, deterministic, checkpoint_dir, checkpoint_every
         As in :class:`NetworkEstimator`, whose attributes there are too.
 
     Examples

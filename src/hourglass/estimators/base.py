@@ -2,10 +2,11 @@
 
 import copy
 import math
+import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -16,19 +17,23 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Tensor, nn
 
-from hourglass.data.arrays import Shape, check_image_shape, check_unit_range, infer_image_shape
-from hourglass.estimators.inference import apply_in_pieces
+from hourglass.data.arrays import Shape, check_image_shape, check_unit_range, fingerprint, infer_image_shape
+from hourglass.estimators.checks import check_choice, check_number, warn_if_dead
+from hourglass.estimators.inference import apply_in_pieces, to_tensor
 from hourglass.training import (
     LOSSES,
     PRECISIONS,
     SCHEDULES,
     Adam,
+    Checkpoints,
     EarlyStopping,
     History,
+    Interval,
     Progress,
     Report,
     ShuffledBatches,
     Trainer,
+    deterministic_algorithms,
     has_bfloat16,
     progress_for,
     resolve_device,
@@ -79,6 +84,15 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
         states are not used.
     verbose : int, default=0
         1 shows progress on standard error.
+    deterministic : bool, default=False
+        Equal bits for equal seeds, data and numbers of threads, on one machine and version of PyTorch. On a CPU that
+        is so anyway; on CUDA it costs speed.
+    checkpoint_dir : path-like, optional
+        Folder of this one training, where ``fit`` writes its state now and then and at its end, and from which it goes
+        on, bit for bit, when it is called again with the same parameters and images. It needs an int as
+        ``random_state``. SIGINT and SIGTERM then wait for the update. The folder stays after training.
+    checkpoint_every : str or float, default="60s"
+        As ``"60s"``, ``"500steps"``, ``"1epochs"`` or ``"never"``, which leaves the one at the end.
 
     Attributes
     ----------
@@ -120,6 +134,9 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
     device: str = "auto"
     random_state: int | np.random.RandomState | None = None
     verbose: int = 0
+    deterministic: bool = False
+    checkpoint_dir: str | os.PathLike[str] | None = None
+    checkpoint_every: str | float = "60s"
 
     _square_images = True
     _bfloat16_pays = False
@@ -143,6 +160,12 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
         check_choice("schedule", self.schedule, SCHEDULES)
         check_choice("precision", self.precision, PRECISIONS)
         resolve_device(self.device)
+        Interval.parse(self.checkpoint_every)
+        if self.checkpoint_dir is not None and not isinstance(self.random_state, Integral):
+            raise ValueError(
+                f"random_state={self.random_state!r} with checkpoint_dir; only an int, as random_state=0, "
+                "lets a run be gone on with bit for bit"
+            )
         if self.image_shape is not None:
             if not isinstance(self.image_shape, tuple | list) or len(self.image_shape) != 3:
                 raise ValueError(f"image_shape={self.image_shape!r}; expected (height, width, channels)")
@@ -245,8 +268,8 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
         for group in self._optimiser.param_groups:  # a schedule has left its last rate there
             group["lr"] = self.learning_rate
 
-        x = _to_tensor(inputs, device)
-        y = x if targets is None else _to_tensor(targets, device)
+        x = to_tensor(inputs, device)
+        y = x if targets is None else to_tensor(targets, device)
         noise_generator = torch.Generator(device).manual_seed(noise_seed)
         epoch = math.ceil(len(x) / min(self.batch_size, len(x)))
         updates = epoch if one_pass else self._updates(len(x), epoch)
@@ -260,7 +283,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
         report_every = self.report_every or epoch
         reports = [Report(training_report, report_every)]
         if validation is not None:
-            held_out, expected = (_to_tensor(part, device) for part in validation)
+            held_out, expected = (to_tensor(part, device) for part in validation)
 
             def validation_report(index: Tensor) -> dict[str, float]:
                 numbers = measure(apply_in_pieces(network, held_out, self.image_shape_), expected)
@@ -285,13 +308,30 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
             reports=reports,
             stopping=stopping,
             progress=progress or progress_for(type(self).__name__, quiet=not self.verbose),
+            checkpoints=None if one_pass else self._checkpoints(updates, inputs, targets),
+            generators=[noise_generator],
         )
         setup = time.perf_counter() - started
-        self.history_: History = trainer.run()
+        with deterministic_algorithms(wanted=self.deterministic):
+            self.history_: History = trainer.run()
         self.network_ = network
+        warn_if_dead(network, x)
         self.n_updates_ = len(self.history_) + (self.n_updates_ if going_on else 0)
         self.train_seconds_ = setup + trainer.train_seconds
         self.images_per_second_ = trainer.images_per_second
+
+    def _checkpoints(self, updates: int, inputs: Floats, targets: Floats | None) -> Checkpoints | None:
+        if self.checkpoint_dir is None:
+            return None
+        identity: dict[str, Any] = {"estimator": type(self).__name__, "updates": updates, "precision": self.precision_}
+        left_out = ("precision", "device", "verbose", "checkpoint_dir", "checkpoint_every")
+        for name, value in self.get_params().items():
+            if name not in left_out:
+                identity[name] = value if isinstance(value, bool | int | float | str | None) else repr(value)
+        identity["images"] = fingerprint(inputs)
+        if targets is not None:
+            identity["targets"] = fingerprint(targets)
+        return Checkpoints(self.checkpoint_dir, identity, Interval.parse(self.checkpoint_every))
 
     def _updates(self, images: int, epoch: int) -> int:
         if self.batches is not None:
@@ -340,7 +380,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
 
         outputs = apply_in_pieces(
             apply,
-            _to_tensor(values, device, values.dtype),
+            to_tensor(values, device, values.dtype),
             shape,
             activation=activation,
             halo=halo,
@@ -349,28 +389,3 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
         if outputs.dim() == 4:
             outputs = outputs.permute(0, 2, 3, 1)
         return outputs.cpu().contiguous().numpy()
-
-
-def _to_tensor(values: Floats, device: torch.device, dtype: Any = np.float32) -> Tensor:
-    """Rows on the device; images ``(n, h, w, c)`` become ``(n, c, h, w)``, channels last in memory as they were."""
-    array = np.ascontiguousarray(values, dtype=dtype)
-    # A copy where the array is read-only, since PyTorch has no such tensors.
-    tensor = torch.from_numpy(array if array.flags.writeable else array.copy()).to(device)
-    return tensor.permute(0, 3, 1, 2) if tensor.dim() == 4 else tensor
-
-
-def check_number(name: str, value: Any, *, whole: bool = False, optional: bool = False) -> None:
-    """Raise ValueError unless a parameter is a number above 0, or None where that is admitted."""
-    if value is None and optional:
-        return
-    kind: Any = Integral if whole else Real
-    # A bool is an int to Python, not to people.
-    if isinstance(value, bool) or not isinstance(value, kind) or not 0 < value < math.inf:
-        what = "a whole number" if whole else "a number"
-        raise ValueError(f"{name}={value!r}; expected {what} above 0{' or None' if optional else ''}")
-
-
-def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
-    """Raise ValueError unless a parameter is one of the choices."""
-    if value not in (choices := list(choices)):
-        raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(choices)}")

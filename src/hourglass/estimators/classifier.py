@@ -11,7 +11,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from torch import Tensor
 
 from hourglass.data.arrays import to_images
-from hourglass.estimators.base import Floats, NetworkEstimator, check_choice, check_number
+from hourglass.estimators.base import Floats, NetworkEstimator
+from hourglass.estimators.checks import check_choice, check_number
 from hourglass.nn import KERNEL_INITS, NORMS, ConvNet
 from hourglass.training import LOSSES, Progress
 
@@ -40,7 +41,7 @@ class ConvClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]  
     loss : {"softmax", "bce"}, default="softmax"
         Cross-entropy of a softmax, or of independent sigmoids against one-hot labels.
     image_shape, epochs, batches, batch_size, learning_rate, schedule, validation_fraction, patience, report_every, \
-validate_every, precision, device, random_state, verbose
+validate_every, precision, device, random_state, verbose, deterministic, checkpoint_dir, checkpoint_every
         As in :class:`NetworkEstimator`, whose attributes there are too.
 
     Attributes

@@ -3,8 +3,11 @@
 import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.utils import assert_all_finite
 from torch import Tensor
 
@@ -112,3 +115,11 @@ def _empty(size: tuple[int, ...], like: Tensor) -> Tensor:
         return like.new_empty(size)
     n, channels, height, width = size
     return like.new_empty((n, height, width, channels)).permute(0, 3, 1, 2)
+
+
+def to_tensor(values: NDArray[Any], device: torch.device, dtype: Any = np.float32) -> Tensor:
+    """Rows on the device; images ``(n, h, w, c)`` become ``(n, c, h, w)``, channels last in memory as they were."""
+    array = np.ascontiguousarray(values, dtype=dtype)
+    # A copy where the array is read-only, since PyTorch has no such tensors.
+    tensor = torch.from_numpy(array if array.flags.writeable else array.copy()).to(device)
+    return tensor.permute(0, 3, 1, 2) if tensor.dim() == 4 else tensor

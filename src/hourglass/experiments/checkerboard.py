@@ -26,7 +26,7 @@ def checkerboard_figure(estimator: ConvAutoencoder, data: Dataset, seed: int) ->
     shape = data.train.images.shape[1:]
     rows = {"input": data.test.images[:6]}
     for upsample in UPSAMPLES:
-        short = clone(estimator).set_params(
+        short = clone(estimator).set_params(checkpoint_dir=None,
             upsample=upsample, batches=UPDATES, batch_size=64, learning_rate=0.003, schedule="constant",
             output_bias="mean", report_every=UPDATES, random_state=seed, verbose=0,
         )  # fmt: skip

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hourglass.estimators import NetworkEstimator
-from hourglass.models import save
+from hourglass.models import load_model, save
 from hourglass.plots import save_figure
 from hourglass.training import History
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RESULT, HISTORY = "result.json", "history.csv"
+UNFINISHED = ".unfinished"
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +94,24 @@ class Run:
             raise
         return final
 
+    @classmethod
+    def read(cls, folder: Path) -> "Run":
+        """Read what :meth:`write` wrote; the figures stay files.
+
+        Raises
+        ------
+        OSError
+            When a file is missing.
+        ValueError
+            When one is damaged.
+        """
+        try:
+            document = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+            history = History.read_csv(folder / HISTORY)
+            return cls(**document, history=history, estimator=load_model(folder), figures={})
+        except (TypeError, KeyError, ValueError) as error:
+            raise ValueError(f"{folder} is damaged ({error}); move it away and run it again") from error
+
 
 @dataclass(frozen=True, eq=False)
 class Result:
@@ -127,6 +146,17 @@ class Result:
 def run_folder(out: str | os.PathLike[str], experiment: str, recipe: str, seed: int) -> Path:
     """Where a run's files are."""
     return Path(out) / f"{experiment}-{recipe}" / f"seed-{seed}"
+
+
+def unfinished_folder(out: str | os.PathLike[str], experiment: str, recipe: str, seed: int) -> Path:
+    """Where a run keeps its checkpoints until its files are written."""
+    folder = run_folder(out, experiment, recipe, seed)
+    return folder.with_name(f"{folder.name}{UNFINISHED}")
+
+
+def unfinished_runs(out: str | os.PathLike[str]) -> list[Path]:
+    """Folders of the runs that were begun and not finished."""
+    return sorted(Path(out).glob(f"*/seed-*{UNFINISHED}"))
 
 
 @dataclass(frozen=True)

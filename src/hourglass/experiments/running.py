@@ -1,9 +1,12 @@
 """Running an experiment: train, score, compare, draw."""
 
+import json
 import os
 import platform
+import shutil
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +21,9 @@ from hourglass.experiments import evaluation
 from hourglass.experiments.baselines import Scores, baselines
 from hourglass.experiments.checkerboard import checkerboard_figure
 from hourglass.experiments.declared import Experiment, find
-from hourglass.experiments.result import Result, Run, run_folder
+from hourglass.experiments.result import Result, Run, run_folder, unfinished_folder, unfinished_runs
 from hourglass.metrics import SMALLEST_FOR_SSIM
-from hourglass.persistence import check_writable
+from hourglass.persistence import check_writable, locked
 from hourglass.plots import classifier_curves
 from hourglass.training import Progress, progress_for, resolve_device, resolve_precision
 
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Where the numbers of a run's surroundings are kept, not among the parameters.
-_NOT_PARAMETERS = ("device", "precision", "random_state", "verbose")
+_NOT_PARAMETERS = ("device", "precision", "random_state", "verbose", "checkpoint_dir", "checkpoint_every")
 # Of the test images, for the curve: enough for a steady loss, few enough to cost nothing.
 _CURVE_IMAGES = 1000
 
@@ -41,6 +44,8 @@ def run(
     recipe: str = "classic",
     seeds: Iterable[int] = (0,),
     out: str | os.PathLike[str] | None = None,
+    resume: bool | None = None,
+    checkpoint_every: str | float = "60s",
     verbose: int = 0,
     on_run: Callable[[Run], None] | None = None,
     say: Callable[[str], None] = lambda message: None,
@@ -61,6 +66,11 @@ def run(
         One training for each.
     out : path-like, optional
         Folder for each run's files; by default nothing is written.
+    resume : bool, optional
+        Leave finished runs in ``out`` as they are and go on with an unfinished one from its last checkpoint, bit for
+        bit; by default where ``out`` holds an unfinished one. What is missing is begun.
+    checkpoint_every : str or float, default="60s"
+        How often a run in ``out`` writes its state; see :class:`hourglass.DenseAutoencoder`.
     verbose : int, default=0
         1 shows progress on standard error.
     on_run : callable, optional
@@ -79,7 +89,11 @@ def run(
     ValueError
         When a name or a parameter is unknown or out of range, before anything is trained.
     FileExistsError
-        When ``out`` has one of these runs already.
+        When ``out`` has one of these runs already, and ``resume`` does not say to leave it.
+    BlockingIOError
+        When another process is at work in ``out``.
+    Interrupted
+        By SIGINT or SIGTERM, when the checkpoint is written.
     ConnectionError
         When the data are neither here nor to be had.
     FloatingPointError
@@ -100,35 +114,86 @@ def run(
     device = resolve_device(estimator.device)
     resolve_precision(estimator.precision, device)
     if out is not None:
-        check_out(out, [name], recipe, seeds)
+        resume = check_out(out, [name], recipe, seeds, resume=resume)
+        estimator.set_params(checkpoint_every=checkpoint_every)
     data = load(dataset, data_dir) if isinstance(dataset, str) else dataset
     _check_data(data, experiment)
 
-    compared: dict[str, Scores] = {}
-    if isinstance(estimator, Autoencoder):
-        level = evaluation.noise_level(estimator)
-        say(f"{name}: scoring PCA" + (", total variation and non-local means" if level else ""))
-        size = estimator.code_size_for(data.train.images.shape[1:])
-        compared = baselines(data, size, level)
-    runs = []
+    done: dict[int, Run] = {}
+    with nullcontext() if out is None else locked(out):
+        if out is not None and resume:
+            done = _finished(Path(out), experiment, recipe, seeds, estimator, data, say)
+        compared = _compared(name, estimator, data, say) if len(done) < len(seeds) else {}
+        for seed in seeds:
+            if seed in done:
+                continue
+            done[seed] = _run_one(experiment, recipe, estimator, data, seed, compared, verbose, out)
+            if on_run is not None:
+                on_run(done[seed])
+    return Result(name, recipe, data.name, tuple(done[seed] for seed in seeds))
+
+
+def _finished(
+    out: Path,
+    experiment: Experiment,
+    recipe: str,
+    seeds: Iterable[int],
+    estimator: NetworkEstimator,
+    data: Dataset,
+    say: Callable[[str], None],
+) -> dict[int, Run]:
+    """The runs that are there already, by seed."""
+    found = {}
     for seed in seeds:
-        finished = _run_one(experiment, recipe, estimator, data, seed, compared, verbose)
-        if out is not None:
-            finished.write(Path(out))
-        runs.append(finished)
-        if on_run is not None:
-            on_run(finished)
-    return Result(name, recipe, data.name, tuple(runs))
+        folder = run_folder(out, experiment.name, recipe, seed)
+        if not folder.exists():
+            continue
+        run = Run.read(folder)
+        wanted = {"dataset": data.name} | json.loads(json.dumps(_parameters(estimator)))
+        there = {"dataset": run.dataset} | run.parameters
+        differing = [name for name in {**wanted, **there} if wanted.get(name) != there.get(name)]
+        if differing:
+            said = "; ".join(f"{name} is {there.get(name)!r} there, {wanted.get(name)!r} here" for name in differing)
+            raise ValueError(f"{folder} holds another run: {said}; repeat its settings, or choose another --out")
+        say(f"{experiment.name} {recipe} seed {seed}: finished already, left as it is")
+        found[seed] = run
+    return found
 
 
-def check_out(out: str | os.PathLike[str], names: Iterable[str], recipe: str, seeds: Iterable[int]) -> None:
-    """Raise OSError, before anything is trained, unless every run can be written under ``out``."""
+def _compared(name: str, estimator: NetworkEstimator, data: Dataset, say: Callable[[str], None]) -> dict[str, Scores]:
+    if not isinstance(estimator, Autoencoder):
+        return {}
+    level = evaluation.noise_level(estimator)
+    say(f"{name}: scoring PCA" + (", total variation and non-local means" if level else ""))
+    return baselines(data, estimator.code_size_for(data.train.images.shape[1:]), level)
+
+
+def check_out(
+    out: str | os.PathLike[str],
+    names: Iterable[str],
+    recipe: str,
+    seeds: Iterable[int],
+    *,
+    resume: bool | None = None,
+) -> bool:
+    """Raise OSError, before anything is trained, unless every run can be written under ``out``.
+
+    Returns
+    -------
+    bool
+        Whether to leave finished runs and go on with unfinished ones: as ``resume`` says, or by what ``out`` holds.
+    """
     out = Path(out)
     check_writable(out)
+    if resume is None:
+        resume = bool(unfinished_runs(out))
     seeds = list(seeds)
     for folder in (run_folder(out, name, recipe, seed) for name in names for seed in seeds):
-        if folder.exists():
-            raise FileExistsError(f"{folder} holds a finished run; choose another --out, or move it away")
+        if folder.exists() and not resume:
+            raise FileExistsError(
+                f"{folder} holds a finished run; --resume leaves it and does the others, or choose another --out"
+            )
+    return resume
 
 
 def _check_data(data: Dataset, experiment: Experiment) -> None:
@@ -153,15 +218,18 @@ def _run_one(
     seed: int,
     compared: dict[str, Scores],
     verbose: int,
+    out: str | os.PathLike[str] | None,
 ) -> Run:
     started = time.perf_counter()
     estimator = clone(configured).set_params(random_state=seed)
+    if out is not None:
+        estimator.set_params(checkpoint_dir=unfinished_folder(out, experiment.name, recipe, seed))
     progress = progress_for(f"{experiment.name} {recipe} seed {seed}", quiet=not verbose)
     if isinstance(estimator, Autoencoder):
         scores, figures = _train_autoencoder(estimator, data, progress, seed)
     else:
         scores, figures = _train_classifier(estimator, data, progress, experiment.name)
-    return Run(
+    run = Run(
         experiment=experiment.name,
         recipe=recipe,
         dataset=data.name,
@@ -179,6 +247,10 @@ def _run_one(
         estimator=estimator,
         figures=figures,
     )
+    if out is not None:
+        run.write(Path(out))
+        shutil.rmtree(unfinished_folder(out, experiment.name, recipe, seed))
+    return run
 
 
 def _train_autoencoder(

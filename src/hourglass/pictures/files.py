@@ -2,6 +2,7 @@
 
 import io
 import os
+import stat
 import struct
 import warnings
 import zlib
@@ -18,6 +19,7 @@ from hourglass.persistence import write_whole
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
 JPEG_QUALITY = 95
+LARGEST_FILE = 2 << 30
 
 Pixels = NDArray[np.float32]
 Raw = NDArray[Any]
@@ -77,6 +79,11 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
     from PIL import Image, UnidentifiedImageError
 
     path = Path(path)
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+        raise OSError(f"{path} is not a file")
+    if status.st_size > LARGEST_FILE:
+        raise ValueError(f"{path} has {status.st_size:,} bytes; files of up to {LARGEST_FILE >> 30} GiB are read")
     content = path.read_bytes()
     try:
         with warnings.catch_warnings():

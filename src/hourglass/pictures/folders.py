@@ -1,6 +1,7 @@
 """A folder in, a folder out: one picture at a time, nothing half-written, nothing lost."""
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ class Outcome:
 def find_pictures(source: str | os.PathLike[str], *, beside: Path | None = None) -> list[Path]:
     """Image files of a folder and its subfolders, in order of name; or the one file that is named.
 
-    Links to folders are not followed, and what lies in ``beside`` is left out.
+    Links to folders are not followed, which a warning says, and what lies in ``beside`` is left out.
 
     Raises
     ------
@@ -52,9 +53,12 @@ def find_pictures(source: str | os.PathLike[str], *, beside: Path | None = None)
         found.append(Path(error.filename))
 
     # A folder that cannot be read stands for what it holds: it fails in its turn, by name.
-    for folder, _, names in os.walk(source, onerror=unreadable):
+    for folder, folders, names in os.walk(source, onerror=unreadable):
         if beside is not None and Path(folder).resolve().is_relative_to(beside.resolve()):
             continue
+        for link in (Path(folder) / name for name in folders):
+            if link.is_symlink():
+                warnings.warn(f"{link} is a link to a folder and is left out", stacklevel=2)
         found += [Path(folder) / name for name in names if Path(name).suffix.lower() in SUFFIXES]
     if not found:
         raise FileNotFoundError(f"{source} holds no image files ({', '.join(SUFFIXES)})")

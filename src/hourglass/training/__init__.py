@@ -2,8 +2,16 @@
 
 from hourglass.training.batches import ShuffledBatches
 from hourglass.training.blindspot import BlindSpot
-from hourglass.training.hardware import PRECISIONS, has_bfloat16, resolve_device, resolve_precision
+from hourglass.training.checkpoints import Checkpoints, Interval
+from hourglass.training.hardware import (
+    PRECISIONS,
+    deterministic_algorithms,
+    has_bfloat16,
+    resolve_device,
+    resolve_precision,
+)
 from hourglass.training.history import History
+from hourglass.training.interruption import Interrupted
 from hourglass.training.loop import Report, Trainer
 from hourglass.training.losses import LOSSES
 from hourglass.training.optimisers import Adam
@@ -18,14 +26,18 @@ __all__ = [
     "SCHEDULES",
     "Adam",
     "BlindSpot",
+    "Checkpoints",
     "EarlyStopping",
     "History",
+    "Interrupted",
+    "Interval",
     "PlainProgress",
     "Progress",
     "Report",
     "RichProgress",
     "ShuffledBatches",
     "Trainer",
+    "deterministic_algorithms",
     "has_bfloat16",
     "on_threads",
     "progress_for",

@@ -33,6 +33,17 @@ class ShuffledBatches(Iterator[Tensor]):
         self.device = torch.device(device)
         self._left = torch.empty(0, dtype=torch.int64, device=self.device)
 
+    @property
+    def state(self) -> tuple[Tensor, Tensor]:
+        """What is left of the permutation, and the generator's state."""
+        return self._left, self.generator.get_state()
+
+    @state.setter
+    def state(self, state: tuple[Tensor, Tensor]) -> None:
+        left, generator = state
+        self._left = left.to(self.device)
+        self.generator.set_state(generator)
+
     def __next__(self) -> Tensor:
         if len(self._left) < self.batch_size:
             permutation = torch.randperm(self.size, generator=self.generator).to(self.device)

@@ -4,6 +4,8 @@ import ctypes
 import functools
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -60,6 +62,25 @@ def has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported())
+
+
+@contextmanager
+def deterministic_algorithms(*, wanted: bool = True) -> Iterator[None]:
+    """Have PyTorch use algorithms alone that give equal bits for equal inputs, and put its setting back afterwards.
+
+    RuntimeError from an operation that has none. On the CPU nothing of this package needs it; on CUDA convolutions do.
+    """
+    if not wanted:
+        yield
+        return
+    # cuBLAS reads it once, when it is first used.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 def keep_freed_memory() -> bool:

@@ -1,20 +1,26 @@
 """The training loop: any module, any loss, data resident as tensors."""
 
 import math
+import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from hourglass import tricks
+from hourglass.training.batches import ShuffledBatches
+from hourglass.training.checkpoints import Checkpoints
 from hourglass.training.hardware import keep_freed_memory
 from hourglass.training.history import History, Record
+from hourglass.training.interruption import Interrupted, Interruption
 from hourglass.training.losses import Loss
 from hourglass.training.optimisers import FlatParameters
 from hourglass.training.progress import Progress
 from hourglass.training.schedules import Schedule, constant
+from hourglass.training.state import gather_state, restore_state
 from hourglass.training.stopping import EarlyStopping
 from hourglass.training.threads import on_threads
 
@@ -63,7 +69,7 @@ class Trainer:
         Every training image, on the device.
     targets : torch.Tensor of shape (size, ...), optional
         What the output is compared with; by default the inputs themselves.
-    batches : iterator of torch.Tensor
+    batches : ShuffledBatches
         Indices of each batch.
     updates : int
         How many to do.
@@ -79,6 +85,11 @@ class Trainer:
         Ends training early and restores the best weights; without it all updates are done.
     progress : Progress, optional
         Shows nothing by default.
+    checkpoints : Checkpoints, optional
+        Where the state is written to now and then and at the end, and where an unfinished run goes on from, bit for
+        bit. SIGINT and SIGTERM then wait for the update and its checkpoint.
+    generators : sequence of torch.Generator, default=()
+        Those that ``corrupt`` draws from, whose state belongs to a checkpoint.
 
     Attributes
     ----------
@@ -97,7 +108,7 @@ class Trainer:
         inputs: Tensor,
         targets: Tensor | None = None,
         *,
-        batches: Iterator[Tensor],
+        batches: ShuffledBatches,
         updates: int,
         schedule: Schedule = constant,
         corrupt: Corrupt | None = None,
@@ -105,6 +116,8 @@ class Trainer:
         reports: Sequence[Report] = (),
         stopping: EarlyStopping | None = None,
         progress: Progress | None = None,
+        checkpoints: Checkpoints | None = None,
+        generators: Sequence[torch.Generator] = (),
     ) -> None:
         self.module = module
         self.loss = loss
@@ -119,6 +132,8 @@ class Trainer:
         self.reports = reports
         self.stopping = stopping
         self.progress = progress or Progress()
+        self.checkpoints = checkpoints
+        self.generators = generators
         self.history = History()
         self.train_seconds = 0.0
         self.images_per_second: float | None = None
@@ -132,15 +147,26 @@ class Trainer:
         Raises
         ------
         FloatingPointError
-            When a loss is not finite: names the update and the learning rate.
+            When a loss, or a weight at the end, is not finite: names the update and the learning rate.
+        Interrupted
+            When SIGINT or SIGTERM came, with ``checkpoints``.
+        ValueError
+            When the checkpoints are another run's.
         """
         if self.inputs.device.type == "cpu" and tricks.uses("allocator"):
             keep_freed_memory()
         self.module.train()
-        self._flat = FlatParameters(self.optimiser) if FlatParameters.suits(self.optimiser) else None
         self.progress.start(self.updates)
         try:
-            self._run()
+            over = self.checkpoints is not None and self._resume(self.checkpoints)
+        except BaseException:
+            self.progress.stop()
+            raise
+        self._flat = FlatParameters(self.optimiser) if FlatParameters.suits(self.optimiser) else None
+        try:
+            with Interruption() if self.checkpoints is not None else nullcontext() as interruption:
+                if not over:
+                    self._run(interruption)
         finally:
             self.progress.stop()
             if self._flat is not None:
@@ -204,10 +230,14 @@ class Trainer:
         losses, gradients = zip(*on_threads(differentiate, range(slices)), strict=True)
         return torch.stack(losses).sum(), list(gradients)
 
-    def _run(self) -> None:
-        seen, warm_seconds, warm_seen = 0, 0.0, 0
+    def _run(self, interruption: Interruption | None) -> None:
+        done = len(self.history)
+        seen = round(self.history.epoch[-1] * len(self.inputs)) if done else 0
+        warm_seconds, warm_seen, warm_from = self.train_seconds, seen, max(done, WARMUP_UPDATES)
         started = time.perf_counter()
-        for update in range(1, self.updates + 1):
+        saved, saved_update, saved_seen = started, done, seen
+        over = False
+        for update in range(done + 1, self.updates + 1):
             rate = self._set_learning_rate((update - 1) / self.updates)
             index = next(self.batches)
             self._losses.append(self.step(index))
@@ -215,7 +245,8 @@ class Trainer:
             self.history.learning_rate.append(rate)
             self.history.epoch.append(seen / len(self.inputs))
             due = [report for report in self.reports if report.is_due(update, self.updates)]
-            if due or update == WARMUP_UPDATES or update == self.updates or update % CHECK_EVERY == 0:
+            last = update == self.updates
+            if due or update == WARMUP_UPDATES or last or update % CHECK_EVERY == 0:
                 self._collect_losses()
             # A coarse clock may not have moved yet.
             elapsed = max(self.train_seconds + time.perf_counter() - started, 1e-9)
@@ -227,11 +258,54 @@ class Trainer:
                 record = self._report(update, index, due)
                 over = self.stopping is not None and self.stopping.is_over(self.module, update, record)
                 started = time.perf_counter()
-                if over:
-                    break
+            if self.checkpoints is not None:
+                stop = interruption.signal if interruption is not None else None
+                now = time.perf_counter()
+                epochs = (seen - saved_seen) / len(self.inputs)
+                enough = self.checkpoints.every.is_due(now - saved, update - saved_update, epochs)
+                if stop or over or last or enough:
+                    spent = self.train_seconds + now - started if due else elapsed
+                    self._save(self.checkpoints, update, spent, over=over or last)
+                    saved, saved_update, saved_seen = time.perf_counter(), update, seen
+                if stop and not (over or last):
+                    raise Interrupted(
+                        f"stopped after update {update} of {self.updates} by {signal.Signals(stop).name}; "
+                        f"{self.checkpoints.folder} holds its state",
+                        stop,
+                    )
+            if over:
+                break
+        self._check_weights(len(self.history))
         self.train_seconds += time.perf_counter() - started
-        if len(self.history) > WARMUP_UPDATES:
+        if len(self.history) > warm_from:
             self.images_per_second = (seen - warm_seen) / max(self.train_seconds - warm_seconds, 1e-9)
+
+    def _resume(self, checkpoints: Checkpoints) -> bool:
+        """Take up the state of the newest checkpoint; True where nothing is left to do."""
+        stored = checkpoints.load()
+        if stored is None:
+            return False
+        values = restore_state(self, *stored)
+        self.progress.note(f"going on from update {len(self.history)} of {self.updates}")
+        return bool(values["over"])
+
+    def _save(self, checkpoints: Checkpoints, update: int, seconds: float, *, over: bool) -> None:
+        self._collect_losses()
+        # What is no longer a number must not take the place of what was.
+        self._check_weights(update)
+        if self._flat is not None:
+            self._flat.count()
+        checkpoints.save(update, *gather_state(self, seconds, over=over))
+
+    def _check_weights(self, update: int) -> None:
+        """Raise FloatingPointError when a weight is not finite: then a gradient was not."""
+        for name, p in self.module.named_parameters():
+            if not p.isfinite().all():
+                rate = self.history.learning_rate[-1]
+                raise FloatingPointError(
+                    f"{name} is not finite after update {update} of {self.updates} (learning rate {rate:.3g}): "
+                    "its gradient overflowed; try a smaller learning_rate, and look for very large values in the images"
+                )
 
     def _set_learning_rate(self, done: float) -> float:
         factor = self.schedule(done)

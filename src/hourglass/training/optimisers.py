@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeGuard
 
 import torch
@@ -141,14 +141,45 @@ class FlatParameters:
             maximize=False,
         )
 
+    def count(self) -> None:
+        """Let the optimiser's state know how many steps were done."""
+        for p in self.parameters:
+            self.optimiser.state[p]["step"] = self._step.clone()
+
     def release(self) -> None:
         """Give every parameter and its state memory of their own again."""
+        self.count()
         for p in self.parameters:
             state = self.optimiser.state[p]
             p.data = p.data.clone(memory_format=torch.preserve_format)
             for name in ("exp_avg", "exp_avg_sq"):
                 state[name] = state[name].clone(memory_format=torch.preserve_format)
-            state["step"] = self._step.clone()
+
+
+def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Every tensor of an optimiser's state, by the place of its parameter and its name."""
+    return {
+        f"{i}.{name}": value
+        for i, p in enumerate(_parameters(optimiser))
+        for name, value in optimiser.state.get(p, {}).items()
+        if isinstance(value, Tensor)
+    }
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put back what :func:`optimiser_tensors` gave, laid out in memory as the parameters are."""
+    for i, p in enumerate(_parameters(optimiser)):
+        mine = {key.partition(".")[2]: value for key, value in tensors.items() if key.partition(".")[0] == str(i)}
+        optimiser.state[p] = {
+            name: torch.empty_like(p, requires_grad=False).copy_(value) if value.shape == p.shape else value
+            for name, value in mine.items()
+        }
+    if isinstance(optimiser, Adam):
+        optimiser.updates = max((int(state["step"]) for state in optimiser.state.values() if state), default=0)
+
+
+def _parameters(optimiser: torch.optim.Optimizer) -> list[Tensor]:
+    return [p for group in optimiser.param_groups for p in group["params"]]
 
 
 def _is_dense(p: Tensor) -> bool:

@@ -24,6 +24,9 @@ class Progress:
     def report(self, update: int, record: Record) -> None:
         """Something was measured after an update."""
 
+    def note(self, message: str) -> None:
+        """Something that a person should know before training begins."""
+
     def stop(self) -> None:
         """Training has ended, well or not."""
 
@@ -46,6 +49,9 @@ class PlainProgress(Progress):
 
     def start(self, updates: int) -> None:
         self._updates = updates
+
+    def note(self, message: str) -> None:
+        print(f"{self.description}: {message}", file=self.stream or sys.stderr, flush=True)
 
     def advance(self, update: int, images_per_second: float, seconds_left: float) -> None:
         self._rate = format_rate(images_per_second, seconds_left)
@@ -83,6 +89,9 @@ class RichProgress(Progress):
 
     def report(self, update: int, record: Record) -> None:
         self._bars.update(self._task, record=format_record(record))
+
+    def note(self, message: str) -> None:
+        self._bars.console.print(f"{self.description}: {message}", highlight=False)
 
     def stop(self) -> None:
         self._bars.stop()

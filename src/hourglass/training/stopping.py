@@ -44,6 +44,16 @@ class EarlyStopping:
         self._waited += 1
         return self._waited >= self.patience
 
+    @property
+    def state(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The best weights, and the numbers: all that a checkpoint needs."""
+        return self._weights, {"best": self.best, "best_update": self.best_update, "waited": self._waited}
+
+    @state.setter
+    def state(self, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
+        self._weights, numbers = state
+        self.best, self.best_update, self._waited = numbers["best"], numbers["best_update"], numbers["waited"]
+
     def restore(self, module: nn.Module) -> None:
         """Give the module the weights that were best."""
         if self._weights:

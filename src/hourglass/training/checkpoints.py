@@ -1,0 +1,179 @@
+"""Checkpoints of a training run: all that it needs to go on as if nothing had happened."""
+
+import hashlib
+import json
+import math
+import os
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from hourglass.persistence import PARTIAL, write_whole
+
+FORMAT = 1
+KEPT = 2
+UNITS = ("s", "steps", "epochs")
+NEVER = "never"
+
+_NAME = re.compile(r"checkpoint-(\d{9})\.json")
+
+State = tuple[dict[str, Tensor], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """How often to write a checkpoint.
+
+    Parameters
+    ----------
+    count : float
+        Infinite for never.
+    unit : {"s", "steps", "epochs"}
+    """
+
+    count: float
+    unit: str = "s"
+
+    @classmethod
+    def parse(cls, text: str | float) -> "Interval":
+        """``"60s"``, ``"100steps"``, ``"2epochs"``, ``"never"``; a number alone counts seconds.
+
+        Raises
+        ------
+        ValueError
+            When the text is none of these, or its number not above 0.
+        """
+        if text == NEVER:
+            return cls(math.inf)
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|steps?|epochs?)?", str(text).strip())
+        if match is None or float(match[1]) == 0:
+            raise ValueError(
+                f"checkpoint_every={text!r}; expected a number above 0 of s, steps or epochs, as '60s', or 'never'"
+            )
+        unit = match[2] or "s"
+        return cls(float(match[1]), unit if unit in UNITS else f"{unit}s")
+
+    def is_due(self, seconds: float, updates: int, epochs: float) -> bool:
+        """Whether so much since the last one is enough."""
+        return {"s": seconds, "steps": updates, "epochs": epochs}[self.unit] >= self.count
+
+
+class Checkpoints:
+    """The last two checkpoints of one training run, in a folder of their own.
+
+    Each is a file of tensors and, written after it, one of JSON with the checksums of both; both are on the disk before
+    the next step begins, and a checkpoint counts from the moment that the second is there.
+
+    Parameters
+    ----------
+    folder : path-like
+        Made when the first is written.
+    identity : mapping of str to JSON values
+        What must be equal for a run to go on from a checkpoint: kind, parameters, data.
+    every : Interval
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], identity: Mapping[str, Any], every: Interval) -> None:
+        self.folder = Path(folder)
+        # As a file gives it back: tuples are lists.
+        self.identity: dict[str, Any] = json.loads(json.dumps(identity))
+        self.every = every
+
+    def save(self, update: int, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Write a checkpoint after an update, and remove those before the last two.
+
+        Raises
+        ------
+        OSError
+            When it cannot be written; the ones before are as they were.
+        """
+        from safetensors.torch import save
+
+        stored = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+        document = {
+            "format": FORMAT,
+            "update": update,
+            "identity": self.identity,
+            "sha256": hashlib.sha256(stored).hexdigest(),
+            "values": values,
+        }
+        text = json.dumps(document | {"checksum": _checksum(document)}, allow_nan=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        name = self.folder / f"checkpoint-{update:09}"
+        write_whole(name.with_suffix(".safetensors"), stored, durable=True)
+        write_whole(name.with_suffix(".json"), text.encode(), durable=True)
+        kept = {path.stem for path in self._documents()[:KEPT]}
+        for path in self.folder.iterdir():
+            if path.name.startswith(PARTIAL) or (path.name.startswith("checkpoint-") and path.stem not in kept):
+                path.unlink(missing_ok=True)
+
+    def load(self) -> State | None:
+        """Tensors and values of the newest checkpoint that is whole, or None where there is none.
+
+        Raises
+        ------
+        ValueError
+            When it is another run's or another version's; says what differs.
+
+        Warns
+        -----
+        UserWarning
+            For each that is damaged, with its name.
+        """
+        for path in self._documents():
+            try:
+                tensors, document = _read(path)
+            except (ValueError, OSError, KeyError, TypeError, RecursionError) as error:
+                warnings.warn(f"{path} is damaged ({error}); going back to the one before it", stacklevel=2)
+                continue
+            self._check(path, document)
+            return tensors, document["values"]
+        return None
+
+    def _documents(self) -> list[Path]:
+        """Of every checkpoint that was written to its end, the newest first."""
+        if not self.folder.is_dir():
+            return []
+        return sorted((path for path in self.folder.iterdir() if _NAME.fullmatch(path.name)), reverse=True)
+
+    def _check(self, path: Path, document: Mapping[str, Any]) -> None:
+        stored, own = document["identity"], self.identity
+        differing = [name for name in {**stored, **own} if stored.get(name) != own.get(name)]
+        if differing:
+            said = "; ".join(f"{name} is {_shown(stored, name)} there, {_shown(own, name)} here" for name in differing)
+            raise ValueError(
+                f"{path.parent} holds another run's checkpoint: {said}; "
+                "repeat that run's settings to go on, or choose another folder"
+            )
+
+
+def _read(path: Path) -> State:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    document = json.loads(path.read_bytes())
+    if document.get("format") != FORMAT:
+        raise ValueError(f"its format is {document.get('format')!r}, this version reads {FORMAT}")
+    checksum = document.pop("checksum")
+    if checksum != _checksum(document):
+        raise ValueError("its checksum is wrong")
+    stored = path.with_suffix(".safetensors").read_bytes()
+    if hashlib.sha256(stored).hexdigest() != document["sha256"]:
+        raise ValueError("the checksum of its tensors is wrong")
+    try:
+        return load(stored), document
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error
+
+
+def _checksum(document: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
+def _shown(identity: Mapping[str, Any], name: str) -> str:
+    return repr(identity[name]) if name in identity else "absent"

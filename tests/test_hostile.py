@@ -1,0 +1,423 @@
+"""Broken and hostile input: a clear error, at the command line one line, and nothing lost."""
+
+import contextlib
+import json
+import os
+import struct
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+import hourglass as hg
+from hourglass.persistence import METADATA, TENSORS
+from hourglass.pictures import read_picture
+
+# What reading one hostile file may take at most, in bytes, over what the libraries take.
+BOUND = 500 << 20
+
+
+@pytest.fixture(scope="module")
+def model(few, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    hg.save(hg.ConvAutoencoder(channels=(4,), batches=2, random_state=0).fit(few.train.images), folder)
+    return folder
+
+
+@pytest.fixture
+def copy(model, tmp_path):
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    for name in (METADATA, TENSORS):
+        (folder / name).write_bytes((model / name).read_bytes())
+    return folder
+
+
+def rewrite(folder, *, tensors=None, **changes):
+    """Change a model's files and make the checksum right, as somebody who means harm would."""
+    import hashlib
+
+    if tensors is not None:
+        save_file(tensors, folder / TENSORS)
+    document = json.loads((folder / METADATA).read_text()) | changes
+    document["sha256"] = hashlib.sha256((folder / TENSORS).read_bytes()).hexdigest()
+    (folder / METADATA).write_text(json.dumps(document))
+
+
+def truncate_tensors(folder):
+    content = (folder / TENSORS).read_bytes()
+    (folder / TENSORS).write_bytes(content[: len(content) // 2])
+
+
+def truncate_document(folder):
+    content = (folder / METADATA).read_bytes()
+    (folder / METADATA).write_bytes(content[: len(content) // 2])
+
+
+def empty(folder):
+    (folder / TENSORS).write_bytes(b"")
+    rewrite(folder)
+
+
+def swap(folder):
+    (folder / TENSORS).rename(folder / "x")
+    (folder / METADATA).rename(folder / TENSORS)
+    (folder / "x").rename(folder / METADATA)
+
+
+def another_models_tensors(folder):
+    tensors = load_file(folder / TENSORS)
+    save_file({name: tensor + 1 for name, tensor in tensors.items()}, folder / TENSORS)
+
+
+def wrong_shapes(folder):
+    tensors = load_file(folder / TENSORS)
+    rewrite(folder, tensors={name: tensor[..., :1].clone() for name, tensor in tensors.items()})
+
+
+def nan_weights(folder):
+    tensors = load_file(folder / TENSORS)
+    next(iter(tensors.values())).view(-1)[0] = torch.nan
+    rewrite(folder, tensors=tensors)
+
+
+def absurd_header(folder):
+    header = json.dumps({"a": {"dtype": "F32", "shape": [1 << 40, 1 << 20], "data_offsets": [0, 4]}}).encode()
+    (folder / TENSORS).write_bytes(struct.pack("<Q", len(header)) + header + b"\0\0\0\0")
+    rewrite(folder)
+
+
+def absurd_header_length(folder):
+    (folder / TENSORS).write_bytes(struct.pack("<Q", 1 << 62) + b"{}")
+    rewrite(folder)
+
+
+def absurd_images(folder):
+    fitted = json.loads((folder / METADATA).read_text())["fitted"]
+    rewrite(folder, fitted=fitted | {"image_shape": [10**9, 10**9, 1]})
+
+
+def absurd_layers(folder):
+    parameters = json.loads((folder / METADATA).read_text())["parameters"]
+    rewrite(folder, parameters=parameters | {"channels": [1] * 100_000})
+
+
+def odd_images(folder):
+    fitted = json.loads((folder / METADATA).read_text())["fitted"]
+    rewrite(folder, fitted=fitted | {"image_shape": ["28", None, -1]})
+
+
+def later_format(folder):
+    rewrite(folder, format=2)
+
+
+def extra_parameter(folder):
+    parameters = json.loads((folder / METADATA).read_text())["parameters"]
+    rewrite(folder, parameters=parameters | {"__class__": "os.system"})
+
+
+def extra_tensor(folder):
+    rewrite(folder, tensors=load_file(folder / TENSORS) | {"more": torch.zeros(3)})
+
+
+def path_for_a_class(folder):
+    rewrite(folder, estimator="../../../etc/passwd")
+
+
+def deep_document(folder):
+    (folder / METADATA).write_text("[" * 100_000)
+
+
+def no_document(folder):
+    (folder / METADATA).write_text("[]")
+
+
+def folder_for_a_file(folder):
+    (folder / TENSORS).unlink()
+    (folder / TENSORS).mkdir()
+
+
+MODELS = [
+    truncate_tensors, truncate_document, empty, swap, another_models_tensors, wrong_shapes, nan_weights, absurd_header,
+    absurd_header_length, absurd_images, absurd_layers, odd_images, later_format, extra_parameter, extra_tensor,
+    path_for_a_class, deep_document, no_document, folder_for_a_file,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("harm", MODELS)
+def test_a_broken_model_is_one_line_for_every_command(harm, copy, hourglass, tmp_path):
+    harm(copy)
+    Image.new("L", (8, 8), 9).save(tmp_path / "a.png")
+    for words in (
+        ("denoise", "--model", copy, tmp_path / "a.png", tmp_path / "out"),
+        ("reconstruct", "--model", copy, tmp_path / "a.png", tmp_path / "out"),
+        ("encode", "--model", copy, tmp_path / "a.png", tmp_path / "codes.npy"),
+        ("decode", "--model", copy, tmp_path / "none.npy", tmp_path / "out"),
+        ("evaluate", "--model", copy, tmp_path),
+        ("export", "--model", copy, tmp_path / "a.onnx"),
+        ("info", "--model", copy),
+    ):
+        code, out, err = hourglass(*words)
+        assert (code, out, err.count("\n")) == (1, "", 1), words
+        assert str(copy) in err
+        assert "--debug" not in err  # foreseen
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_is_allocated_for_absurd_sizes(copy):
+    for harm in (absurd_header, absurd_images, absurd_layers):
+        harm(copy)
+        script = (
+            "import resource, sys, hourglass as hg\n"
+            "hg.ConvAutoencoder; import hourglass.models\n"
+            f"limit = int(open('/proc/self/statm').read().split()[0]) * 4096 + {BOUND}\n"
+            "resource.setrlimit(resource.RLIMIT_AS, (limit, limit))\n"
+            "try: hg.load_model(sys.argv[1], device='cpu')\n"
+            "except ValueError as error: print('refused', error)\n"
+        )
+        done = subprocess.run([sys.executable, "-c", script, copy], capture_output=True, text=True, check=True)
+        assert done.stdout.startswith("refused"), done.stderr
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_change_of_a_model_is_an_error_or_a_working_model(data, model, tmp_path_factory, few):
+    folder = tmp_path_factory.mktemp("changed")
+    for name in (METADATA, TENSORS):
+        content = bytearray((model / name).read_bytes())
+        for place, value in data.draw(
+            st.lists(st.tuples(st.integers(0, len(content) - 1), st.integers(0, 255)), max_size=3)
+        ):
+            content[place] = value
+        (folder / name).write_bytes(content[: data.draw(st.integers(len(content) // 2, len(content)))])
+    with contextlib.suppress(ValueError, AttributeError, TypeError):  # no JSON any more
+        rewrite(folder)
+    try:
+        found = hg.load_model(folder)
+    except (ValueError, FileNotFoundError):
+        return
+    assert np.isfinite(found.reconstruct(few.test.images[:2])).all()
+
+
+def png(width, height, rows=b""):
+    """A PNG that promises so many pixels."""
+
+    def chunk(name, content):
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows))
+    return b"\x89PNG\r\n\x1a\n" + body + chunk(b"IEND", b"")
+
+
+def bad_pictures(folder):
+    """Files under image names, and what is to be said of each."""
+    whole = folder / "whole.png"
+    Image.effect_noise((40, 30), 50).save(whole)
+    content = whole.read_bytes()
+    whole.unlink()
+    (folder / "bomb.png").write_bytes(png(60_000, 60_000, bytes(100_000)))
+    (folder / "promise.png").write_bytes(png(9_000, 9_000))
+    (folder / "cut.png").write_bytes(content[: len(content) // 2])
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "text.jpg").write_text("no image")
+    (folder / "idx.bmp").write_bytes(b"\0\0\x08\x03" + bytes(40))
+    floats = np.zeros((5, 5), np.float32)
+    floats[2, 2] = np.nan
+    tifffile.imwrite(folder / "nan.tif", floats)
+    floats[2, 2] = np.inf
+    tifffile.imwrite(folder / "inf.tiff", floats)
+    frames = [Image.new("L", (6, 6), i) for i in (0, 250)]
+    frames[0].save(folder / "moving.webp", save_all=True, append_images=frames[1:])
+    frames[0].save(folder / "pages.tif", save_all=True, append_images=frames[1:])
+    (folder / "loop.png").symlink_to(folder / "loop.png")
+    (folder / "nowhere.png").symlink_to(folder / "none.png")
+    (folder / "folder.png").mkdir()
+    os.mkfifo(folder / "pipe.png")
+    return {
+        "bomb.png": "decompression bomb", "promise.png": "damaged", "cut.png": "damaged", "empty.png": "not an image",
+        "text.jpg": "not an image", "idx.bmp": "not an image", "nan.tif": "NaN", "inf.tiff": "infinite",
+        "moving.webp": "holds 2 images", "pages.tif": "holds 2 images", "loop.png": "symbolic link",
+        "nowhere.png": "No such file", "pipe.png": "not a file",
+    }  # fmt: skip
+
+
+def good_pictures(folder):
+    for i, (mode, size) in enumerate([("L", (1, 1)), ("RGB", (1, 300)), ("P", (9, 8)), ("L", (20_000, 1))]):
+        Image.new(mode, size, 3).save(folder / f"good{i}.png")
+    Image.new("CMYK", (9, 8), (10, 20, 30, 40)).save(folder / "good4.jpg")
+    Image.new("L", (1, 20_000), 3).save(folder / "good5.png")
+    (folder / "good6.bmp").write_bytes((folder / "good0.png").read_bytes())  # of another kind than its name says
+    return 7
+
+
+def test_bad_pictures_cost_themselves_alone(hourglass, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    said = bad_pictures(folder)
+    good = good_pictures(folder)
+    for words in (
+        ("denoise", folder, tmp_path / "out"),
+        ("evaluate", folder, "--noise", "0.2", "--format", "csv"),
+        ("train", folder, "--out", tmp_path / "model", "--crop", 8, "--cuts", 30, "--batches", 1, "--set",
+         "channels=(4,)"),
+        ("encode", folder, tmp_path / "codes.csv", "--model", tmp_path / "model", "--resize"),
+        ("reconstruct", folder, tmp_path / "again", "--model", tmp_path / "model"),
+    ):  # fmt: skip
+        code, _, err = hourglass(*words)
+        lines = [line for line in err.splitlines() if line.startswith("hourglass: ")]
+        assert code == 1
+        assert "Traceback" not in err
+        for name, message in said.items():
+            [line] = [line for line in lines if f"/{name}" in line]
+            assert message in line, line
+        assert len(lines) == len(said), lines
+    for out in ("out", "again"):
+        written = sorted(path.name for path in (tmp_path / out).iterdir())
+        assert len(written) == good
+        for name in written:
+            with Image.open(folder / name) as before, Image.open(tmp_path / out / name) as after:
+                assert (before.size, before.mode) == (after.size, after.mode)
+
+
+@pytest.mark.parametrize("harm", ["bomb.png", "promise.png"])
+def test_no_memory_for_promised_pixels(harm, tmp_path):
+    bad_pictures(tmp_path)
+    script = (
+        "import resource, sys\n"
+        "from hourglass.pictures import read_picture\n"
+        "import PIL.Image, tifffile\n"
+        f"limit = int(open('/proc/self/statm').read().split()[0]) * 4096 + {BOUND}\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (limit, limit))\n"
+        "try: read_picture(sys.argv[1])\n"
+        "except (OSError, ValueError) as error: print('refused', error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, tmp_path / harm], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("refused"), done.stderr
+
+
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    data=st.data(),
+    kind=st.sampled_from([("png", "L"), ("jpeg", "RGB"), ("tiff", "L"), ("bmp", "RGB"), ("webp", "RGB")]),
+)
+def test_any_change_of_a_picture_is_an_error_or_a_picture(data, kind, tmp_path):
+    path = tmp_path / f"x.{kind[0]}"
+    Image.new(kind[1], (7, 5), 99).save(path)
+    content = bytearray(path.read_bytes())
+    for place, value in data.draw(
+        st.lists(st.tuples(st.integers(0, len(content) - 1), st.integers(0, 255)), max_size=4)
+    ):
+        content[place] = value
+    path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+    try:
+        picture = read_picture(path)
+    except (OSError, ValueError):
+        return
+    assert picture.pixels.ndim == 3
+    assert picture.pixels.shape[2] in (1, 3)
+    assert np.isfinite(picture.pixels).all()
+
+
+def test_links_to_folders_are_no_loop_and_are_said(hourglass, tmp_path):
+    folder = tmp_path / "in"
+    (folder / "sub").mkdir(parents=True)
+    Image.new("L", (8, 8), 3).save(folder / "sub" / "a.png")
+    (folder / "sub" / "up").symlink_to(folder, target_is_directory=True)
+    code, _, err = hourglass("denoise", folder, tmp_path / "out")
+    assert code == 0
+    assert "1 done" in err
+    assert f"{folder / 'sub' / 'up'} is a link to a folder and is left out" in err
+
+
+@pytest.mark.parametrize("name", ["../evil.png", "/evil/evil.png", "a/../../evil.png"])
+def test_names_in_a_table_of_codes_lead_nowhere_else(name, model, hourglass, tmp_path):
+    codes = np.zeros((1, hg.load_model(model).network_.code_size), np.float32)
+    header = "file," + ",".join(f"code_{i}" for i in range(codes.shape[1]))
+    (tmp_path / "c.csv").write_text(header + "\n" + name + "," + ",".join("0" for _ in codes[0]) + "\n")
+    code, _, err = hourglass("decode", tmp_path / "c.csv", tmp_path / "out" / "deep", "--model", model)
+    assert (code, err.count("\n")) == (1, 1)
+    assert "leads out of" in err
+    assert not list(tmp_path.rglob("evil*"))
+
+
+def test_a_table_of_codes_is_never_unpickled(model, hourglass, tmp_path):
+    np.save(tmp_path / "c.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    code, _, err = hourglass("decode", tmp_path / "c.npy", tmp_path / "out", "--model", model)
+    assert (code, err.count("\n")) == (1, 1)
+    assert "not a table of codes" in err
+
+
+GOOD = np.linspace(0, 1, 6 * 81, dtype=np.float32).reshape(6, 9, 9)
+ARRAYS = [
+    (np.full((6, 9, 9), np.nan), "NaN"),
+    (np.where(GOOD > 0.5, np.inf, GOOD), "infinity"),
+    (np.zeros((0, 9, 9)), r"holds no pixels|0 sample|minimum of 1"),
+    (np.zeros((6, 0, 9)), "holds no pixels|0 feature"),
+    (np.array([["a"] * 81] * 6, dtype=object), "could not convert|real numbers|dtype"),
+    (GOOD.astype(np.complex64).reshape(6, 81), "[Cc]omplex"),
+    (np.zeros(9), "Expected 2D|expected images|Reshape"),
+    (np.zeros((2, 3, 4, 5, 6)), "expected images"),
+    (GOOD * 2, r"spans \[0, 2\], but loss='bce' needs \[0, 1\]"),
+    (GOOD - 1, "needs"),
+]
+
+
+@pytest.mark.parametrize(("array", "said"), ARRAYS)
+@pytest.mark.parametrize("make", [hg.DenseAutoencoder, hg.ConvAutoencoder])
+def test_arrays_that_nothing_can_be_learnt_from_are_refused(make, array, said):
+    estimator = make(loss="bce", batches=1, random_state=0)
+    with pytest.raises((ValueError, TypeError), match=said):
+        estimator.fit(array)
+    assert not hasattr(estimator, "network_")
+
+
+@pytest.mark.parametrize(("array", "said"), [*ARRAYS[:8], (np.zeros((6, 9, 10)), "shape")])
+@pytest.mark.parametrize("method", ["transform", "reconstruct", "score"])
+def test_arrays_that_do_not_fit_are_refused_after_training(method, array, said):
+    dense = hg.DenseAutoencoder(batches=1, random_state=0).fit(GOOD)
+    with pytest.raises((ValueError, TypeError), match=f"{said}|shape"):
+        getattr(dense, method)(array)
+
+
+def test_one_image_is_enough_for_an_autoencoder_and_one_class_not_for_a_classifier():
+    one = hg.ConvAutoencoder(batches=2, random_state=0).fit(GOOD[:1])
+    assert one.reconstruct(GOOD[:1]).shape == (1, 9, 9)
+    with pytest.raises(ValueError, match="one class only"):
+        hg.ConvClassifier(batches=1).fit(GOOD, np.zeros(6))
+    with pytest.raises(ValueError, match=r"features|shape"):
+        hg.DenseAutoencoder(batches=1).fit(GOOD.reshape(6, 81)).transform(np.zeros((2, 90)))
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda content: content[: len(content) // 2], "short|cut|truncated|holds"),
+        (lambda content: b"", "0 bytes are no IDX file"),
+        (lambda content: b"\x89PNG" + content[4:], "wrong magic number"),
+        (lambda content: content[:4] + b"\xff" * 12 + content[16:], "promises|more|short|holds|header"),
+    ],
+)
+def test_broken_idx_files_are_one_line(harm, said, hourglass, tmp_path, sample):
+    folder = tmp_path / "mnist"
+    folder.mkdir()
+    pixels = np.round(sample.test.images[:20, ..., 0] * 255).astype(np.uint8)
+    labels = np.asarray(sample.test.labels[:20], dtype=np.uint8)
+    for part in ("train", "t10k"):
+        images = struct.pack(">HBB3I", 0, 8, 3, *pixels.shape) + pixels.tobytes()
+        (folder / f"{part}-images-idx3-ubyte").write_bytes(harm(images) if part == "train" else images)
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">HBBI", 0, 8, 1, 20) + labels.tobytes())
+    code, _, err = hourglass("run", "dense", "--dataset", "mnist", "--data-dir", tmp_path, "--out", tmp_path / "out")
+    assert (code, err.count("\n")) == (1, 1)
+    import re
+
+    assert re.search(said, err), err
+    assert not (tmp_path / "out").exists()

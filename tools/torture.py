@@ -1,0 +1,203 @@
+"""Kills runs, damages their checkpoints and fills their disks, and sees that nothing is lost.
+
+Usage: python tools/torture.py [--runs 50] [--seed 0]
+
+Writes docs/results/torture.json. A run is the command line's, in a process of its own: importing, reading, training,
+scoring, writing. Weights are compared byte by byte with those of a run that nothing happened to.
+"""
+
+import argparse
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parents[1] / "docs" / "results" / "torture.json"
+# Updates enough that most of a run's time is training, with a checkpoint every other update.
+UPDATES = {"conv": 60, "denoise": 20, "bn-manual": 40}
+WEIGHTS = "model.safetensors"
+DAMAGES: dict[str, Callable[[bytes, int], bytes]] = {
+    "truncated": lambda content, place: content[:place],
+    "flipped": lambda content, place: content[:place] + bytes([content[place] ^ 16]) + content[place + 1 :],
+    "zeroed": lambda content, place: bytes(len(content)),
+}
+# Two runs at a time, each on one core.
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+def command(name: str, out: Path, *words: str) -> list[str]:
+    """A short run of an experiment."""
+    options = ["--batches", str(UPDATES[name]), "--checkpoint-every", "2steps", "--out", str(out), *words]
+    return [sys.executable, "-m", "hourglass", "run", name, *options]
+
+
+def start(words: list[str], *, largest_file: int | None = None) -> subprocess.Popen[str]:
+    """A process, whose files can be bounded as those of a full disk are."""
+
+    def bound() -> None:
+        if largest_file is not None:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+
+    return subprocess.Popen(
+        words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, preexec_fn=bound
+    )
+
+
+def finish(words: list[str]) -> str:
+    """Run to the end; what it said on standard error."""
+    process = start(words)
+    _, said = process.communicate()
+    if process.returncode != 0:
+        raise SystemExit(f"torture: {' '.join(words)} ended with {process.returncode}:\n{said}")
+    return said
+
+
+def weights(out: Path, name: str) -> bytes:
+    """The final weights, byte by byte."""
+    return (out / f"{name}-classic" / "seed-0" / WEIGHTS).read_bytes()
+
+
+def checkpoints(out: Path, name: str) -> list[Path]:
+    """Documents of a run's checkpoints, oldest first."""
+    return sorted((out / f"{name}-classic" / "seed-0.unfinished").glob("checkpoint-*.json"))
+
+
+def kill_and_resume(name: str, out: Path, moment: float, expected: bytes) -> dict[str, Any]:
+    """Kill a run at a moment, and go on until it is done."""
+    process = start(command(name, out))
+    time.sleep(moment)
+    process.kill()
+    process.communicate()
+    found = [int(path.stem[-9:]) for path in checkpoints(out, name)]
+    inside = process.returncode == -signal.SIGKILL
+    finish(command(name, out, "--resume"))
+    same = weights(out, name) == expected
+    shutil.rmtree(out)
+    return {
+        "name": name,
+        "moment": round(moment, 2),
+        "killed": inside,
+        "from": max(found, default=0),
+        "equal": same,
+    }
+
+
+def cut_off(name: str, out: Path) -> list[Path]:
+    """Kill a run when it has several checkpoints."""
+    process = start(command(name, out))
+    while len(checkpoints(out, name)) < 2 or int(checkpoints(out, name)[-1].stem[-9:]) < 6:
+        if process.poll() is not None:
+            raise SystemExit(f"torture: {name} ended before it had a checkpoint")
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    return checkpoints(out, name)
+
+
+def damage_and_resume(begun: Path, name: str, kind: str, chance: random.Random, expected: bytes) -> dict[str, Any]:
+    """Damage the newest checkpoint of a copy, and go on: it must be named, and the one before used."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out"
+        shutil.copytree(begun, out)
+        newest = checkpoints(out, name)[-1]
+        path = newest.with_suffix(chance.choice([".json", ".safetensors"]))
+        content = path.read_bytes()
+        path.write_bytes(DAMAGES[kind](content, chance.randrange(len(content))))
+        said = finish(command(name, out, "--resume"))
+        before = int(checkpoints(begun, name)[-2].stem[-9:])
+        fell_back = f"{newest.name} is damaged" in said and f"going on from update {before} " in said
+        return {"name": name, "kind": kind, "fell_back": fell_back, "equal": weights(out, name) == expected}
+
+
+def fill_and_resume(begun: Path, name: str, largest: int, expected: bytes) -> dict[str, Any]:
+    """Go on where no file may grow over so many bytes, then where it may."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out"
+        shutil.copytree(begun, out)
+        kept = {path: path.read_bytes() for path in checkpoints(out, name)}
+        process = start(command(name, out, "--resume", "--quiet"), largest_file=largest)
+        _, said = process.communicate()
+        lines = said.splitlines()
+        # Newer checkpoints may have taken their place; there are two whole ones still, or the run is done.
+        whole = all(path.exists() and path.read_bytes() == content for path, content in kept.items())
+        whole = whole or len(checkpoints(out, name)) >= 2
+        parts = list(out.rglob(".part-*"))
+        finish(command(name, out, "--resume"))
+        return {
+            "name": name,
+            "largest": largest,
+            "code": process.returncode,
+            "lines": len(lines),
+            "kept": whole and not parts,
+            "equal": weights(out, name) == expected,
+        }
+
+
+def main() -> None:
+    """Do it, print it, keep it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    chance = random.Random(options.seed)
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
+        root = Path(folder)
+        lasted, expected = {}, {}
+        for name in UPDATES:
+            before = time.monotonic()
+            finish(command(name, root / "whole"))
+            lasted[name] = time.monotonic() - before
+            expected[name] = weights(root / "whole", name)
+        names = [list(UPDATES)[i % len(UPDATES)] for i in range(options.runs)]
+        # From the end of importing to a little over the end of the run, which two at a time make later.
+        moments = [chance.uniform(1.5, 1.3 * lasted[name]) for name in names]
+        kills = list(
+            pool.map(
+                lambda i: kill_and_resume(names[i], root / f"kill-{i}", moments[i], expected[names[i]]),
+                range(options.runs),
+            )
+        )
+        print(f"kills: {sum(k['equal'] for k in kills)} of {len(kills)} equal", flush=True)
+        begun = root / "begun"
+        cut_off("conv", begun)
+        kinds = [list(DAMAGES)[i % len(DAMAGES)] for i in range(20)]
+        chances = [random.Random(chance.random()) for _ in kinds]
+        damages = list(
+            pool.map(
+                lambda i: damage_and_resume(begun, "conv", kinds[i], chances[i], expected["conv"]), range(len(kinds))
+            )
+        )
+        print(f"damages: {sum(d['fell_back'] and d['equal'] for d in damages)} of {len(damages)} fell back", flush=True)
+        size = max(path.stat().st_size for path in (begun / "conv-classic" / "seed-0.unfinished").iterdir())
+        limits = [round(size * (i + 1) / 12) for i in range(20)]
+        fills = list(pool.map(lambda limit: fill_and_resume(begun, "conv", limit, expected["conv"]), limits))
+        lost = [fill for fill in fills if not (fill["kept"] and fill["equal"])]
+        print(f"disks: {len(fills) - len(lost)} of {len(fills)} lost nothing", flush=True)
+    document = {
+        "seconds": round(time.monotonic() - started),
+        "runs": {name: names.count(name) for name in UPDATES},
+        "kills": kills,
+        "damages": damages,
+        "disks": fills,
+    }
+    RESULTS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    good = all(k["equal"] for k in kills) and all(d["fell_back"] and d["equal"] for d in damages) and not lost
+    good = good and all(f["code"] in (0, 1) and f["lines"] == (1 if f["code"] else 0) for f in fills)
+    print(f"torture: {'nothing was lost' if good else 'see ' + str(RESULTS)} ({document['seconds']} s)")
+    raise SystemExit(0 if good else 1)
+
+
+if __name__ == "__main__":
+    main()
