@@ -27,7 +27,12 @@ from hourglass.training import Checkpoints, Interval
 OUT = Path(__file__).parents[1] / "benchmarks" / "results" / "own.json"
 ROUNDS, SEEDS = 5, 5
 # Updates of one round, and which tricks have a part in the network.
-TIMED = {"dense": 500, "conv": 60, "denoise": 30, "bn-layer": 60}
+TIMED = {
+    "dense": (500, ["flat-adam", "fused-bce"]),
+    "conv": (60, ["flat-adam", "fused-bce", "few-outputs", "upsample-phases", "pool-pairs", "slices"]),
+    "denoise": (30, ["few-outputs", "upsample-phases", "pool-pairs", "slices"]),
+    "bn-layer": (60, ["flat-adam", "lean-batchnorm", "one-pixel"]),
+}
 # Shortened, so that five seeds with and without take minutes.
 QUALITY = {"dense": 400, "conv": 250, "denoise": 150, "bn-none": 200, "bn-layer": 200, "bn-manual": 200}
 MEASURE = {"dense": "test_bce", "conv": "test_bce", "denoise": "test_bce"}
@@ -102,11 +107,11 @@ def growth(folder: str) -> dict[str, list[list[float]]]:
 def gains(data: Dataset) -> dict[str, dict[str, list[float]]]:
     """Images per second with all tricks, and with each switched off, in turn."""
     found: dict[str, dict[str, list[float]]] = {}
-    for name, updates in TIMED.items():
+    for name, (updates, parts) in TIMED.items():
         rates: dict[str, list[float]] = {}
         for number in range(-1, ROUNDS):
             # The allocator's settings stay once they are made: "allocator" is measured by whole processes alone.
-            for without in ("", *(trick for trick in tricks.TRICKS if trick != "allocator")):
+            for without in ("", *parts):
                 estimator = EXPERIMENTS[name].configure(
                     "classic", batches=updates, report_every=10**6, precision="auto"
                 )
@@ -126,7 +131,7 @@ def checkpoints(data: Dataset) -> dict[str, dict[str, float]]:
     found = {}
     for name, updates in (("dense", 12_000), ("conv", 500), ("denoise", 250), ("bn-manual", 400)):
         costs, saves = [], []
-        for number in range(-1, ROUNDS):
+        for number in range(-1, 3):
             seconds = []
             for every in (None, "2s"):
                 estimator = EXPERIMENTS[name].configure(

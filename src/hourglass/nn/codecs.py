@@ -224,13 +224,13 @@ class ConvCodec(Codec):
             if self.skip:
                 joined.append(F.relu(x))
             # The maximum commutes with ReLU; taken first, ReLU sees a quarter of the numbers.
-            x = F.relu(self.pool(x))  # (n, channels, ceil(h / 2), ceil(w / 2))
+            x = F.relu_(self.pool(x))  # (n, channels, ceil(h / 2), ceil(w / 2))
         return x, sizes, joined
 
     def _decode(self, maps: Tensor, sizes: list[tuple[int, int]], joined: list[Tensor]) -> Tensor:
         x = maps
         for i, (grow, size) in enumerate(zip(self.decoder, reversed(sizes), strict=True)):
-            x = F.relu(grow(x, size))
+            x = F.relu_(grow(x, size))
             if self.skip:
                 x = F.relu(self.joins[i](torch.cat([x, joined[-1 - i]], dim=1)))
         return self.output(x)  # type: ignore[no-any-return]  # torch types calls as Any

@@ -70,11 +70,12 @@ class _Interleave(torch.autograd.Function):
         n, channels, height, width = maps.shape[0], maps.shape[1] // 4, maps.shape[2] - 1, maps.shape[3] - 1
         ctx.shape = (n, height, width, channels)
         phases = maps.permute(0, 2, 3, 1).reshape(n, height + 1, width + 1, 2, 2, channels)
-        out = maps.new_empty(n, 2 * height, 2 * width, channels)
+        out = _empty_maps(maps, n, channels, 2 * height, 2 * width)
+        rows = out.permute(0, 2, 3, 1)
         for a in (0, 1):
             for b in (0, 1):
-                out[:, a::2, b::2] = phases[:, a : a + height, b : b + width, a, b]
-        return out.permute(0, 3, 1, 2)
+                rows[:, a::2, b::2] = phases[:, a : a + height, b : b + width, a, b]
+        return out
 
     @staticmethod
     @once_differentiable
@@ -86,6 +87,11 @@ class _Interleave(torch.autograd.Function):
             for b in (0, 1):
                 phases[:, a : a + height, b : b + width, a, b] = grad[:, a::2, b::2]
         return phases.reshape(n, height + 1, width + 1, 4 * channels).permute(0, 3, 1, 2)
+
+
+def _empty_maps(like: Tensor, *shape: int) -> Tensor:
+    """Maps laid out channels last that are no view of anything, so that an activation may write into them."""
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
 
 
 def few_outputs_conv2d(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -180,7 +186,9 @@ class _MaxPool(torch.autograd.Function):
         upper, lower = wider[:, 0::2], wider[:, 1::2]
         if ctx.needs_input_grad[0]:
             ctx.save_for_backward(left >= right, upper >= lower)
-        return torch.maximum(upper, lower).permute(0, 3, 1, 2)
+        out = _empty_maps(x, n, channels, height // 2, width // 2)
+        torch.maximum(upper, lower, out=out.permute(0, 2, 3, 1))
+        return out
 
     @staticmethod
     @once_differentiable
