@@ -216,15 +216,11 @@ def main() -> None:
             env=os.environ | {"OMP_NUM_THREADS": "1"},
             check=False,
         )
-        inputs = re.search(r"number_of_executed_units: (\d+)", done.stderr)
-        peak = re.search(r"peak_rss_mb: (\d+)", done.stderr)
-        slowest = re.search(r"slowest_unit_time_sec: (\d+)", done.stderr)
+        inputs = re.search(r"number_of_executed_units:\s+(\d+)", done.stderr)
         found[name] = {
             "inputs": int(inputs[1]) if inputs else 0,
             "crashes": int(done.returncode != 0 and "timeout" not in done.stderr),
             "hangs": int("ALARM: working on the last Unit" in done.stderr),
-            "peak_mb": int(peak[1]) if peak else None,
-            "slowest_seconds": int(slowest[1]) if slowest else None,
             "seconds": round(time.monotonic() - started),
         }
         print(name, found[name], flush=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import benchmark_page
+import reliability_page
 from hourglass import cli
 from hourglass.experiments import EXPERIMENTS, stored_runs
 from hourglass.report import DIGITS, MEASURES, METHODS, Group, groups_of, mean_and_deviation
@@ -242,6 +243,7 @@ def main() -> int:
         (DOCS / "results.md", results()),
         (DOCS / "denoising.md", denoising()),
         (DOCS / "benchmarks.md", benchmark_page.page()),
+        (DOCS / "reliability.md", reliability_page.page()),
     ):
         if not check:
             path.write_text(content, encoding="utf-8")

@@ -56,8 +56,7 @@ def measured() -> list[str]:
         f"- {len(damages)} newest checkpoints truncated, zeroed or with one bit flipped: "
         f"{sum(d['fell_back'] and d['equal'] for d in damages)} named and passed over, weights equal.",
         f"- {len(disks)} limits of file size, as of a full disk: {sum(d['code'] == 1 for d in disks)} runs ended with "
-        f"one line, the others fitted; nothing was lost in {sum(d['kept'] and d['equal'] for d in disks)}. "
-        f"All of it took {torture['seconds'] / 60:.0f} minutes.",
+        f"one line, the others fitted; nothing was lost in {sum(d['kept'] and d['equal'] for d in disks)}.",
     ]
     if "checkpoints" in own:
         lines.append(
@@ -70,12 +69,10 @@ def measured() -> list[str]:
         )
     total = sum(row["inputs"] for row in fuzz.values())
     lines += [
-        f"- {total:,} inputs from a coverage-guided fuzzer (atheris):\n",
-        "| reader | inputs | crashes | hangs over 5 s | peak memory (MB) |",
-        "| --- | ---: | ---: | ---: | ---: |",
-        *(
-            f"| {name} | {row['inputs']:,} | {row['crashes']} | {row['hangs']} | {row['peak_mb']} |"
-            for name, row in fuzz.items()
-        ),
+        f"- {total:,} inputs from a coverage-guided fuzzer (atheris), each reader in a process that would count as crashed "
+        "with more than 2 GB:\n",
+        "| reader | inputs | crashes | hangs over 5 s |",
+        "| --- | ---: | ---: | ---: |",
+        *(f"| {name} | {row['inputs']:,} | {row['crashes']} | {row['hangs']} |" for name, row in fuzz.items()),
     ]
     return lines
