@@ -15,7 +15,7 @@ from sklearn.base import clone
 import hourglass as hg
 from hourglass.persistence import locked
 from hourglass.training import Interrupted, Interval, Trainer
-from hourglass.training.checkpoints import Checkpoints
+from hourglass.training.checkpoints import Checkpoints, _checksum
 
 QUICK = {"batches": 12, "batch_size": 50, "random_state": 3, "checkpoint_every": "2steps"}
 MODELS = {
@@ -139,9 +139,76 @@ def test_another_runs_checkpoint_is_refused_with_what_differs(few, tmp_path, sto
     with pytest.raises(ValueError, match="estimator is 'ConvAutoencoder' there, 'DenseAutoencoder' here"):
         hg.DenseAutoencoder(**QUICK, checkpoint_dir=tmp_path).fit(few.train.images)
     for path in tmp_path.glob("*.json"):
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
-    with pytest.warns(UserWarning, match="its format is 2, this version reads 1"):
+        document = json.loads(path.read_text()) | {"format": 2}
+        del document["checksum"]
+        path.write_text(json.dumps(document | {"checksum": _checksum(document)}))
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("checkpoint-*")}
+    with pytest.raises(ValueError, match="has format 2, this version reads 1; go on with the version that wrote it"):
         clone(estimator).fit(few.train.images)
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("checkpoint-*")} == before
+
+
+def test_other_validation_images_are_another_run(few, tmp_path, stop_at):
+    estimator = begun(MODELS["conv"], few, tmp_path, stop_at)
+    with pytest.raises(ValueError, match="validation is absent there"):
+        clone(estimator).fit(few.train.images, validation_data=(few.test.images, few.test.images))
+
+
+def test_other_surroundings_are_warned_of(few, tmp_path, stop_at):
+    threads = torch.get_num_threads()
+    estimator = begun(MODELS["conv"], few, tmp_path, stop_at)
+    torch.set_num_threads(threads + 1)
+    try:
+        with pytest.warns(UserWarning, match=f"threads was {threads}, now it is {threads + 1}; the run goes on"):
+            clone(estimator).fit(few.train.images)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_a_run_in_slices_goes_on_bit_for_bit(few, tmp_path, stop_at):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        model = clone(MODELS["noisy"]).set_params(batch_size=200)
+        whole = clone(model).fit(few.train.images)
+        estimator = begun(model, few, tmp_path, stop_at)
+        assert_same(clone(estimator).fit(few.train.images), whole)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_damaged_checkpoints_of_later_updates_do_not_push_out_new_ones(few, tmp_path, stop_at):
+    estimator = begun(MODELS["conv"], few, tmp_path, stop_at)  # at 4 and 6
+    for path in tmp_path.glob("*.json"):
+        path.write_text("[]")
+    go_on = stop_at(4)  # and so cut off again, with fewer updates than before
+    with pytest.warns(UserWarning, match="is damaged"), pytest.raises(StopError):
+        clone(estimator).fit(few.train.images)
+    go_on()
+    assert [path.name for path in tmp_path.glob("*.json")] == ["checkpoint-000000002.json"]
+    assert_same(clone(estimator).fit(few.train.images), clone(MODELS["conv"]).fit(few.train.images))
+
+
+def test_a_signal_in_the_last_update_is_not_lost(few, tmp_path, monkeypatch):
+    step = Trainer.step
+
+    def signalled(self, index):
+        if len(self.history.learning_rate) == 11:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, index)
+
+    monkeypatch.setattr(Trainer, "step", signalled)
+    estimator = clone(MODELS["conv"]).set_params(checkpoint_dir=tmp_path)
+    with pytest.raises(Interrupted, match="stopped after update 12 of 12 by SIGTERM"):
+        estimator.fit(few.train.images)
+    monkeypatch.setattr(Trainer, "step", step)
+    assert_same(clone(estimator).fit(few.train.images), clone(MODELS["conv"]).fit(few.train.images))
+
+
+def test_a_callable_that_nothing_can_tell_apart_is_refused(tmp_path):
+    ae = hg.DenseAutoencoder(noise=lambda x, generator: x, checkpoint_dir=tmp_path, random_state=0)
+    with pytest.raises(ValueError, match="a checkpoint cannot tell"):
+        ae.check_parameters()
 
 
 def test_a_seed_is_needed(few, tmp_path):
@@ -164,7 +231,7 @@ def test_intervals():
 
 def test_a_full_disk_leaves_what_was_saved(few, tmp_path, stop_at, monkeypatch):
     estimator = begun(MODELS["conv"], few, tmp_path, stop_at)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("checkpoint-*")}
 
     def full(descriptor):
         raise OSError(28, "No space left on device")
@@ -173,7 +240,7 @@ def test_a_full_disk_leaves_what_was_saved(few, tmp_path, stop_at, monkeypatch):
         patch.setattr(os, "fsync", full)
         with pytest.raises(OSError, match="No space left"):
             clone(estimator).fit(few.train.images)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("checkpoint-*")} == before
     assert_same(clone(estimator).fit(few.train.images), clone(MODELS["conv"]).fit(few.train.images))
 
 
@@ -260,10 +327,17 @@ def test_stale_parts_of_files_are_swept_away(tmp_path):
     (tmp_path / ".part-abc").write_bytes(b"half")
     (tmp_path / "checkpoint-000000007.safetensors").write_bytes(b"without its document")
     (tmp_path / "mine.txt").write_text("not ours")
+    (tmp_path / "checkpoint-best.pt").write_text("not ours")
     for update in (8, 9, 10):
         checkpoints.save(update, {"x": torch.arange(3)}, {"n": update})
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == sorted([*(f"checkpoint-{i:09}.{s}" for i in (9, 10) for s in ("json", "safetensors")), "mine.txt"])
+    assert names == sorted(
+        [
+            *(f"checkpoint-{i:09}.{s}" for i in (9, 10) for s in ("json", "safetensors")),
+            "checkpoint-best.pt",
+            "mine.txt",
+        ]
+    )
     tensors, values = checkpoints.load()
     assert tensors["x"].tolist() == [0, 1, 2]
     assert values == {"n": 10}

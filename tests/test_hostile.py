@@ -128,6 +128,11 @@ def extra_tensor(folder):
     rewrite(folder, tensors=load_file(folder / TENSORS) | {"more": torch.zeros(3)})
 
 
+def a_folder_to_write_into(folder):
+    parameters = json.loads((folder / METADATA).read_text())["parameters"]
+    rewrite(folder, parameters=parameters | {"checkpoint_dir": "/", "random_state": 0})
+
+
 def path_for_a_class(folder):
     rewrite(folder, estimator="../../../etc/passwd")
 
@@ -148,7 +153,7 @@ def folder_for_a_file(folder):
 MODELS = [
     truncate_tensors, truncate_document, empty, swap, another_models_tensors, wrong_shapes, nan_weights, absurd_header,
     absurd_header_length, absurd_images, absurd_layers, odd_images, later_format, extra_parameter, extra_tensor,
-    path_for_a_class, deep_document, no_document, folder_for_a_file,
+    path_for_a_class, a_folder_to_write_into, deep_document, no_document, folder_for_a_file,
 ]  # fmt: skip
 
 
@@ -288,9 +293,16 @@ def test_bad_pictures_cost_themselves_alone(hourglass, tmp_path):
                 assert (before.size, before.mode) == (after.size, after.mode)
 
 
-@pytest.mark.parametrize("harm", ["bomb.png", "promise.png"])
+def deep_tiff(path):
+    """A 16-bit TIFF of 64 × 64 pixels whose tags promise a million of them, one behind the other."""
+    pixels, depth = np.zeros((64, 64, 3), np.uint16), (32997, 4, 1, 1_000_000, True)
+    tifffile.imwrite(path, pixels, photometric="rgb", compression="zlib", extratags=[depth])
+
+
+@pytest.mark.parametrize("harm", ["bomb.png", "promise.png", "deep.tif"])
 def test_no_memory_for_promised_pixels(harm, tmp_path):
     bad_pictures(tmp_path)
+    deep_tiff(tmp_path / "deep.tif")
     script = (
         "import resource, sys\n"
         "from hourglass.pictures import read_picture\n"

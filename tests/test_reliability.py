@@ -24,7 +24,8 @@ def test_the_figures_hold():
     torture = json.loads((ROOT / "docs" / "results" / "torture.json").read_text())
     assert len(torture["kills"]) >= 50
     assert {kill["name"] for kill in torture["kills"]} == {"conv", "denoise", "bn-manual"}
-    assert all(kill["equal"] for kill in torture["kills"])
+    assert all(kill["killed"] and kill["equal"] for kill in torture["kills"])
+    assert sum(kill["from"] > 0 for kill in torture["kills"]) >= 25
     assert len(torture["damages"]) >= 20
     assert all(damage["fell_back"] and damage["equal"] for damage in torture["damages"])
     assert len(torture["disks"]) >= 20

@@ -48,11 +48,11 @@ def measured() -> list[str]:
     kills, damages, disks = torture["kills"], torture["damages"], torture["disks"]
     names = Counter(kill["name"] for kill in kills)
     shares = ", ".join(f"{count} of `{name}`" for name, count in names.items())
-    early, begun = sum(kill["killed"] for kill in kills), sum(kill["from"] > 0 for kill in kills)
+    kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(kill["kind"] for kill in kills).items())
+    begun = sum(kill["from"] > 0 for kill in kills)
     lines = [
-        f"- {len(kills)} runs killed with SIGKILL at random moments ({shares}; {early} before their end, {begun} with "
-        "a checkpoint by then, written after every other update), then resumed: final weights equal bit for bit in "
-        f"{sum(kill['equal'] for kill in kills)}.",
+        f"- {len(kills)} runs killed with SIGKILL ({shares}; {kinds}; {begun} had a checkpoint, written after every other "
+        f"update), then resumed: final weights equal bit for bit in {sum(kill['equal'] for kill in kills)}.",
         f"- {len(damages)} newest checkpoints truncated, zeroed or with one bit flipped: "
         f"{sum(d['fell_back'] and d['equal'] for d in damages)} named and passed over, weights equal.",
         f"- {len(disks)} limits of file size, as of a full disk: {sum(d['code'] == 1 for d in disks)} runs ended with "
@@ -69,8 +69,8 @@ def measured() -> list[str]:
         )
     total = sum(row["inputs"] for row in fuzz.values())
     lines += [
-        f"- {total:,} inputs from a coverage-guided fuzzer (atheris), each reader in a process that would count as crashed "
-        "with more than 2 GB:\n",
+        f"- {total:,} inputs from a coverage-guided fuzzer (atheris); a process of more than 2 GB would count as "
+        "crashed:\n",
         "| reader | inputs | crashes | hangs over 5 s |",
         "| --- | ---: | ---: | ---: |",
         *(f"| {name} | {row['inputs']:,} | {row['crashes']} | {row['hangs']} |" for name, row in fuzz.items()),

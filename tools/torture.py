@@ -26,6 +26,7 @@ RESULTS = Path(__file__).parents[1] / "docs" / "results" / "torture.json"
 # Updates enough that most of a run's time is training, with a checkpoint every other update.
 UPDATES = {"conv": 60, "denoise": 20, "bn-manual": 40}
 WEIGHTS = "model.safetensors"
+KINDS = ("at any time", "after a checkpoint", "while one is written")
 DAMAGES: dict[str, Callable[[bytes, int], bytes]] = {
     "truncated": lambda content, place: content[:place],
     "flipped": lambda content, place: content[:place] + bytes([content[place] ^ 16]) + content[place + 1 :],
@@ -83,24 +84,31 @@ def checkpoints(out: Path, name: str) -> list[Path]:
     return sorted((out / f"{name}-classic" / "seed-0.unfinished").glob("checkpoint-*.json"))
 
 
-def kill_and_resume(name: str, out: Path, moment: float, expected: bytes) -> dict[str, Any]:
-    """Kill a run at a moment, and go on until it is done."""
+def kill_and_resume(name: str, out: Path, kind: str, moment: float, expected: bytes) -> dict[str, Any]:
+    """Kill a run at a moment of a kind, and go on until it is done."""
     process = start(command(name, out))
-    time.sleep(moment)
+    folder = out / f"{name}-classic" / "seed-0.unfinished"
+    if kind == "after a checkpoint":
+        wait_for(process, lambda: bool(checkpoints(out, name)))
+    if kind == "while one is written":
+        wait_for(process, lambda: len(checkpoints(out, name)) >= 1)
+        wait_for(process, lambda: any(folder.glob(".part-*")))
+    else:
+        time.sleep(moment)
     process.kill()
     process.communicate()
     found = [int(path.stem[-9:]) for path in checkpoints(out, name)]
-    inside = process.returncode == -signal.SIGKILL
+    killed = process.returncode == -signal.SIGKILL
     finish(command(name, out, "--resume"))
     same = weights(out, name) == expected
     shutil.rmtree(out)
-    return {
-        "name": name,
-        "moment": round(moment, 2),
-        "killed": inside,
-        "from": max(found, default=0),
-        "equal": same,
-    }
+    return {"name": name, "kind": kind, "killed": killed, "from": max(found, default=0), "equal": same}
+
+
+def wait_for(process: subprocess.Popen[str], there: Callable[[], bool]) -> None:
+    """Wait until something is there, or the process has ended."""
+    while process.poll() is None and not there():
+        time.sleep(0.0005)
 
 
 def cut_off(name: str, out: Path) -> list[Path]:
@@ -186,7 +194,7 @@ def main() -> None:
             before = time.monotonic()
             if part == "kills":
                 rows = kills(pool, root, options.runs, lasted, expected, chance)
-                good = [row["equal"] for row in rows]
+                good = [row["killed"] and row["equal"] for row in rows]
             elif part == "damages":
                 rows = damages(pool, begun, expected["conv"], chance)
                 good = [row["fell_back"] and row["equal"] for row in rows]
@@ -214,11 +222,14 @@ def kills(
 ) -> Rows:
     """Runs killed at random moments, in turn of each experiment."""
     names = [list(UPDATES)[i % len(UPDATES)] for i in range(count)]
-    # From the end of importing to a little over the end of the run, which two at a time make later.
-    moments = [chance.uniform(1.5, 1.3 * lasted[name]) for name in names]
+    kinds = [KINDS[i // len(UPDATES) % len(KINDS)] for i in range(count)]
+    # Any time from the beginning; or so long after the first checkpoint, while training and what comes after it last.
+    moments = [
+        chance.uniform(0.1, 1.0 if kind == KINDS[0] else 0.4) * lasted[n] for n, kind in zip(names, kinds, strict=True)
+    ]
 
     def one(i: int) -> dict[str, Any]:
-        return kill_and_resume(names[i], root / f"kill-{i}", moments[i], expected[names[i]])
+        return kill_and_resume(names[i], root / f"kill-{i}", kinds[i], moments[i], expected[names[i]])
 
     return list(pool.map(one, range(count)))
 

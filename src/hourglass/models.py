@@ -20,6 +20,8 @@ ESTIMATORS: dict[str, type[NetworkEstimator]] = {
 }
 
 PRETRAINED = ("digits",)
+# Parameters of one training on one machine.
+_NOT_STORED = {"checkpoint_dir", "checkpoint_every"}
 
 
 def save(
@@ -51,7 +53,7 @@ def save(
     check_is_fitted(estimator, "network_")
     parameters = {}
     for name, value in estimator.get_params().items():
-        if name in ("checkpoint_dir", "checkpoint_every"):  # of a training, and of this machine
+        if name in _NOT_STORED:
             continue
         value = _plain(value)
         if type(value) in CORRUPTIONS.values():
@@ -148,6 +150,8 @@ def load_model(folder: str | os.PathLike[str], *, device: str = "auto") -> Netwo
 
     tensors, metadata = read_model(folder)
     try:
+        if foreign := _NOT_STORED & set(metadata["parameters"]):
+            raise ValueError(f"{min(foreign)} is of a training, not of a model")
         estimator = ESTIMATORS[metadata["estimator"]](**_values(metadata["parameters"]))
         fitted = metadata["fitted"]
         estimator.image_shape_ = tuple(fitted["image_shape"])

@@ -16,6 +16,7 @@ FORMAT = 1
 PARTIAL = ".part-"
 # Of a document; real ones have some thousand bytes.
 LARGEST_METADATA = 16 << 20
+LARGEST_MODEL = 16 << 30
 LOCK = ".lock"
 TENSORS, METADATA = "model.safetensors", "model.json"
 
@@ -81,6 +82,8 @@ def read_model(folder: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
         raise ValueError(
             f"{folder / METADATA} has format {version}, this version reads format {FORMAT}; upgrade hourglass-lab"
         )
+    if (folder / TENSORS).stat().st_size > LARGEST_MODEL:
+        raise ValueError(f"{folder / TENSORS} has more than {LARGEST_MODEL >> 30} GiB; it is not a model's")
     stored = (folder / TENSORS).read_bytes()
     if hashlib.sha256(stored).hexdigest() != checksum:
         raise ValueError(f"{folder / TENSORS} is damaged or another model's: its checksum is not that in {METADATA}")
@@ -161,19 +164,22 @@ def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
         Path(temporary).chmod(0o666 & ~umask)
         Path(temporary).replace(path)
         if durable:
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
 
 
-def _sync_folder(folder: Path) -> None:
-    """Have a folder's list of names on the disk; not every system opens folders."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def sync_folder(folder: Path, *, files: bool = False) -> None:
+    """Wait until the disk has a folder's list of names, and with ``files`` what is in its files."""
+    for path in (*(sorted(folder.iterdir()) if files else ()), folder):
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+        except OSError:
+            if path == folder:  # not every system opens folders
+                return
+            raise
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

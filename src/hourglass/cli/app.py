@@ -1,6 +1,7 @@
 """The command line's frame: exit codes, errors of one line."""
 
 import ast
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -45,6 +46,8 @@ def stoppable(how: str) -> Iterator[None]:
         yield
     except Interrupted as error:
         raise Stopped(f"{error}; {how}", error.signal) from error
+    except KeyboardInterrupt as error:
+        raise Stopped(f"interrupted; {how}", signal.SIGINT) from error
 
 
 def complain(message: str) -> None:

@@ -155,9 +155,22 @@ def run(
         if results and not quiet and not as_json:
             _print_table(results)
         if finished:
-            page = write_report(folder)
-            if not quiet:
-                typer.echo(f"report: {page}", err=as_json)
+            _report_anyway(folder, quiet=quiet, to_stderr=as_json)
+
+
+def _report_anyway(folder: Path, *, quiet: bool, to_stderr: bool) -> None:
+    """Write the page; where another error is on its way, that is the one to be told."""
+    from hourglass.report import write_report
+
+    on_its_way = sys.exc_info()[0] is not None
+    try:
+        page = write_report(folder)
+    except (OSError, ValueError):
+        if not on_its_way:
+            raise
+        return
+    if not quiet:
+        typer.echo(f"report: {page}", err=to_stderr)
 
 
 @app.command()

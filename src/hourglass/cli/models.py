@@ -81,16 +81,21 @@ def train(
         raise Misuse("--self-supervised learns from pictures that are noisy already; leave --noise out")
     if resume and overwrite:
         raise Misuse("--resume goes on with what --overwrite replaces; give one of them")
-    if resume and (out / "model.json").exists():
+    checkpoints = out / ".unfinished"
+
+    def refuse_to_replace() -> None:
+        # Beside what an unfinished training left, the model is an older one, which it was told to overwrite.
+        if (out / "model.json").exists() and not overwrite and not checkpoints.exists():
+            raise FileExistsError(f"{out} holds a model; --overwrite replaces it")
+
+    if resume and (out / "model.json").exists() and not checkpoints.exists():
         if not quiet:
             typer.echo(f"model: {out} (finished already)")
         return
-    if (out / "model.json").exists() and not overwrite:
-        raise FileExistsError(f"{out} holds a model; --overwrite replaces it")
+    refuse_to_replace()
     check_writable(out)
     size = _size(resize) if resize is not None else (crop or 64, crop or 64)
     parameters = merge(parse_settings(settings or []), epochs=epochs, batches=batches)
-    checkpoints = out / ".unfinished"
     parameters |= {"random_state": seed, "device": device, "verbose": int(not quiet)}
     parameters |= {"checkpoint_dir": str(checkpoints), "checkpoint_every": checkpoint_every}
     try:
@@ -120,8 +125,10 @@ def train(
             on_outcome=tally.note,
         )
     with locked(out):
+        refuse_to_replace()
         if checkpoints.exists() and not resume and not quiet:
             typer.echo(f"{out} holds an unfinished training: going on with it", err=True)
+        checkpoints.mkdir(exist_ok=True)
         with stoppable("to go on, repeat the command"):
             estimator.fit(images)
         how = f"resized to {size[0]}×{size[1]}" if resize is not None else f"cuts of {size[0]}×{size[1]}"

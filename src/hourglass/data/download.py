@@ -1,17 +1,16 @@
 """Fetching a file from the first of several mirrors that serves it whole."""
 
 import contextlib
-import logging
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 TIMEOUT = 30  # seconds without a byte
 LONGEST = 900  # seconds for one file from one mirror
+_CHUNK = 1 << 16
 LARGEST = 64 << 20  # bytes of one file; the largest that is fetched has 26 million
 
 
@@ -36,11 +35,9 @@ def fetch(urls: Sequence[str], path: Path, verify: Callable[[Path], object]) -> 
     ConnectionError
         When no mirror served it; says why for each.
     """
-    import pooch
     import requests
+    from urllib3.exceptions import HTTPError
 
-    # Its log speaks of every file on standard error; errors reach the user from here.
-    pooch.get_logger().setLevel(logging.CRITICAL)
     path.parent.mkdir(parents=True, exist_ok=True)
     failures = []
     for url in urls:
@@ -48,11 +45,9 @@ def fetch(urls: Sequence[str], path: Path, verify: Callable[[Path], object]) -> 
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".download-") as folder:
             partial = Path(folder) / path.name
             try:
-                with _bar(f"{path.name} from {host}") as bar:
-                    download = pooch.HTTPDownloader(progressbar=_Guard(bar), timeout=TIMEOUT, chunk_size=1 << 16)
-                    download(url, str(partial), None)
+                _download(url, partial, f"{path.name} from {host}")
                 verify(partial)
-            except requests.RequestException as error:
+            except (requests.RequestException, HTTPError) as error:
                 failures.append(f"{host}: {_reason(error)}")
             except (OSError, ValueError) as error:
                 failures.append(f"{host}: {str(error).replace(str(partial), 'its file')}")
@@ -76,54 +71,30 @@ def _reason(error: Exception) -> str:
     )
 
 
-class _Guard:
-    """A progress bar, as pooch expects one, that ends a download which goes over its bounds."""
+def _download(url: str, path: Path, description: str) -> None:
+    import requests
 
-    def __init__(self, bar: "_Bar | None") -> None:
-        self._bar = bar
-        self._bytes, self._until = 0, time.monotonic() + LONGEST
-        self.total = 0
-
-    def update(self, count: int) -> None:
-        self._bytes += count
-        if self._bytes > LARGEST:
-            raise _ExcessError(f"sent more than {LARGEST >> 20} MiB")
-        if time.monotonic() > self._until:
-            raise _ExcessError(f"took more than {LONGEST} s")
-        if self._bar is not None:
-            self._bar.total = self.total
-            self._bar.update(count)
-
-    def reset(self) -> None:
-        if self._bar is not None:
-            self._bar.reset()
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-
-class _Bar:
-    """What pooch expects of a progress bar, shown by rich."""
-
-    def __init__(self, bars: Any, task: Any) -> None:
-        self._bars, self._task = bars, task
-        self.total = 0
-
-    def update(self, count: int) -> None:
-        self._bars.update(self._task, advance=count, total=self.total or None)
-
-    def reset(self) -> None:
-        self._bars.reset(self._task)
-
-    def close(self) -> None:
-        self._bars.stop_task(self._task)
+    until = time.monotonic() + LONGEST
+    count = 0
+    with requests.get(url, stream=True, timeout=TIMEOUT) as response, path.open("wb") as file:
+        response.raise_for_status()
+        with _bar(description, int(response.headers.get("Content-Length") or 0)) as advance:
+            # What has come, however little, so that the clock is looked at whenever something comes.
+            while content := response.raw.read1(_CHUNK, decode_content=True):
+                count += len(content)
+                if count > LARGEST:
+                    raise _ExcessError(f"sent more than {LARGEST >> 20} MiB")
+                if time.monotonic() > until:
+                    raise _ExcessError(f"took more than {LONGEST} s")
+                file.write(content)
+                advance(len(content))
 
 
 @contextlib.contextmanager
-def _bar(description: str) -> Iterator[_Bar | None]:
+def _bar(description: str, total: int) -> Iterator[Callable[[int], object]]:
+    """What to call with each number of bytes; a bar where standard error is a terminal."""
     if not sys.stderr.isatty():
-        yield None
+        yield lambda count: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
@@ -136,4 +107,5 @@ def _bar(description: str) -> Iterator[_Bar | None]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as bars:
-        yield _Bar(bars, bars.add_task(description, total=None))
+        task = bars.add_task(description, total=total or None)
+        yield lambda count: bars.update(task, advance=count)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hourglass.data.arrays import Shape, to_images
 from hourglass.data.clipping import SMALLEST_FOR_LEVEL, estimate_noise_level, undo_clipping
-from hourglass.data.corruption import GaussianNoise, Strength, clips
+from hourglass.data.corruption import CORRUPTIONS, GaussianNoise, Strength, clips
 from hourglass.estimators.base import DTYPES, Floats, NetworkEstimator
 from hourglass.estimators.checks import check_choice, check_number
 from hourglass.nn import Codec
@@ -43,6 +43,12 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
         super().check_parameters()
         check_choice("loss", self.loss, AUTOENCODER_LOSSES)
         check_choice("output_bias", self.output_bias, OUTPUT_BIASES)
+        known = type(self.noise) in CORRUPTIONS.values()
+        if self.checkpoint_dir is not None and callable(self.noise) and not known:
+            raise ValueError(
+                f"noise={self.noise!r} with checkpoint_dir; a checkpoint cannot tell whether a callable is the same, "
+                "use one of hourglass.data's corruptions"
+            )
         self._corruption()
         if self.undo_clipping != ESTIMATE:
             if isinstance(self.undo_clipping, str):

@@ -5,6 +5,7 @@ import math
 import os
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from hourglass.data.arrays import Shape, check_image_shape, check_unit_range, fingerprint, infer_image_shape
 from hourglass.estimators.checks import check_choice, check_number, warn_if_dead
 from hourglass.estimators.inference import apply_in_pieces, to_tensor
+from hourglass.persistence import locked
 from hourglass.training import (
     LOSSES,
     PRECISIONS,
@@ -308,11 +310,12 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
             reports=reports,
             stopping=stopping,
             progress=progress or progress_for(type(self).__name__, quiet=not self.verbose),
-            checkpoints=None if one_pass else self._checkpoints(updates, inputs, targets),
+            checkpoints=None if one_pass else self._checkpoints(updates, inputs, targets, validation),
             generators=[noise_generator],
         )
         setup = time.perf_counter() - started
-        with deterministic_algorithms(wanted=self.deterministic):
+        kept = nullcontext() if trainer.checkpoints is None else locked(trainer.checkpoints.folder)
+        with kept, deterministic_algorithms(wanted=self.deterministic):
             self.history_: History = trainer.run()
         self.network_ = network
         warn_if_dead(network, x)
@@ -320,7 +323,9 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
         self.train_seconds_ = setup + trainer.train_seconds
         self.images_per_second_ = trainer.images_per_second
 
-    def _checkpoints(self, updates: int, inputs: Floats, targets: Floats | None) -> Checkpoints | None:
+    def _checkpoints(
+        self, updates: int, inputs: Floats, targets: Floats | None, validation: tuple[Floats, Floats] | None
+    ) -> Checkpoints | None:
         if self.checkpoint_dir is None:
             return None
         identity: dict[str, Any] = {"estimator": type(self).__name__, "updates": updates, "precision": self.precision_}
@@ -331,7 +336,11 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
         identity["images"] = fingerprint(inputs)
         if targets is not None:
             identity["targets"] = fingerprint(targets)
-        return Checkpoints(self.checkpoint_dir, identity, Interval.parse(self.checkpoint_every))
+        if validation is not None:
+            identity["validation"] = [fingerprint(part) for part in validation]
+        identity["device"] = self.device_.partition(":")[0]
+        surroundings = {"threads": torch.get_num_threads(), "torch": torch.__version__}
+        return Checkpoints(self.checkpoint_dir, identity, Interval.parse(self.checkpoint_every), surroundings)
 
     def _updates(self, images: int, epoch: int) -> int:
         if self.batches is not None:

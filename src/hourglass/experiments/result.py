@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from hourglass.estimators import NetworkEstimator
 from hourglass.models import load_model, save
+from hourglass.persistence import sync_folder
 from hourglass.plots import save_figure
 from hourglass.training import History
 
@@ -88,7 +89,9 @@ class Run:
             partial.chmod(0o755)
             if final.exists():
                 raise FileExistsError(f"{final} is there already; choose another --out")
+            sync_folder(partial, files=True)
             partial.rename(final)
+            sync_folder(final.parent)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
@@ -179,4 +182,12 @@ def stored_runs(out: Path) -> list[StoredRun]:
     found = [(path, re.fullmatch(r"seed-(\d+)", path.parent.name)) for path in out.glob(f"*/seed-*/{RESULT}")]
     numbered = [(path.parts[-3], int(match[1]), path) for path, match in found if match]
     paths = [path for _, _, path in sorted(numbered)]
-    return [StoredRun(path.parent, json.loads(path.read_text(encoding="utf-8"))) for path in paths]
+    return [StoredRun(path.parent, _read_result(path)) for path in paths]
+
+
+def _read_result(path: Path) -> dict[str, Any]:
+    try:
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); move its folder away and run it again") from error
+    return document

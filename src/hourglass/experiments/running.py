@@ -121,6 +121,8 @@ def run(
 
     done: dict[int, Run] = {}
     with nullcontext() if out is None else locked(out):
+        if out is not None:
+            check_out(out, [name], recipe, seeds, resume=resume)  # another process may have been quicker
         if out is not None and resume:
             done = _finished(Path(out), experiment, recipe, seeds, estimator, data, say)
         compared = _compared(name, estimator, data, say) if len(done) < len(seeds) else {}
@@ -155,6 +157,8 @@ def _finished(
         if differing:
             said = "; ".join(f"{name} is {there.get(name)!r} there, {wanted.get(name)!r} here" for name in differing)
             raise ValueError(f"{folder} holds another run: {said}; repeat its settings, or choose another --out")
+        # Where it was killed between the last two steps.
+        shutil.rmtree(unfinished_folder(out, experiment.name, recipe, seed), ignore_errors=True)
         say(f"{experiment.name} {recipe} seed {seed}: finished already, left as it is")
         found[seed] = run
     return found
@@ -223,7 +227,11 @@ def _run_one(
     started = time.perf_counter()
     estimator = clone(configured).set_params(random_state=seed)
     if out is not None:
-        estimator.set_params(checkpoint_dir=unfinished_folder(out, experiment.name, recipe, seed))
+        unfinished = unfinished_folder(out, experiment.name, recipe, seed)
+        unfinished.mkdir(parents=True, exist_ok=True)
+        for remains in unfinished.parent.glob(f".seed-{seed}-*"):  # of a write that was killed
+            shutil.rmtree(remains)
+        estimator.set_params(checkpoint_dir=unfinished)
     progress = progress_for(f"{experiment.name} {recipe} seed {seed}", quiet=not verbose)
     if isinstance(estimator, Autoencoder):
         scores, figures = _train_autoencoder(estimator, data, progress, seed)

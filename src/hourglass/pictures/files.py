@@ -216,12 +216,11 @@ def _working_mode(image: Any) -> str:
 
 
 def _deep(content: bytes, image: Any, path: Path) -> Picture:
-    import tifffile
     from imagecodecs import png_decode
 
     exif = image.getexif()
     try:
-        raw = png_decode(content) if image.format == "PNG" else tifffile.imread(io.BytesIO(content))
+        raw = png_decode(content) if image.format == "PNG" else _first_page(content, image)
     except (ValueError, RuntimeError) as error:
         raise OSError(str(error)) from error
     raw = np.asarray(raw)
@@ -232,6 +231,19 @@ def _deep(content: bytes, image: Any, path: Path) -> Picture:
     mode = {1: "I;16", 2: "LA", 3: "RGB", 4: "RGBA"}[raw.shape[2]]
     saving = {name: image.info[name] for name in ("icc_profile", "exif") if image.info.get(name)}
     return _picture(raw, mode, 16, str(image.format), exif.get(_ORIENTATION, 1), saving)
+
+
+def _first_page(content: bytes, image: Any) -> Raw:
+    """Pixels of a TIFF as tifffile reads them, which trusts more tags than Pillow has checked."""
+    import tifffile
+
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        page = file.pages.first
+        if page.imagedepth != 1 or (page.imagewidth, page.imagelength) != image.size or page.samplesperpixel > 4:
+            raise ValueError(
+                f"its tags promise {page.imagedepth} × {page.imagelength} × {page.imagewidth} × {page.samplesperpixel}"
+            )
+        return np.asarray(page.asarray())
 
 
 def _tiff_channels(raw: Raw, image: Any, path: Path) -> Raw:

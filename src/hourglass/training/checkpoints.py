@@ -20,7 +20,9 @@ KEPT = 2
 UNITS = ("s", "steps", "epochs")
 NEVER = "never"
 
-_NAME = re.compile(r"checkpoint-(\d{9})\.json")
+_NAME = re.compile(r"checkpoint-(\d{9})\.(json|safetensors)")
+# Bytes of one file: more is none of ours, and is not read.
+LARGEST_DOCUMENT, LARGEST_TENSORS = 256 << 20, 16 << 30
 
 State = tuple[dict[str, Tensor], dict[str, Any]]
 
@@ -63,6 +65,10 @@ class Interval:
         return {"s": seconds, "steps": updates, "epochs": epochs}[self.unit] >= self.count
 
 
+class ForeignError(ValueError):
+    """A checkpoint that is whole, and another version's."""
+
+
 class Checkpoints:
     """The last two checkpoints of one training run, in a folder of their own.
 
@@ -76,13 +82,22 @@ class Checkpoints:
     identity : mapping of str to JSON values
         What must be equal for a run to go on from a checkpoint: kind, parameters, data.
     every : Interval
+    surroundings : mapping of str to JSON values, optional
+        What must be equal for equal bits, and is else warned of: version, number of threads.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], identity: Mapping[str, Any], every: Interval) -> None:
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        identity: Mapping[str, Any],
+        every: Interval,
+        surroundings: Mapping[str, Any] | None = None,
+    ) -> None:
         self.folder = Path(folder)
         # As a file gives it back: tuples are lists.
         self.identity: dict[str, Any] = json.loads(json.dumps(identity))
         self.every = every
+        self.surroundings = dict(surroundings or {})
 
     def save(self, update: int, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Write a checkpoint after an update, and remove those before the last two.
@@ -99,6 +114,7 @@ class Checkpoints:
             "format": FORMAT,
             "update": update,
             "identity": self.identity,
+            "surroundings": self.surroundings,
             "sha256": hashlib.sha256(stored).hexdigest(),
             "values": values,
         }
@@ -107,9 +123,11 @@ class Checkpoints:
         name = self.folder / f"checkpoint-{update:09}"
         write_whole(name.with_suffix(".safetensors"), stored, durable=True)
         write_whole(name.with_suffix(".json"), text.encode(), durable=True)
-        kept = {path.stem for path in self._documents()[:KEPT]}
+        # Those of later updates are damaged, or this one would not have been written.
+        kept = {path.stem for path in [path for path in self._documents() if path.stem <= name.name][:KEPT]}
         for path in self.folder.iterdir():
-            if path.name.startswith(PARTIAL) or (path.name.startswith("checkpoint-") and path.stem not in kept):
+            stale = path.name.startswith(PARTIAL) or (_NAME.fullmatch(path.name) and path.stem not in kept)
+            if stale and not path.is_dir():
                 path.unlink(missing_ok=True)
 
     def load(self) -> State | None:
@@ -128,6 +146,8 @@ class Checkpoints:
         for path in self._documents():
             try:
                 tensors, document = _read(path)
+            except ForeignError:
+                raise
             except (ValueError, OSError, KeyError, TypeError, RecursionError) as error:
                 warnings.warn(f"{path} is damaged ({error}); going back to the one before it", stacklevel=2)
                 continue
@@ -139,7 +159,8 @@ class Checkpoints:
         """Of every checkpoint that was written to its end, the newest first."""
         if not self.folder.is_dir():
             return []
-        return sorted((path for path in self.folder.iterdir() if _NAME.fullmatch(path.name)), reverse=True)
+        found = (path for path in self.folder.glob("*.json") if _NAME.fullmatch(path.name) and path.is_file())
+        return sorted(found, reverse=True)
 
     def _check(self, path: Path, document: Mapping[str, Any]) -> None:
         stored, own = document["identity"], self.identity
@@ -150,19 +171,38 @@ class Checkpoints:
                 f"{path.parent} holds another run's checkpoint: {said}; "
                 "repeat that run's settings to go on, or choose another folder"
             )
+        for name, here in self.surroundings.items():
+            there = document["surroundings"].get(name)
+            if there != here:
+                warnings.warn(
+                    f"{path.parent}: {name} was {there!r}, now it is {here!r}; the run goes on, but its last digits "
+                    "will differ from those of one that was not interrupted",
+                    stacklevel=3,
+                )
 
 
 def _read(path: Path) -> State:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
+    tensors = path.with_suffix(".safetensors")
+    for file, largest in ((path, LARGEST_DOCUMENT), (tensors, LARGEST_TENSORS)):
+        if not file.is_file() or file.stat().st_size > largest:
+            raise ValueError(f"{file.name} is missing or too large")
     document = json.loads(path.read_bytes())
-    if document.get("format") != FORMAT:
-        raise ValueError(f"its format is {document.get('format')!r}, this version reads {FORMAT}")
+    if not isinstance(document, dict):
+        raise ValueError("it is no document")
     checksum = document.pop("checksum")
     if checksum != _checksum(document):
         raise ValueError("its checksum is wrong")
-    stored = path.with_suffix(".safetensors").read_bytes()
+    if document["format"] != FORMAT:
+        raise ForeignError(
+            f"{path} has format {document['format']!r}, this version reads {FORMAT}; "
+            "go on with the version that wrote it, or choose another folder"
+        )
+    if not all(isinstance(document[name], dict) for name in ("identity", "surroundings", "values")):
+        raise ValueError("it lacks what a checkpoint has")
+    stored = tensors.read_bytes()
     if hashlib.sha256(stored).hexdigest() != document["sha256"]:
         raise ValueError("the checksum of its tensors is wrong")
     try:

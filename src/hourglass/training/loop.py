@@ -167,6 +167,9 @@ class Trainer:
             with Interruption() if self.checkpoints is not None else nullcontext() as interruption:
                 if not over:
                     self._run(interruption)
+            # It may have come while the last checkpoint was written.
+            if self.checkpoints is not None and interruption is not None and interruption.signal is not None:
+                raise self._interrupted(self.checkpoints, interruption.signal)
         finally:
             self.progress.stop()
             if self._flat is not None:
@@ -267,12 +270,8 @@ class Trainer:
                     spent = self.train_seconds + now - started if due else elapsed
                     self._save(self.checkpoints, update, spent, over=over or last)
                     saved, saved_update, saved_seen = time.perf_counter(), update, seen
-                if stop and not (over or last):
-                    raise Interrupted(
-                        f"stopped after update {update} of {self.updates} by {signal.Signals(stop).name}; "
-                        f"{self.checkpoints.folder} holds its state",
-                        stop,
-                    )
+                if stop:
+                    raise self._interrupted(self.checkpoints, stop)
             if over:
                 break
         self._check_weights(len(self.history))
@@ -280,12 +279,24 @@ class Trainer:
         if len(self.history) > warm_from:
             self.images_per_second = (seen - warm_seen) / max(self.train_seconds - warm_seconds, 1e-9)
 
+    def _interrupted(self, checkpoints: Checkpoints, number: int) -> Interrupted:
+        return Interrupted(
+            f"stopped after update {len(self.history)} of {self.updates} by {signal.Signals(number).name}; "
+            f"{checkpoints.folder} holds its state",
+            number,
+        )
+
     def _resume(self, checkpoints: Checkpoints) -> bool:
         """Take up the state of the newest checkpoint; True where nothing is left to do."""
         stored = checkpoints.load()
         if stored is None:
             return False
-        values = restore_state(self, *stored)
+        try:
+            values = restore_state(self, *stored)
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise ValueError(
+                f"{checkpoints.folder}: its checkpoint does not fit this run ({error}); choose another folder"
+            ) from error
         self.progress.note(f"going on from update {len(self.history)} of {self.updates}")
         return bool(values["over"])
 

@@ -170,12 +170,15 @@ def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Te
     """Put back what :func:`optimiser_tensors` gave, laid out in memory as the parameters are."""
     for i, p in enumerate(_parameters(optimiser)):
         mine = {key.partition(".")[2]: value for key, value in tensors.items() if key.partition(".")[0] == str(i)}
-        optimiser.state[p] = {
-            name: torch.empty_like(p, requires_grad=False).copy_(value) if value.shape == p.shape else value
-            for name, value in mine.items()
-        }
+        optimiser.state[p] = {name: _laid_out_as(p, value) for name, value in mine.items()}
     if isinstance(optimiser, Adam):
         optimiser.updates = max((int(state["step"]) for state in optimiser.state.values() if state), default=0)
+
+
+def _laid_out_as(p: Tensor, value: Tensor) -> Tensor:
+    if value.shape == p.shape:
+        return torch.empty_like(p, requires_grad=False).copy_(value)
+    return value.to(p.device)
 
 
 def _parameters(optimiser: torch.optim.Optimizer) -> list[Tensor]:
