@@ -165,18 +165,6 @@ def test_other_surroundings_are_warned_of(few, tmp_path, stop_at):
         torch.set_num_threads(threads)
 
 
-def test_a_run_in_slices_goes_on_bit_for_bit(few, tmp_path, stop_at):
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        model = clone(MODELS["noisy"]).set_params(batch_size=200)
-        whole = clone(model).fit(few.train.images)
-        estimator = begun(model, few, tmp_path, stop_at)
-        assert_same(clone(estimator).fit(few.train.images), whole)
-    finally:
-        torch.set_num_threads(threads)
-
-
 def test_damaged_checkpoints_of_later_updates_do_not_push_out_new_ones(few, tmp_path, stop_at):
     estimator = begun(MODELS["conv"], few, tmp_path, stop_at)  # at 4 and 6
     for path in tmp_path.glob("*.json"):

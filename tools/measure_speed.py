@@ -29,8 +29,8 @@ ROUNDS, SEEDS = 5, 5
 # Updates of one round, and which tricks have a part in the network.
 TIMED = {
     "dense": (500, ["flat-adam", "fused-bce"]),
-    "conv": (60, ["flat-adam", "fused-bce", "few-outputs", "upsample-phases", "pool-pairs", "slices"]),
-    "denoise": (30, ["few-outputs", "upsample-phases", "pool-pairs", "slices"]),
+    "conv": (60, ["flat-adam", "fused-bce", "few-outputs", "upsample-phases"]),
+    "denoise": (30, ["few-outputs", "upsample-phases"]),
     "bn-layer": (60, ["flat-adam", "lean-batchnorm", "one-pixel"]),
 }
 # Shortened, so that five seeds with and without take minutes.

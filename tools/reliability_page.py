@@ -51,8 +51,9 @@ def measured() -> list[str]:
     kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(kill["kind"] for kill in kills).items())
     begun = sum(kill["from"] > 0 for kill in kills)
     lines = [
-        f"- {len(kills)} runs killed with SIGKILL ({shares}; {kinds}; {begun} had a checkpoint, one being written after "
-        f"every other update), then resumed: final weights equal bit for bit in {sum(kill['equal'] for kill in kills)}.",
+        f"- {len(kills)} runs killed with SIGKILL ({shares}; {kinds}; {begun} had a checkpoint, one being written "
+        "after every other update), then resumed: final weights equal bit for bit in "
+        f"{sum(kill['equal'] for kill in kills)}.",
         f"- {len(damages)} newest checkpoints truncated, zeroed or with one bit flipped: "
         f"{sum(d['fell_back'] and d['equal'] for d in damages)} named and passed over, weights equal.",
         f"- {len(disks)} limits of file size, as of a full disk: {sum(d['code'] == 1 for d in disks)} runs ended with "

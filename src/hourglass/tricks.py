@@ -21,8 +21,7 @@ TRICKS = {
     "few-outputs": "convolutions to one or few channels as a matrix product and nine shifted sums",
     "one-pixel": "convolutions of maps of one pixel as matrix products",
     "pieces": "inference in pieces that fit the cache, each on a thread of its own",
-    "pool-pairs": "2×2 maxima as maxima of neighbours, one axis after the other",
-    "slices": "training on slices of a batch, each on a thread of its own",
+    "pool-pairs": "2×2 maxima in inference as maxima of neighbours, one axis after the other",
     "upsample-phases": "doubling and 3×3 convolution as a 2×2 convolution of the small map to four phases",
 }
 """Every trick by name."""

@@ -38,14 +38,11 @@ class Codec(nn.Module):
         Shape of one code in its natural layout; its product is ``code_size``.
     output_bias : torch.Tensor
         Bias of the last layer, of shape ``(h·w·c,)`` or ``(c,)``.
-    slices_pay : bool
-        Whether a batch is trained faster in slices, each on a thread of its own; rows must not know of each other.
     halo : tuple of int or None
         Of a codec that takes images of any size: stride and receptive radius, in pixels.
     """
 
     code_shape: tuple[int, ...]
-    slices_pay = False
     halo: tuple[int, int] | None = None
 
     def __init__(self, image_shape: tuple[int, int, int]) -> None:
@@ -142,8 +139,6 @@ class ConvCodec(Codec):
         Add the output to the input, so that the layers predict what to take away (Zhang et al., "Beyond a
         Gaussian Denoiser", IEEE Transactions on Image Processing, 2017).
     """
-
-    slices_pay = True
 
     def __init__(
         self,

@@ -160,7 +160,7 @@ def _shifted(tap: int, height: int, width: int) -> tuple[tuple[slice, slice], tu
 
 
 def max_pool2d(x: Tensor) -> Tensor:
-    """2×2 maxima with stride 2, without the places of them in 64-bit integers that PyTorch keeps.
+    """2×2 maxima with stride 2, without the places of them that PyTorch keeps for a gradient; there is none here.
 
     Parameters
     ----------
@@ -170,38 +170,11 @@ def max_pool2d(x: Tensor) -> Tensor:
     Returns
     -------
     torch.Tensor of shape (n, c, h / 2, w / 2)
-        Its gradient goes, as PyTorch's, to the first of equal maxima.
     """
-    maxima: Tensor = _MaxPool.apply(x)  # type: ignore[no-untyped-call]  # torch leaves apply untyped
-    return maxima
-
-
-class _MaxPool(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        n, channels, height, width = x.shape
-        pairs = x.permute(0, 2, 3, 1).view(n, height, width // 2, 2 * channels)
-        left, right = pairs.split(channels, 3)
-        wider = torch.maximum(left, right)
-        upper, lower = wider[:, 0::2], wider[:, 1::2]
-        if ctx.needs_input_grad[0]:
-            ctx.save_for_backward(left >= right, upper >= lower)
-        out = _empty_maps(x, n, channels, height // 2, width // 2)
-        torch.maximum(upper, lower, out=out.permute(0, 2, 3, 1))
-        return out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        left, upper = ctx.saved_tensors
-        n, height, half, channels = left.shape
-        grad = grad.permute(0, 2, 3, 1)
-        wider, pairs = grad.new_empty(left.shape), grad.new_empty(n, height, half, 2 * channels)
-        torch.mul(grad, upper, out=wider[:, 0::2])
-        torch.sub(grad, wider[:, 0::2], out=wider[:, 1::2])
-        torch.mul(wider, left, out=pairs[..., :channels])
-        torch.sub(wider, pairs[..., :channels], out=pairs[..., channels:])
-        return pairs.view(n, height, 2 * half, channels).permute(0, 3, 1, 2)
+    n, channels, height, width = x.shape
+    pairs = x.permute(0, 2, 3, 1).view(n, height, width // 2, 2 * channels)
+    wider = torch.maximum(*pairs.split(channels, 3))
+    return torch.maximum(wider[:, 0::2], wider[:, 1::2]).permute(0, 3, 1, 2)
 
 
 def one_pixel_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -121,8 +121,8 @@ class SamePool2d(nn.MaxPool2d):
         super().__init__(2, ceil_mode=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        even = x.shape[2] % 2 == 0 and x.shape[3] % 2 == 0
-        if even and x.is_contiguous(memory_format=torch.channels_last) and fast.applies("pool-pairs", x):
+        plain = x.shape[2] % 2 == 0 and x.shape[3] % 2 == 0 and not (x.requires_grad and torch.is_grad_enabled())
+        if plain and x.is_contiguous(memory_format=torch.channels_last) and fast.applies("pool-pairs", x):
             return fast.max_pool2d(x)
         return super().forward(x)  # type: ignore[no-any-return]  # torch types calls as Any
 

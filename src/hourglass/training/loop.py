@@ -22,7 +22,6 @@ from hourglass.training.progress import Progress
 from hourglass.training.schedules import Schedule, constant
 from hourglass.training.state import gather_state, restore_state
 from hourglass.training.stopping import EarlyStopping
-from hourglass.training.threads import on_threads
 
 # Returns the batch spoilt, and where wanted a mask of the places that the loss is over.
 Corrupt = Callable[[Tensor], Tensor | tuple[Tensor, Tensor]]
@@ -31,8 +30,6 @@ Corrupt = Callable[[Tensor], Tensor | tuple[Tensor, Tensor]]
 WARMUP_UPDATES = 20
 # A look at the losses waits for the device, so that it is done once for many updates.
 CHECK_EVERY = 50
-# Numbers in a slice of a batch from which a thread of its own pays.
-SMALLEST_SLICE = 20_000
 
 
 @dataclass(frozen=True)
@@ -190,11 +187,10 @@ class Trainer:
         if self.corrupt is not None:
             spoilt = self.corrupt(inputs)
             inputs, mask = spoilt if isinstance(spoilt, tuple) else (spoilt, None)
-        if self._flat is not None and (slices := self._slices(inputs)) > 1:
-            loss, gradients = self._differentiate(self._flat.parameters, slices, inputs, targets, mask)
-            self._flat.step(gradients)
-            return loss
-        loss = self._loss(inputs, targets, mask)
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            output = self.module(inputs)
+        output = output.to(targets.dtype)
+        loss = self.loss(output, targets) if mask is None else self.loss(output[mask], targets[mask])
         if self._flat is not None:
             loss.backward()
             self._flat.step()
@@ -203,35 +199,6 @@ class Trainer:
             loss.backward()
             self.optimiser.step()
         return loss.detach()
-
-    def _loss(self, inputs: Tensor, targets: Tensor, mask: Tensor | None) -> Tensor:
-        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            output = self.module(inputs)
-        output = output.to(targets.dtype)
-        return self.loss(output, targets) if mask is None else self.loss(output[mask], targets[mask])
-
-    def _slices(self, inputs: Tensor) -> int:
-        """Into how many slices to cut a batch: one for each thread, none too small."""
-        if not getattr(self.module, "slices_pay", False) or inputs.device.type != "cpu" or not tricks.uses("slices"):
-            return 1
-        return min(torch.get_num_threads(), len(inputs), inputs.numel() // SMALLEST_SLICE)
-
-    def _differentiate(
-        self, parameters: Sequence[Tensor], slices: int, inputs: Tensor, targets: Tensor, mask: Tensor | None
-    ) -> tuple[Tensor, list[Sequence[Tensor | None]]]:
-        """Loss of a batch, a mean, and of each slice the gradient of its share."""
-        masks = [None] * slices if mask is None else mask.tensor_split(slices)
-        parts = list(zip(inputs.tensor_split(slices), targets.tensor_split(slices), masks, strict=True))
-        counts = [len(x) if where is None else int(where.sum()) for x, _, where in parts]
-
-        def differentiate(i: int) -> tuple[Tensor, Sequence[Tensor | None]]:
-            if not counts[i]:  # of nothing there is no mean
-                return inputs.new_zeros(()), [None] * len(parameters)
-            loss = self._loss(*parts[i]) * (counts[i] / sum(counts))
-            return loss.detach(), torch.autograd.grad(loss, parameters, allow_unused=True)
-
-        losses, gradients = zip(*on_threads(differentiate, range(slices)), strict=True)
-        return torch.stack(losses).sum(), list(gradients)
 
     def _run(self, interruption: Interruption | None) -> None:
         done = len(self.history)

@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeGuard
 
 import torch
@@ -104,24 +104,14 @@ class FlatParameters:
         return plain and len(steps) <= 1 and all(_is_dense(p) for p in parameters)
 
     @torch.no_grad()
-    def step(self, gradients: Sequence[Sequence[Tensor | None]] | None = None) -> None:
-        """What ``optimiser.step()`` does.
-
-        Parameters
-        ----------
-        gradients : sequence of sequence of torch.Tensor or None, optional
-            Gradients of all parameters, whose sum is taken; by default those that the parameters hold. A parameter
-            that had no part in a loss has None.
-        """
-        if gradients is None:
-            gradients = [[p.grad for p in self.parameters]]
-            for p in self.parameters:
-                p.grad = None
-        for view, *parts in zip(self._views, *gradients, strict=True):
-            present = [part for part in parts if part is not None]
-            view.copy_(present[0]) if present else view.zero_()
-            for part in present[1:]:
-                view.add_(part)
+    def step(self) -> None:
+        """What ``optimiser.step()`` does."""
+        for p, view in zip(self.parameters, self._views, strict=True):
+            if p.grad is None:  # a parameter that had no part in the loss
+                view.zero_()
+            else:
+                view.copy_(p.grad)
+            p.grad = None
         group, optimiser = self._group, self.optimiser
         optimiser.updates += 1
         beta1, beta2 = group["betas"]
