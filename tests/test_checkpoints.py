@@ -32,6 +32,14 @@ class StopError(Exception):
     pass
 
 
+@pytest.fixture(autouse=True)
+def _signals_are_heard():
+    """Whoever runs the tests may have SIGINT ignored, as nohup does."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def stop_at(monkeypatch):
     """Let training raise before an update."""
