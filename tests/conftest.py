@@ -1,8 +1,12 @@
 """What every test has: a cache of its own, no network but this machine, and the small data set."""
 
+import contextlib
+import http.server
 import os
 import socket
 import tempfile
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -72,3 +76,50 @@ def mnist_folder():
     if not folder.is_dir():
         pytest.skip(f"needs full MNIST, which is not in {folder} (HOURGLASS_DATA)")
     return folder
+
+
+@pytest.fixture
+def server():
+    """Serves what the test puts into its dictionary: bytes, a status, another place, or slowness and bytes."""
+    answers = {}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            answer = answers.get(self.path, 404)
+            if isinstance(answer, str):
+                self.send_response(302)
+                self.send_header("Location", answer)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            if isinstance(answer, tuple):
+                how, content = answer
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(content) + 10))
+                self.end_headers()
+                with contextlib.suppress(OSError):
+                    if how == "stall":
+                        self.wfile.write(content)
+                        time.sleep(3)
+                    else:
+                        for place in range(0, len(content), 20_000):
+                            self.wfile.write(content[place : place + 20_000])
+                            time.sleep(0.2)
+                return
+            self.send_response(answer if isinstance(answer, int) else 200)
+            if isinstance(answer, bytes):
+                declared = len(answer) + (50 if self.path.startswith("/cut") else 0)
+                self.send_header("Content-Length", str(declared))
+                self.end_headers()
+                self.wfile.write(answer)
+            else:
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}", answers
+        running.shutdown()

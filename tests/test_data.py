@@ -1,20 +1,15 @@
-"""IDX files, named data sets, downloads."""
+"""IDX files and named data sets."""
 
-import contextlib
 import gzip
 import hashlib
-import http.server
 import struct
-import threading
-import time
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hourglass.data import Dataset, Images, download, load, read_idx, sources
-from hourglass.data.download import fetch
+from hourglass.data import Dataset, Images, load, read_idx, sources
 from hourglass.data.idx import images_and_labels
 from hourglass.data.sources import PARTS, IdxSource
 
@@ -244,102 +239,6 @@ def test_a_data_dir_that_is_not_there_is_said(tmp_path):
         load("mnist", tmp_path / "nowhere")
     with pytest.raises(ValueError, match="sample, mnist, fashion-mnist"):
         load("cifar")
-
-
-@pytest.fixture
-def server():
-    """Serves what the test puts into its dictionary: bytes, a status, another place, or slowness and bytes."""
-    answers = {}
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            answer = answers.get(self.path, 404)
-            if isinstance(answer, str):
-                self.send_response(302)
-                self.send_header("Location", answer)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                return
-            if isinstance(answer, tuple):
-                how, content = answer
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(content) + 10))
-                self.end_headers()
-                with contextlib.suppress(OSError):
-                    if how == "stall":
-                        self.wfile.write(content)
-                        time.sleep(3)
-                    else:
-                        for place in range(0, len(content), 20_000):
-                            self.wfile.write(content[place : place + 20_000])
-                            time.sleep(0.2)
-                return
-            self.send_response(answer if isinstance(answer, int) else 200)
-            if isinstance(answer, bytes):
-                declared = len(answer) + (50 if self.path.startswith("/cut") else 0)
-                self.send_header("Content-Length", str(declared))
-                self.end_headers()
-                self.wfile.write(answer)
-            else:
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-        def log_message(self, *args):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}", answers
-        running.shutdown()
-
-
-def expect(content):
-    def verify(path):
-        if path.read_bytes() != content:
-            raise ValueError(f"{path}: not what was expected")
-
-    return verify
-
-
-def test_fetch_goes_on_to_the_next_mirror(server, tmp_path):
-    address, answers = server
-    answers |= {"/one/x.gz": 500, "/cut/x.gz": b"go", "/wrong/x.gz": b"bad", "/good/x.gz": b"good"}
-    target = tmp_path / "cache" / "x.gz"
-    fetch([f"{address}/{mirror}/x.gz" for mirror in ("none", "one", "cut", "wrong", "good")], target, expect(b"good"))
-    assert target.read_bytes() == b"good"
-    assert [path.name for path in target.parent.iterdir()] == ["x.gz"]
-
-
-def test_fetch_goes_on_from_a_mirror_that_stalls_sends_too_much_too_slowly_or_elsewhere(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(download, "TIMEOUT", 0.5)
-    monkeypatch.setattr(download, "LARGEST", 200_000)
-    monkeypatch.setattr(download, "LONGEST", 1.5)
-    address, answers = server
-    answers |= {
-        "/much/x.gz": bytes(1_000_000),
-        "/good/x.gz": b"good",
-        "/loop/x.gz": "/loop/x.gz",
-        "/moved/x.gz": "/good/x.gz",
-    }
-    answers |= {"/stall/x.gz": ("stall", b"go"), "/drip/x.gz": ("drip", bytes(400_000))}
-    target = tmp_path / "cache" / "x.gz"
-    mirrors = ("stall", "much", "drip", "loop", "moved")
-    started = time.monotonic()
-    fetch([f"{address}/{mirror}/x.gz" for mirror in mirrors], target, expect(b"good"))
-    assert time.monotonic() - started < 10
-    assert target.read_bytes() == b"good"
-    assert [path.name for path in target.parent.iterdir()] == ["x.gz"]
-    with pytest.raises(ConnectionError, match=r"timed out.*sent more than 0 MiB.*took more than 1\.5 s.*without end"):
-        fetch([f"{address}/{mirror}/x.gz" for mirror in mirrors[:-1]], tmp_path / "cache" / "y.gz", expect(b"good"))
-    assert [path.name for path in target.parent.iterdir()] == ["x.gz"]
-
-
-def test_fetch_leaves_nothing_when_every_mirror_fails(server, tmp_path):
-    address, answers = server
-    answers |= {"/one/x.gz": 503, "/wrong/x.gz": b"bad"}
-    with pytest.raises(ConnectionError, match=r"HTTP status 503.*its file: not what was expected"):
-        fetch([f"{address}/one/x.gz", f"{address}/wrong/x.gz"], tmp_path / "x.gz", expect(b"good"))
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_whole_set_is_downloaded_verified_and_kept(server, tmp_path, monkeypatch):

@@ -1,8 +1,8 @@
 """Coverage-guided fuzzing of the readers of IDX files, models and images.
 
-Usage: python tools/fuzz.py [idx|model|checkpoint|image] [--runs N] [--seconds S]
+Usage: python tools/fuzz.py [idx|model|checkpoint|image ...] [--runs N] [--seconds S]
 
-Without a reader it runs all, each in a process of its own, and writes docs/results/fuzz.json. What counts: an error
+It runs each in a process of its own and writes docs/results/fuzz.json. What counts: an error
 that is none of those which the reader promises, more than 5 seconds for one input, more memory than the bound.
 """
 
@@ -25,7 +25,7 @@ RESULTS = ROOT / "docs" / "results" / "fuzz.json"
 SITE = next((ROOT / ".venv" / "lib").glob("python*/site-packages"), None)
 RUNS = {"idx": 700_000, "model": 150_000, "checkpoint": 100_000, "image": 150_000}
 HANG = "ERROR: libFuzzer: timeout"
-LONGEST, MEMORY_MB, LARGEST_INPUT = 5, 2048, 4096
+LONGEST, MEMORY_MB, LARGEST_INPUT = 5, 2048, 16384
 
 
 def idx(path: Path) -> Callable[[bytes], None]:
@@ -202,21 +202,23 @@ def fuzz(name: str, runs: int, seconds: int) -> None:
 
 
 def main() -> None:
-    """One reader, or all of them and their figures."""
+    """The readers that are named, by default all, and their figures in place of what was there."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("reader", nargs="?", choices=list(READERS))
+    parser.add_argument("readers", nargs="*", choices=[*READERS, []], default=[])
+    parser.add_argument("--here", action="store_true", help="in this process, showing what the fuzzer says")
     parser.add_argument("--runs", type=int)
     parser.add_argument("--seconds", type=int, default=1200)
     options = parser.parse_args()
     if SITE is not None:
         sys.path += [str(ROOT / "src"), str(SITE)]
-    if options.reader:
-        fuzz(options.reader, options.runs or RUNS[options.reader], options.seconds)
+    readers = options.readers or list(READERS)
+    if options.here:
+        fuzz(readers[0], options.runs or RUNS[readers[0]], options.seconds)
         return
-    found = {}
-    for name in READERS:
+    found = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    for name in readers:
         started = time.monotonic()
-        words = [sys.executable, __file__, name, "--seconds", str(options.seconds)]
+        words = [sys.executable, __file__, name, "--here", "--seconds", str(options.seconds)]
         if options.runs:
             words += ["--runs", str(options.runs)]
         done = subprocess.run(

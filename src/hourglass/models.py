@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 import hourglass
 from hourglass.data.corruption import CORRUPTIONS, corruption_from_json, corruption_to_json
 from hourglass.estimators import Autoencoder, ConvAutoencoder, ConvClassifier, DenseAutoencoder, NetworkEstimator
+from hourglass.estimators.base import CHECKPOINT_PARAMETERS
 from hourglass.persistence import read_model, write_model
 
 ESTIMATORS: dict[str, type[NetworkEstimator]] = {
@@ -20,8 +21,6 @@ ESTIMATORS: dict[str, type[NetworkEstimator]] = {
 }
 
 PRETRAINED = ("digits",)
-# Parameters of one training on one machine.
-_NOT_STORED = {"checkpoint_dir", "checkpoint_every"}
 
 
 def save(
@@ -53,7 +52,7 @@ def save(
     check_is_fitted(estimator, "network_")
     parameters = {}
     for name, value in estimator.get_params().items():
-        if name in _NOT_STORED:
+        if name in CHECKPOINT_PARAMETERS:
             continue
         value = _plain(value)
         if type(value) in CORRUPTIONS.values():
@@ -150,7 +149,7 @@ def load_model(folder: str | os.PathLike[str], *, device: str = "auto") -> Netwo
 
     tensors, metadata = read_model(folder)
     try:
-        if foreign := _NOT_STORED & set(metadata["parameters"]):
+        if foreign := set(CHECKPOINT_PARAMETERS) & set(metadata["parameters"]):
             raise ValueError(f"{min(foreign)} is of a training, not of a model")
         estimator = ESTIMATORS[metadata["estimator"]](**_values(metadata["parameters"]))
         fitted = metadata["fitted"]

@@ -16,7 +16,7 @@ FORMAT = 1
 PARTIAL = ".part-"
 # Of a document; real ones have some thousand bytes.
 LARGEST_METADATA = 16 << 20
-LARGEST_MODEL = 16 << 30
+LARGEST_TENSORS = 16 << 30
 LOCK = ".lock"
 TENSORS, METADATA = "model.safetensors", "model.json"
 
@@ -40,11 +40,9 @@ def write_model(folder: str | os.PathLike[str], tensors: Mapping[str, Tensor], m
     TypeError
         When the metadata do not fit into JSON.
     """
-    from safetensors.torch import save
-
     folder = Path(folder)
-    stored = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
-    document = {"format": FORMAT, "sha256": hashlib.sha256(stored).hexdigest(), **metadata}
+    stored, checksum = pack_tensors(tensors)
+    document = {"format": FORMAT, "sha256": checksum, **metadata}
     text = json.dumps(document, indent=2, allow_nan=False) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / TENSORS, stored, durable=True)
@@ -61,9 +59,6 @@ def read_model(folder: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
     ValueError
         When they are damaged, do not belong together, or are of a later format.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
     folder = Path(folder)
     for name in (METADATA, TENSORS):
         if not (folder / name).is_file():
@@ -82,19 +77,57 @@ def read_model(folder: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
         raise ValueError(
             f"{folder / METADATA} has format {version}, this version reads format {FORMAT}; upgrade hourglass-lab"
         )
-    if (folder / TENSORS).stat().st_size > LARGEST_MODEL:
-        raise ValueError(f"{folder / TENSORS} has more than {LARGEST_MODEL >> 30} GiB; it is not a model's")
-    stored = (folder / TENSORS).read_bytes()
-    if hashlib.sha256(stored).hexdigest() != checksum:
-        raise ValueError(f"{folder / TENSORS} is damaged or another model's: its checksum is not that in {METADATA}")
-    try:
-        tensors = load(stored)
-    except (SafetensorError, KeyError, OverflowError) as error:
-        raise ValueError(f"{folder / TENSORS} is not a safetensors file ({error})") from error
+    tensors = read_tensors(folder / TENSORS, checksum)
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
             raise ValueError(f"{folder / TENSORS} has NaN or infinity in {name}; its training diverged, train it again")
     return tensors, metadata
+
+
+def pack_tensors(tensors: Mapping[str, Tensor]) -> tuple[bytes, str]:
+    """Tensors as a safetensors file holds them, and the checksum of that."""
+    from safetensors.torch import save
+
+    stored: bytes = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    return stored, hashlib.sha256(stored).hexdigest()
+
+
+def read_tensors(path: Path, checksum: str) -> dict[str, Tensor]:
+    """Read what :func:`pack_tensors` made, from a file.
+
+    Raises
+    ------
+    OSError
+        When it cannot be read.
+    ValueError
+        When its checksum is another, it is too large, or no such file.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    if not path.is_file() or path.stat().st_size > LARGEST_TENSORS:
+        raise ValueError(f"{path} is no file of up to {LARGEST_TENSORS >> 30} GiB")
+    stored = path.read_bytes()
+    if hashlib.sha256(stored).hexdigest() != checksum:
+        raise ValueError(f"{path} is damaged or another model's: its checksum is not the one that was written down")
+    try:
+        tensors: dict[str, Tensor] = load(stored)
+    except (SafetensorError, KeyError, OverflowError) as error:
+        raise ValueError(f"{path} is not a safetensors file ({error})") from error
+    return tensors
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """What differs between two records, in words; empty where nothing does."""
+
+    def shown(record: Mapping[str, Any], name: str) -> str:
+        return repr(record[name]) if name in record else "absent"
+
+    return "; ".join(
+        f"{name} is {shown(there, name)} there, {shown(here, name)} here"
+        for name in {**there, **here}
+        if shown(there, name) != shown(here, name)
+    )
 
 
 @contextmanager

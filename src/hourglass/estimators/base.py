@@ -44,6 +44,8 @@ from hourglass.training import (
 
 # What training lasts where nobody says: enough for a first look at any data, in seconds.
 DEFAULT_UPDATES = 500
+# Of one training on one machine: no part of a model, nor of what a run is compared by.
+CHECKPOINT_PARAMETERS = ("checkpoint_dir", "checkpoint_every")
 # Integers and half precision become the first.
 DTYPES = (np.float32, np.float64)
 
@@ -328,17 +330,15 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
     ) -> Checkpoints | None:
         if self.checkpoint_dir is None:
             return None
-        identity: dict[str, Any] = {"estimator": type(self).__name__, "updates": updates, "precision": self.precision_}
-        left_out = ("precision", "device", "verbose", "checkpoint_dir", "checkpoint_every")
-        for name, value in self.get_params().items():
-            if name not in left_out:
-                identity[name] = value if isinstance(value, bool | int | float | str | None) else repr(value)
+        identity: dict[str, Any] = {"estimator": type(self).__name__, "updates": updates}
+        identity |= {"precision": self.precision_, "device": self.device_.partition(":")[0]}
+        for name in sorted(self.get_params().keys() - {"precision", "device", "verbose", *CHECKPOINT_PARAMETERS}):
+            value = getattr(self, name)
+            identity[name] = value if isinstance(value, bool | int | float | str | None) else repr(value)
         identity["images"] = fingerprint(inputs)
         if targets is not None:
             identity["targets"] = fingerprint(targets)
-        if validation is not None:
-            identity["validation"] = [fingerprint(part) for part in validation]
-        identity["device"] = self.device_.partition(":")[0]
+        identity["validation"] = [fingerprint(part) for part in validation or ()]
         surroundings = {"threads": torch.get_num_threads(), "torch": torch.__version__}
         return Checkpoints(self.checkpoint_dir, identity, Interval.parse(self.checkpoint_every), surroundings)
 

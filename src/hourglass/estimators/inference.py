@@ -105,7 +105,7 @@ def _places(rows: Tensor, shape: Sequence[int], halo: tuple[int, int] | None) ->
                 yield (one, every, slice(first, last)), inner, (one, every, slice(top, bottom))
         return
     count = max(1, PIECE // (height * width))
-    for start in range(0, len(rows), count):
+    for start in range(0, max(len(rows), 1), count):  # of no rows, one empty piece
         some = (slice(start, start + count),)
         yield some, (), some
 

@@ -1,7 +1,7 @@
 """The six experiments: declared, run, scored."""
 
 from hourglass.experiments.declared import EXPERIMENTS, RECIPES, Experiment, find
-from hourglass.experiments.result import Result, Run, StoredRun, stored_runs, unfinished_runs
+from hourglass.experiments.result import Result, Run, StoredRun, stored_runs
 from hourglass.experiments.running import check_out, run
 
 __all__ = [
@@ -15,5 +15,4 @@ __all__ = [
     "find",
     "run",
     "stored_runs",
-    "unfinished_runs",
 ]

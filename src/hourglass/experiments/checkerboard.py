@@ -26,9 +26,9 @@ def checkerboard_figure(estimator: ConvAutoencoder, data: Dataset, seed: int) ->
     shape = data.train.images.shape[1:]
     rows = {"input": data.test.images[:6]}
     for upsample in UPSAMPLES:
-        short = clone(estimator).set_params(checkpoint_dir=None,
+        short = clone(estimator).set_params(
             upsample=upsample, batches=UPDATES, batch_size=64, learning_rate=0.003, schedule="constant",
-            output_bias="mean", report_every=UPDATES, random_state=seed, verbose=0,
+            output_bias="mean", report_every=UPDATES, random_state=seed, verbose=0, checkpoint_dir=None,
         )  # fmt: skip
         rows[upsample] = short.fit(data.train.images).reconstruct(data.test.images[:6])
     responses = {name: response(shape, estimator.channels, name) for name in UPSAMPLES}

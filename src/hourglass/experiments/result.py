@@ -109,7 +109,7 @@ class Run:
             When one is damaged.
         """
         try:
-            document = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+            document = _read_result(folder / RESULT)
             history = History.read_csv(folder / HISTORY)
             return cls(**document, history=history, estimator=load_model(folder), figures={})
         except (TypeError, KeyError, ValueError) as error:

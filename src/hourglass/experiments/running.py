@@ -17,13 +17,14 @@ from sklearn.base import clone
 import hourglass
 from hourglass.data import Dataset, load
 from hourglass.estimators import Autoencoder, ConvAutoencoder, ConvClassifier, NetworkEstimator
+from hourglass.estimators.base import CHECKPOINT_PARAMETERS
 from hourglass.experiments import evaluation
 from hourglass.experiments.baselines import Scores, baselines
 from hourglass.experiments.checkerboard import checkerboard_figure
 from hourglass.experiments.declared import Experiment, find
 from hourglass.experiments.result import Result, Run, run_folder, unfinished_folder, unfinished_runs
 from hourglass.metrics import SMALLEST_FOR_SSIM
-from hourglass.persistence import check_writable, locked
+from hourglass.persistence import check_writable, differences, locked
 from hourglass.plots import classifier_curves
 from hourglass.training import Progress, progress_for, resolve_device, resolve_precision
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Where the numbers of a run's surroundings are kept, not among the parameters.
-_NOT_PARAMETERS = ("device", "precision", "random_state", "verbose", "checkpoint_dir", "checkpoint_every")
+_NOT_PARAMETERS = ("device", "precision", "random_state", "verbose", *CHECKPOINT_PARAMETERS)
 # Of the test images, for the curve: enough for a steady loss, few enough to cost nothing.
 _CURVE_IMAGES = 1000
 
@@ -153,9 +154,7 @@ def _finished(
         run = Run.read(folder)
         wanted = {"dataset": data.name} | json.loads(json.dumps(_parameters(estimator)))
         there = {"dataset": run.dataset} | run.parameters
-        differing = [name for name in {**wanted, **there} if wanted.get(name) != there.get(name)]
-        if differing:
-            said = "; ".join(f"{name} is {there.get(name)!r} there, {wanted.get(name)!r} here" for name in differing)
+        if said := differences(there, wanted):
             raise ValueError(f"{folder} holds another run: {said}; repeat its settings, or choose another --out")
         # Where it was killed between the last two steps.
         shutil.rmtree(unfinished_folder(out, experiment.name, recipe, seed), ignore_errors=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from hourglass.persistence import PARTIAL, write_whole
+from hourglass.persistence import PARTIAL, differences, pack_tensors, read_tensors, write_whole
 
 FORMAT = 1
 KEPT = 2
@@ -21,8 +21,8 @@ UNITS = ("s", "steps", "epochs")
 NEVER = "never"
 
 _NAME = re.compile(r"checkpoint-(\d{9})\.(json|safetensors)")
-# Bytes of one file: more is none of ours, and is not read.
-LARGEST_DOCUMENT, LARGEST_TENSORS = 256 << 20, 16 << 30
+# Bytes of a document: more is none of ours, and is not read.
+LARGEST_DOCUMENT = 256 << 20
 
 State = tuple[dict[str, Tensor], dict[str, Any]]
 
@@ -107,15 +107,13 @@ class Checkpoints:
         OSError
             When it cannot be written; the ones before are as they were.
         """
-        from safetensors.torch import save
-
-        stored = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+        stored, checksum = pack_tensors(tensors)
         document = {
             "format": FORMAT,
             "update": update,
             "identity": self.identity,
             "surroundings": self.surroundings,
-            "sha256": hashlib.sha256(stored).hexdigest(),
+            "sha256": checksum,
             "values": values,
         }
         text = json.dumps(document | {"checksum": _checksum(document)}, allow_nan=True)
@@ -149,7 +147,7 @@ class Checkpoints:
             except ForeignError:
                 raise
             except (ValueError, OSError, KeyError, TypeError, RecursionError) as error:
-                warnings.warn(f"{path} is damaged ({error}); going back to the one before it", stacklevel=2)
+                warnings.warn(f"{path} is damaged ({error}); it is passed over", stacklevel=2)
                 continue
             self._check(path, document)
             return tensors, document["values"]
@@ -163,10 +161,7 @@ class Checkpoints:
         return sorted(found, reverse=True)
 
     def _check(self, path: Path, document: Mapping[str, Any]) -> None:
-        stored, own = document["identity"], self.identity
-        differing = [name for name in {**stored, **own} if stored.get(name) != own.get(name)]
-        if differing:
-            said = "; ".join(f"{name} is {_shown(stored, name)} there, {_shown(own, name)} here" for name in differing)
+        if said := differences(document["identity"], self.identity):
             raise ValueError(
                 f"{path.parent} holds another run's checkpoint: {said}; "
                 "repeat that run's settings to go on, or choose another folder"
@@ -182,13 +177,8 @@ class Checkpoints:
 
 
 def _read(path: Path) -> State:
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    tensors = path.with_suffix(".safetensors")
-    for file, largest in ((path, LARGEST_DOCUMENT), (tensors, LARGEST_TENSORS)):
-        if not file.is_file() or file.stat().st_size > largest:
-            raise ValueError(f"{file.name} is missing or too large")
+    if path.stat().st_size > LARGEST_DOCUMENT:
+        raise ValueError("it is too large")
     document = json.loads(path.read_bytes())
     if not isinstance(document, dict):
         raise ValueError("it is no document")
@@ -202,18 +192,8 @@ def _read(path: Path) -> State:
         )
     if not all(isinstance(document[name], dict) for name in ("identity", "surroundings", "values")):
         raise ValueError("it lacks what a checkpoint has")
-    stored = tensors.read_bytes()
-    if hashlib.sha256(stored).hexdigest() != document["sha256"]:
-        raise ValueError("the checksum of its tensors is wrong")
-    try:
-        return load(stored), document
-    except SafetensorError as error:
-        raise ValueError(str(error)) from error
+    return read_tensors(path.with_suffix(".safetensors"), document["sha256"]), document
 
 
 def _checksum(document: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
-
-
-def _shown(identity: Mapping[str, Any], name: str) -> str:
-    return repr(identity[name]) if name in identity else "absent"
