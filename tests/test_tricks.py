@@ -79,6 +79,26 @@ def test_maxima_without_a_gradient_are_the_same():
             assert torch.equal(found, nn.SamePool2d()(x))
 
 
+@pytest.mark.parametrize("colours", [1, 3])
+@pytest.mark.parametrize("size", [(28, 28), (6, 10), (4, 2)])
+def test_the_last_convolutions_by_phases_are_the_same(colours, size, monkeypatch):
+    codec = nn.ConvCodec((*size, colours), (5, 3)).to(memory_format=torch.channels_last)
+    for parameter in codec.parameters():
+        torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(parameter.numel()))
+    used = []
+    fast = nn.fast.upsample_output_conv2d
+    monkeypatch.setattr(nn.fast, "upsample_output_conv2d", lambda *a: used.append(1) or fast(*a))
+    x = maps(3, colours, *size)
+    with torch.inference_mode():
+        found = codec(x)
+        assert used
+        used.clear()
+        with tricks.without("output-phases"):
+            expected = codec(x)
+    assert not used
+    assert_equal([found], [expected])
+
+
 @pytest.mark.parametrize("shape", [(1, 700, 641, 1), (2, 803, 600, 1), (5, 230, 230, 1)])
 def test_large_images_in_strips_equal_the_whole(few, shape):
     ae = hg.ConvAutoencoder(channels=(4, 4), batches=3, random_state=0).fit(few.train.images)

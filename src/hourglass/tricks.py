@@ -20,6 +20,7 @@ TRICKS = {
     "lean-batchnorm": "batch moments of rows by matrix products",
     "few-outputs": "convolutions to one or few channels as a matrix product and nine shifted sums",
     "one-pixel": "convolutions of maps of one pixel as matrix products",
+    "output-phases": "the decoder's last two convolutions in inference without the large map between them",
     "pieces": "inference in pieces that fit the cache, each on a thread of its own",
     "pool-pairs": "2×2 maxima in inference as maxima of neighbours, one axis after the other",
     "upsample-phases": "doubling and 3×3 convolution as a 2×2 convolution of the small map to four phases",

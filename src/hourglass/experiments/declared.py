@@ -100,14 +100,14 @@ EXPERIMENTS = {
             "Dense autoencoder, 784 → 32 → 784",
             "How much of a digit survives when its 784 pixels must pass through 32 numbers?",
             DenseAutoencoder(code_size=32, **_AUTOENCODER),
-            _FAST_AUTOENCODER | {"batches": 1200, "learning_rate": 0.02},
+            _FAST_AUTOENCODER | {"batches": 1000, "learning_rate": 0.02},
         ),
         Experiment(
             "conv",
             "Convolutional autoencoder, code 4 × 4 × 8",
             "What does a code gain when it keeps the image's layout: 8 feature maps of 4 × 4, learnt by 3 × 3 kernels?",
             ConvAutoencoder(channels=(16, 8, 8), **_AUTOENCODER),
-            _FAST_AUTOENCODER | {"batches": 2000, "batch_size": 64, "learning_rate": 0.01},
+            _FAST_AUTOENCODER | {"batches": 2500, "batch_size": 64, "learning_rate": 0.01},
         ),
         Experiment(
             "denoise",

@@ -5,11 +5,13 @@ before any output activation: logits under a cross-entropy loss, pixel values un
 """
 
 from itertools import pairwise
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hourglass.nn import fast
 from hourglass.nn.layers import (
     Dense,
     SameConv2d,
@@ -222,9 +224,24 @@ class ConvCodec(Codec):
             x = F.relu_(self.pool(x))  # (n, channels, ceil(h / 2), ceil(w / 2))
         return x, sizes, joined
 
+    def _writes_phases(self, x: Tensor, size: tuple[int, int]) -> bool:
+        """Whether the last stage and the output can be computed as one."""
+        return (
+            isinstance(self.decoder[-1], UpsampleConv2d)
+            and not self.skip
+            and not torch.is_grad_enabled()
+            and size == (2 * x.shape[2], 2 * x.shape[3])
+            and self.output.out_channels <= fast.FEW_OUTPUTS
+            and fast.applies("output-phases", x)
+        )
+
     def _decode(self, maps: Tensor, sizes: list[tuple[int, int]], joined: list[Tensor]) -> Tensor:
         x = maps
         for i, (grow, size) in enumerate(zip(self.decoder, reversed(sizes), strict=True)):
+            if i == len(sizes) - 1 and self._writes_phases(x, size):
+                conv = cast(UpsampleConv2d, grow).conv
+                last = (conv.weight, conv.get_parameter("bias"), self.output.weight, self.output_bias)
+                return fast.upsample_output_conv2d(x, *last)
             x = F.relu_(grow(x, size))
             if self.skip:
                 x = F.relu(self.joins[i](torch.cat([x, joined[-1 - i]], dim=1)))

@@ -45,16 +45,59 @@ def upsample_conv2d(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     -------
     torch.Tensor of shape (n, c', 2h, 2w)
     """
+    interleaved: Tensor = _Interleave.apply(_phases(x, weight, bias))  # type: ignore[no-untyped-call]  # torch leaves apply untyped
+    return interleaved
+
+
+def _phases(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The four phases of :func:`upsample_conv2d`, ``(n, 4c', h + 1, w + 1)``: row's parity, column's, channel."""
     out_channels, in_channels = weight.shape[:2]
-    # One axis: the 2×2 kernel's two taps of the even phase, then of the odd one, from the 3×3 kernel's; then both axes.
-    sums = weight.new_tensor([[1, 0, 0], [0, 1, 1], [1, 1, 0], [0, 0, 1]])
     with _whole_precision():
-        taps = weight.reshape(-1, 9) @ torch.kron(sums, sums).t()
+        taps = weight.reshape(-1, 9) @ _DOUBLED
     phases = taps.view(out_channels, in_channels, 2, 2, 2, 2).permute(2, 4, 0, 3, 5, 1)
     kernel = phases.reshape(4 * out_channels, 2, 2, in_channels).permute(0, 3, 1, 2)
-    maps = F.conv2d(x, kernel, bias.repeat(4), padding=1)  # (n, 4c', h + 1, w + 1)
-    interleaved: Tensor = _Interleave.apply(maps)  # type: ignore[no-untyped-call]  # torch leaves apply untyped
-    return interleaved
+    return F.conv2d(x, kernel, bias.repeat(4), padding=1)
+
+
+# One axis: the 2×2 kernel's two taps of the even phase, then of the odd one, from the 3×3 kernel's; then both axes.
+_ONE_AXIS = torch.tensor([[1.0, 0, 0], [0, 1, 1], [1, 1, 0], [0, 0, 1]])
+_DOUBLED = torch.kron(_ONE_AXIS, _ONE_AXIS).t().contiguous()
+# One axis, for a 3×3 kernel that reads phases and writes phases: [phase written, read, place read, tap]; then both.
+_REREAD = torch.tensor(
+    [[[[0.0, 1, 0], [0, 0, 0]], [[1, 0, 0], [0, 0, 1]]], [[[1, 0, 0], [0, 0, 1]], [[0, 0, 0], [0, 1, 0]]]]
+)
+_REREAD_BOTH = torch.einsum("apud,bqve->deabpquv", _REREAD, _REREAD).reshape(9, 64)
+
+
+def upsample_output_conv2d(x: Tensor, weight: Tensor, bias: Tensor, out_weight: Tensor, out_bias: Tensor) -> Tensor:
+    """:func:`upsample_conv2d`, ReLU, and one more 3×3 'same' convolution; without gradient.
+
+    The second convolution reads the first's phases and writes phases of its own, again as a 2×2 convolution, so that
+    the large map with many channels is never put together.
+
+    Parameters
+    ----------
+    x : torch.Tensor of shape (n, c, h, w)
+    weight, bias : torch.Tensor of shapes (c', c, 3, 3) and (c',)
+    out_weight, out_bias : torch.Tensor of shapes (c'', c', 3, 3) and (c'',)
+
+    Returns
+    -------
+    torch.Tensor of shape (n, c'', 2h, 2w)
+    """
+    outputs, channels = out_weight.shape[:2]
+    with _whole_precision():
+        taps = out_weight.reshape(-1, 9) @ _REREAD_BOTH
+    taps = taps.view(outputs, channels, 2, 2, 2, 2, 2, 2).permute(2, 3, 0, 6, 7, 4, 5, 1)
+    kernel = taps.reshape(4 * outputs, 2, 2, 4 * channels).permute(0, 3, 1, 2)
+    maps = F.relu_(_phases(x, weight, bias))
+    n, _, height, width = maps.shape
+    rows = maps.permute(0, 2, 3, 1).view(n, height, width, 2, 2, channels)
+    # Beyond the border the second convolution reads zeros: odd phases begin there, even ones end there.
+    rows[:, 0, :, 1] = rows[:, -1, :, 0] = rows[:, :, 0, :, 1] = rows[:, :, -1, :, 0] = 0
+    phases = F.conv2d(maps, kernel, out_bias.repeat(4))
+    parts = phases.view(n, 2, 2, outputs, height - 1, width - 1).permute(0, 3, 4, 1, 5, 2)
+    return parts.reshape(n, outputs, 2 * (height - 1), 2 * (width - 1))
 
 
 def _whole_precision() -> torch.autocast:
