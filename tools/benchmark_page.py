@@ -60,8 +60,8 @@ def page() -> str:
         "multiplications as written, forward and twice backward:\n",
         shares(measured),
         "\n## Applying\n",
-        "Seconds of a call, repeated for half a second a round, median of the rounds' medians; in brackets the best other "
-        "contestant's time as a multiple of it.\n",
+        "Seconds of a call, repeated for half a second a round, median of the rounds' medians; in brackets the best "
+        "other contestant's time as a multiple of it.\n",
         inference(measured["inference"]),
     ]
     if "time" in own:

@@ -77,7 +77,7 @@ images = hg.load("mnist", sys.argv[1]).train.images[: int(sys.argv[2])]
 width = int(sys.argv[3])
 channels = tuple(width * count for count in (16, 8, 8))
 ae = hg.ConvAutoencoder(channels=channels, epochs=float(sys.argv[4]), batch_size=200, loss="bce", random_state=0)
-hg.ConvAutoencoder(channels=channels, batches=20, batch_size=200, random_state=0).fit(images)  # what a process does once
+hg.ConvAutoencoder(channels=channels, batches=20, batch_size=200, random_state=0).fit(images)  # done once
 ae.fit(images)
 # getrusage would count the memory that the parent held when this process began.
 peak = re.search(r"VmHWM:\s*(\d+)", open("/proc/self/status").read())
