@@ -117,7 +117,9 @@ def main() -> None:
         "--quick", action="store_true", help=f"two rounds of half the updates: {', '.join(QUICK)}; no Keras"
     )
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--workloads", nargs="+", choices=list(STEPS))
+    parser.add_argument(
+        "--workloads", nargs="+", choices=list(STEPS), help="measure these anew and leave the others as they are"
+    )
     parser.add_argument("--out", type=Path, help="default: benchmarks/results/<processor>.json, compared with before")
     options = parser.parse_args()
     rounds = 2 if options.quick else options.rounds
@@ -153,7 +155,11 @@ def main() -> None:
                 document["inference"][workload] = inference
     out = options.out or RESULTS / f"{document['machine']['slug']}{'-quick' if options.quick else ''}.json"
     if out.exists():
-        print("\n".join(compare(json.loads(out.read_text(encoding="utf-8")), document)))
+        before = json.loads(out.read_text(encoding="utf-8"))
+        print("\n".join(compare(before, document)))
+        if options.workloads:
+            for kind in ("training", "inference"):
+                document[kind] = before[kind] | document[kind]
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     print(f"bench: {out}")

@@ -38,8 +38,8 @@ def assert_equal(found, expected, tolerance=1e-5):
 
 
 CASES = [
-    ("upsample-phases", lambda: nn.UpsampleConv2d(5, 6), (3, 5, 7, 4), {"size": (14, 8)}),
-    ("upsample-phases", lambda: nn.UpsampleConv2d(2, 4), (1, 2, 1, 1), {"size": (2, 2)}),
+    ("upsample-phases", lambda: nn.UpsampleConv2d(17, 6), (3, 17, 7, 4), {"size": (14, 8)}),
+    ("upsample-phases", lambda: nn.UpsampleConv2d(16, 4), (1, 16, 1, 1), {"size": (2, 2)}),
     *(("few-outputs", lambda c=c: nn.SameConv2d(7, c), (3, 7, 9, 5), {}) for c in (1, 2, 3)),
     ("few-outputs", lambda: nn.SameConv2d(7, 1), (2, 7, 1, 6), {}),
     *(("one-pixel", lambda s=s: nn.SameConv2d(7, 9, stride=s), (3, 7, 1, 1), {}) for s in (1, 2)),

@@ -70,8 +70,8 @@ def page() -> str:
     if "tricks" in own:
         parts += [
             "\n## Tricks\n",
-            "What each adds: images a second with all, as a multiple of those with it switched off, medians of "
-            "interleaved rounds of `--precision auto`. `HOURGLASS_WITHOUT=NAME,…` switches them off in a process, "
+            "What each adds: images a second with all, as a multiple of those with it switched off, median and range of "
+            "eight pairs in alternating order, `--precision auto`. `HOURGLASS_WITHOUT=NAME,…` switches them off in a process, "
             "`hourglass.tricks.without` in a block.\n",
             gains(own["tricks"]),
         ]
@@ -200,7 +200,7 @@ def gains(own: Mapping[str, Any]) -> str:
             if trick not in rates:
                 cells.append("–")
                 continue
-            cells.append(_spread([a / b for a, b in zip(rates["all"], rates[trick], strict=True)]))
+            cells.append(_spread(rates[trick]))
         rows.append([f"`{trick}`", *cells, what])
     return _table(rows)
 

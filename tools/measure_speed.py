@@ -25,13 +25,13 @@ from hourglass.experiments.evaluation import noise_level, test_inputs
 from hourglass.training import Checkpoints, Interval
 
 OUT = Path(__file__).parents[1] / "benchmarks" / "results" / "own.json"
-ROUNDS, SEEDS = 5, 5
+ROUNDS, PAIRS, SEEDS = 5, 8, 5
 # Updates of one round, and which tricks have a part in the network.
 TIMED = {
-    "dense": (500, ["flat-adam", "fused-bce"]),
-    "conv": (60, ["flat-adam", "fused-bce", "few-outputs", "upsample-phases"]),
-    "denoise": (30, ["few-outputs", "upsample-phases"]),
-    "bn-layer": (60, ["flat-adam", "lean-batchnorm", "one-pixel"]),
+    "dense": (2000, ["flat-adam", "fused-bce"]),
+    "conv": (80, ["flat-adam", "fused-bce", "few-outputs"]),
+    "denoise": (50, ["few-outputs", "upsample-phases"]),
+    "bn-layer": (100, ["flat-adam", "lean-batchnorm", "one-pixel"]),
 }
 # Shortened, so that five seeds with and without take minutes.
 QUALITY = {"dense": 400, "conv": 250, "denoise": 150, "bn-none": 200, "bn-layer": 200, "bn-manual": 200}
@@ -106,25 +106,29 @@ def growth(folder: str) -> dict[str, list[list[float]]]:
 
 
 def gains(data: Dataset) -> dict[str, dict[str, list[float]]]:
-    """Images per second with all tricks, and with each switched off, in turn."""
+    """Images per second with all tricks, as a multiple of those with one switched off; pairs, in alternating order."""
     found: dict[str, dict[str, list[float]]] = {}
     for name, (updates, parts) in TIMED.items():
-        rates: dict[str, list[float]] = {}
-        for number in range(-1, ROUNDS):
-            # The allocator's settings stay once they are made: "allocator" is measured by whole processes alone.
-            for without in ("", *parts):
-                estimator = EXPERIMENTS[name].configure(
-                    "classic", batches=updates, report_every=10**6, precision="auto"
-                )
-                estimator.set_params(random_state=0)
-                with tricks.without(without) if without else nullcontext():
-                    fit(estimator, data)
-                if number >= 0:
-                    rates.setdefault(without or "all", []).append(round(estimator.images_per_second_ or 0, 1))
-        found[name] = rates
-        for without, rate in rates.items():
-            print(name, without, statistics.median(rate), flush=True)
+        # The allocator's settings stay once they are made: "allocator" is measured by whole processes alone.
+        found[name] = {}
+        for part in parts:
+            rate(name, data, updates)
+            ratios = []
+            for number in range(PAIRS):
+                pair = {without: rate(name, data, updates, without) for without in ("", part)[:: 1 - 2 * (number % 2)]}
+                ratios.append(round(pair[""] / pair[part], 3))
+            found[name][part] = ratios
+            print(name, part, statistics.median(ratios), flush=True)
     return found
+
+
+def rate(name: str, data: Dataset, updates: int, without: str = "") -> float:
+    """Images per second in training, perhaps without a trick."""
+    estimator = EXPERIMENTS[name].configure("classic", batches=updates, report_every=10**6, precision="auto")
+    estimator.set_params(random_state=0)
+    with tricks.without(without) if without else nullcontext():
+        fit(estimator, data)
+    return estimator.images_per_second_ or 0.0
 
 
 def checkpoints(data: Dataset) -> dict[str, dict[str, float]]:

@@ -15,7 +15,7 @@ from hourglass import tricks
 from hourglass.training import on_threads
 
 # Pixels in one piece: enough to fill the vector units, few enough for the cache.
-PIECE = 130_000
+PIECE = 200_000
 # How much higher a strip of a large image is than what it must see of its neighbours.
 _STRIP = 8
 

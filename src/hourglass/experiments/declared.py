@@ -107,7 +107,7 @@ EXPERIMENTS = {
             "Convolutional autoencoder, code 4 × 4 × 8",
             "What does a code gain when it keeps the image's layout: 8 feature maps of 4 × 4, learnt by 3 × 3 kernels?",
             ConvAutoencoder(channels=(16, 8, 8), **_AUTOENCODER),
-            _FAST_AUTOENCODER | {"batches": 2500, "batch_size": 64, "learning_rate": 0.01},
+            _FAST_AUTOENCODER | {"batches": 2200, "batch_size": 64, "learning_rate": 0.01},
         ),
         Experiment(
             "denoise",

@@ -87,7 +87,9 @@ class UpsampleConv2d(nn.Module):
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         """Maps ``(n, c, ceil(h / 2), ceil(w / 2))`` to ``(n, c', h, w)`` for ``size = (h, w)``."""
-        if size == (2 * x.shape[2], 2 * x.shape[3]) and fast.applies("upsample-phases", x):
+        # With a gradient, narrow maps lose more to the copies than they gain: -3% for 8 channels, +3% for 16 to 32.
+        wide = x.shape[1] >= 16 or not torch.is_grad_enabled()
+        if wide and size == (2 * x.shape[2], 2 * x.shape[3]) and fast.applies("upsample-phases", x):
             return fast.upsample_conv2d(x, self.conv.weight, self.conv.get_parameter("bias"))
         doubled = F.interpolate(x, scale_factor=2.0, mode="nearest")
         return self.conv(crop(doubled, size))  # type: ignore[no-any-return]  # torch types calls as Any
