@@ -70,9 +70,9 @@ def page() -> str:
     if "tricks" in own:
         parts += [
             "\n## Tricks\n",
-            "What each adds: images a second with all, as a multiple of those with it switched off, median and range of "
-            "eight pairs in alternating order, `--precision auto`. `HOURGLASS_WITHOUT=NAME,…` switches them off in a process, "
-            "`hourglass.tricks.without` in a block.\n",
+            "What each adds: images a second with all, as a multiple of those with it switched off, median and "
+            "range of eight pairs in alternating order, `--precision auto`. `HOURGLASS_WITHOUT=NAME,…` switches "
+            "them off in a process, `hourglass.tricks.without` in a block.\n",
             gains(own["tricks"]),
         ]
     if "quality" in own:

@@ -28,8 +28,8 @@ OUT = Path(__file__).parents[1] / "benchmarks" / "results" / "own.json"
 ROUNDS, PAIRS, SEEDS = 5, 8, 5
 # Updates of one round, and which tricks have a part in the network.
 TIMED = {
-    "dense": (2000, ["flat-adam", "fused-bce"]),
-    "conv": (80, ["flat-adam", "fused-bce", "few-outputs"]),
+    "dense": (2000, ["flat-adam"]),
+    "conv": (80, ["flat-adam", "few-outputs"]),
     "denoise": (50, ["few-outputs", "upsample-phases"]),
     "bn-layer": (100, ["flat-adam", "lean-batchnorm", "one-pixel"]),
 }

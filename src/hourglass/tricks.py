@@ -16,7 +16,6 @@ from contextlib import contextmanager
 TRICKS = {
     "allocator": "keep freed memory instead of giving it back to the kernel",
     "flat-adam": "Adam on all parameters as one vector",
-    "fused-bce": "sigmoid cross-entropy with one sigmoid for loss and gradient",
     "lean-batchnorm": "batch moments of rows by matrix products",
     "few-outputs": "convolutions to one or few channels as a matrix product and nine shifted sums",
     "one-pixel": "convolutions of maps of one pixel as matrix products",
