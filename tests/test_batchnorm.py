@@ -129,7 +129,7 @@ def test_parameters_are_checked():
     with pytest.raises(ValueError, match="biased, bessel"):
         FrameworkBatchNorm(3, stored_variance="unbiased")
     with pytest.raises(ValueError, match="none, layer, manual"):
-        create_norm("group", 3)
+        create_norm("batch", 3)
 
 
 def test_none_changes_nothing():

@@ -184,7 +184,7 @@ def test_output_bias_starts_at_the_mean():
         (lambda: ConvCodec((8, 8, 1), (4,), "bilinear"), "nearest, transposed"),
         (lambda: ConvCodec((8, 8, 1), ()), "at least one stage"),
         (lambda: ConvNet((8, 8, 1), 2, norm="batch"), "none, layer, manual"),
-        (lambda: ConvNet((8, 8, 1), 2, kernel_init="he"), "glorot, truncated-normal"),
+        (lambda: ConvNet((8, 8, 1), 2, kernel_init="ones"), "glorot, he, truncated-normal"),
     ],
 )
 def test_unknown_choices_name_the_known_ones(build, named):

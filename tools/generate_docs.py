@@ -14,6 +14,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import batchnorm_page
 import benchmark_page
 import reliability_page
 from hourglass import cli
@@ -48,7 +49,8 @@ FIGURES = {
 
 
 COMMANDS = (
-    "list", "run", "report", "train", "denoise", "reconstruct", "encode", "decode", "evaluate", "export", "info",
+    "list", "run", "explain", "report", "train", "denoise", "reconstruct", "encode", "decode", "evaluate", "export",
+    "info",
 )  # fmt: skip
 
 
@@ -242,6 +244,7 @@ def main() -> int:
         (DOCS / "cli.md", command_line()),
         (DOCS / "results.md", results()),
         (DOCS / "denoising.md", denoising()),
+        (DOCS / "batchnorm.md", batchnorm_page.page()),
         (DOCS / "benchmarks.md", benchmark_page.page()),
         (DOCS / "reliability.md", reliability_page.page()),
     ):

@@ -33,6 +33,10 @@ LINES: tuple[dict[str, Any], ...] = (
     {"color": "#0072B2", "linestyle": "-", "marker": "o"},
     {"color": "#D55E00", "linestyle": "--", "marker": "^"},
     {"color": "#009E73", "linestyle": "-.", "marker": "D"},
+    {"color": "#CC79A7", "linestyle": "-", "marker": "v"},
+    {"color": "#56B4E9", "linestyle": "--", "marker": "P"},
+    {"color": "#E69F00", "linestyle": "-.", "marker": "X"},
+    {"color": "#777777", "linestyle": "-", "marker": "*"},
 )
 Stack = NDArray[np.floating[Any]]
 
@@ -47,7 +51,7 @@ def image_rows(rows: Mapping[str, Stack], *, title: str = "") -> "Figure":
     title : str, default=""
     """
     count = len(next(iter(rows.values())))
-    with _figure((1 + 0.8 * count, 0.35 + 0.82 * len(rows)), len(rows), count) as (figure, axes):
+    with new_figure((1 + 0.8 * count, 0.35 + 0.82 * len(rows)), len(rows), count) as (figure, axes):
         for line, (label, images) in zip(axes, rows.items(), strict=True):
             for axis, image in zip(line, images, strict=True):
                 _show(axis, image)
@@ -65,7 +69,7 @@ def pictures(columns: Mapping[str, Stack]) -> "Figure":
         Label to pixels in [0, 1], one or three channels.
     """
     height, width = next(iter(columns.values())).shape[:2]
-    with _figure((3 * len(columns), 0.3 + 3 * height / width), 1, len(columns)) as (figure, axes):
+    with new_figure((3 * len(columns), 0.3 + 3 * height / width), 1, len(columns)) as (figure, axes):
         for axis, (label, picture) in zip(axes[0], columns.items(), strict=True):
             _show(axis, picture)
             axis.set_title(label)
@@ -85,7 +89,7 @@ def codes(images: Stack, values: Stack, code_shape: tuple[int, ...]) -> "Figure"
     panels = [_code_panel(code, code_shape) for code in values]
     high, wide = panels[0].shape
     count, ratio = len(images), max(high / wide, 0.4)
-    with _figure((1.6 + 1.0 * count, 0.5 + 1.0 * (1 + ratio)), 2, count, heights=(1, ratio), wspace=0.2) as (
+    with new_figure((1.6 + 1.0 * count, 0.5 + 1.0 * (1 + ratio)), 2, count, heights=(1, ratio), wspace=0.2) as (
         figure,
         axes,
     ):
@@ -104,13 +108,13 @@ def codes(images: Stack, values: Stack, code_shape: tuple[int, ...]) -> "Figure"
 
 def training_curve(history: History, *, loss_name: str, validation_name: str) -> "Figure":
     """Training loss, averaged between reports, and validation loss against updates and epochs."""
-    with _figure((5.5, 3.4)) as (figure, axes):
+    with new_figure((5.5, 3.4)) as (figure, axes):
         axis = axes[0][0]
         updates, losses = _mean_between_reports(history)
-        axis.plot(updates, losses, label="training", **_line(1, len(updates)))
+        axis.plot(updates, losses, label="training", **line_style(1, len(updates)))
         if "validation_loss" in history.measures:
             where, values = history.series("validation_loss")
-            axis.plot(where, values, label=validation_name, **_line(2, len(where)))
+            axis.plot(where, values, label=validation_name, **line_style(2, len(where)))
         axis.set_xlabel("updates")
         axis.set_ylabel(loss_name)
         axis.set_xlim(0, len(history))
@@ -130,12 +134,12 @@ def classifier_curves(histories: Mapping[str, Sequence[History]]) -> "Figure":
         By the name in the legend. Of several seeds the mean is drawn, and the range as a band.
     """
     measures = ("training_loss", "validation_loss", "training_accuracy", "validation_accuracy")
-    with _figure((8.5, 5.6), 2, 2) as (figure, axes):
+    with new_figure((8.5, 5.6), 2, 2) as (figure, axes):
         for axis, measure in zip(np.ravel(axes), measures, strict=True):
             for i, (name, group) in enumerate(histories.items()):
                 batches = group[0].series(measure)[0]
                 values = np.stack([history.series(measure)[1] for history in group])
-                style = _line(i, len(batches))
+                style = line_style(i, len(batches))
                 axis.plot(batches, values.mean(0), label=name, **style)
                 if len(group) > 1:
                     axis.fill_between(batches, values.min(0), values.max(0), color=style["color"], alpha=0.15, lw=0)
@@ -206,9 +210,10 @@ def _style() -> Iterator[None]:
 
 
 @contextmanager
-def _figure(
+def new_figure(
     size: tuple[float, float], rows: int = 1, columns: int = 1, heights: Sequence[float] | None = None, **gaps: float
 ) -> Iterator[tuple["Figure", Any]]:
+    """Figure of a size in inches and its axes, ``rows × columns``, in this package's style while it is drawn."""
     with _style():
         from matplotlib.figure import Figure
 
@@ -216,7 +221,8 @@ def _figure(
         yield figure, figure.subplots(rows, columns, squeeze=False, height_ratios=heights, gridspec_kw=gaps)
 
 
-def _line(i: int, points: int) -> dict[str, Any]:
+def line_style(i: int, points: int) -> dict[str, Any]:
+    """Colour, dash and marker of line ``i``, with markers on about ten of its points."""
     return LINES[i % len(LINES)] | {"markevery": max(1, points // 10)}
 
 

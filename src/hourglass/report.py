@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hourglass.experiments import EXPERIMENTS, RECIPES, StoredRun, stored_runs
+from hourglass.lab import stored_findings
 from hourglass.persistence import write_whole
 from hourglass.plots import classifier_curves, save_figure
 
@@ -100,7 +101,7 @@ class Group:
 
 
 def write_report(out: str | os.PathLike[str]) -> Path:
-    """Write ``report.html`` from every complete run in a folder.
+    """Write ``report.html`` from every complete run, and every study's trainings, in a folder.
 
     Parameters
     ----------
@@ -115,13 +116,14 @@ def write_report(out: str | os.PathLike[str]) -> Path:
     Raises
     ------
     FileNotFoundError
-        When the folder holds no complete run.
+        When the folder holds no complete run and no study.
     """
     import jinja2
 
     out = Path(out)
     groups = groups_of(stored_runs(out))
-    if not groups:
+    studies = [(found, found.draw(out / found.study.name)) for found in stored_findings(out)]
+    if not groups and not studies:
         raise FileNotFoundError(f"{out} holds no complete run; `hourglass run NAME --out {out}` makes one")
     comparison = draw_comparison(groups, out / f"{COMPARISON}.png")
     environment = jinja2.Environment(
@@ -129,6 +131,7 @@ def write_report(out: str | os.PathLike[str]) -> Path:
     )
     page = environment.get_template("report.html.jinja").render(
         groups=groups,
+        studies=studies,
         experiments=EXPERIMENTS,
         measures=MEASURES,
         methods=METHODS,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hourglass.cli.app import Misuse, app, merge, parse_settings, stoppable
+from hourglass.cli.lab import run_studies, split
 from hourglass.cli.shared import CheckpointEvery, Quiet
 
 if TYPE_CHECKING:
@@ -18,23 +19,28 @@ if TYPE_CHECKING:
 
 @app.command("list")
 def list_experiments() -> None:
-    """Show the experiments: name, title, question."""
+    """Show experiments and the lab's studies: name, title, question."""
     from rich.console import Console
     from rich.table import Table
 
     from hourglass.experiments import EXPERIMENTS
+    from hourglass.lab import STUDIES
 
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     table.add_column(no_wrap=True, style="bold")
     table.add_column()
-    for experiment in EXPERIMENTS.values():
-        table.add_row(experiment.name, f"{experiment.title}\n[dim]{experiment.question}[/dim]")
+    rows = [(each.name, each.title, each.question) for each in EXPERIMENTS.values()]
+    rows += [(each.name, each.title, each.question) for each in STUDIES.values()]
+    for name, title, question in rows:
+        table.add_row(name, f"{title}\n[dim]{question}[/dim]")
     Console().print(table)
 
 
 @app.command()
 def run(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Experiments, or all.", show_default=False)],
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME...", help="Experiments or studies; all, bn-lab.", show_default=False)
+    ],
     dataset: Annotated[
         Literal["sample", "mnist", "fashion-mnist"],
         typer.Option(help="5,000 MNIST digits that need no download, or a full data set."),
@@ -89,6 +95,10 @@ def run(
         ),
     ] = False,
     checkpoint_every: CheckpointEvery = "60s",
+    jobs: Annotated[
+        int | None,
+        typer.Option(help="Processes at once, of studies.  [default: one a core]", show_default=False, min=1),
+    ] = None,
     quiet: Quiet = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print each finished run's result as one line of JSON, and nothing else.")
@@ -96,15 +106,19 @@ def run(
 ) -> None:
     """Run experiments and write their figures and numbers to a page.
 
-    `hourglass list` shows the experiments; `all` runs the six.
+    `hourglass list` shows them; `all` runs the six experiments, `bn-lab` every study of the batch-normalisation lab.
+    Studies look at --dataset, --data-dir, --seeds, --batches, --jobs and --out, where they go on with what is there.
     """
     from hourglass import experiments
     from hourglass.data import load
     from hourglass.report import write_report
 
-    chosen = list(
-        dict.fromkeys(name for word in names for name in (experiments.EXPERIMENTS if word == "all" else [word]))
-    )
+    chosen, studies = split(names)
+    if studies:
+        given = {"--epochs": epochs, "--set": settings, "--seed": seed, "--device": device, "--precision": precision}
+        strange = [option for option, value in given.items() if value]
+        if strange:
+            raise Misuse(f"{studies[0]} is a study, and has no {strange[0]}; its settings are its own")
     if resume and out is None:
         raise Misuse("--resume needs --out, the folder of the run to go on with")
     parameters = merge(
@@ -126,6 +140,7 @@ def run(
     data = load(dataset, data_dir)
     results: list[Result] = []
     finished: list[Run] = []
+    found = False
 
     def note(run: "Run") -> None:
         finished.append(run)
@@ -150,11 +165,13 @@ def run(
                 )
             results.append(result)
             write_report(folder)
+        run_studies(studies, data, folder, seeds=seeds, batches=batches, jobs=jobs, quiet=quiet)
+        found = bool(studies)
     finally:
         # Whatever ended it, what was finished is shown.
         if results and not quiet and not as_json:
             _print_table(results)
-        if finished:
+        if finished or found:
             _report_anyway(folder, quiet=quiet, to_stderr=as_json)
 
 

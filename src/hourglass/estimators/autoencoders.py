@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike
 
 from hourglass.estimators.autoencoder_base import Autoencoder
 from hourglass.estimators.base import Floats
-from hourglass.estimators.checks import check_choice, check_number
+from hourglass.estimators.checks import check_choice, check_norm, check_number
 from hourglass.nn import UPSAMPLES, Codec, ConvCodec, DenseCodec
 
 
@@ -75,6 +75,10 @@ class ConvAutoencoder(Autoencoder):
         must blur. There is then no code that determines the image, and ``transform`` refuses.
     residual : bool, default=False
         Predict what to take away from the image (DnCNN); wants ``loss="mse"``. ``transform`` refuses likewise.
+    norm : {"none", "layer", "manual", "layernorm", "group", "instance", "ghost", "renorm"}, default="none"
+        Normalisation before each ReLU; those that look at each image by itself see each tile of a large picture so.
+    norm_momentum : float, default=0.1
+        Share of the new batch in the moving statistics (PyTorch's convention; TensorFlow's 0.99 is 0.01).
     loss, noise, self_supervised, undo_clipping, output_bias
         As in :class:`DenseAutoencoder`.
     image_shape, epochs, batches, batch_size, learning_rate, schedule, validation_fraction, patience, report_every, \
@@ -94,13 +98,19 @@ validate_every, precision, device, random_state, verbose, deterministic, checkpo
     upsample: str = "nearest"
     skip: bool = False
     residual: bool = False
+    norm: str = "none"
+    norm_momentum: float = 0.1
 
-    _bfloat16_pays = True
     _any_size = True
+
+    @property
+    def _bfloat16_pays(self) -> bool:  # type: ignore[override]  # a constant elsewhere
+        return self.norm == "none"
 
     def check_parameters(self) -> None:
         super().check_parameters()
         check_choice("upsample", self.upsample, UPSAMPLES)
+        check_norm(self.norm, self.norm_momentum)
         if not isinstance(self.channels, tuple | list) or not self.channels:
             raise ValueError(f"channels={self.channels!r}; expected a tuple of whole numbers, as (16, 8, 8)")
         for count in self.channels:
@@ -129,4 +139,12 @@ validate_every, precision, device, random_state, verbose, deterministic, checkpo
             )
 
     def _build(self) -> Codec:
-        return ConvCodec(self.image_shape_, tuple(self.channels), self.upsample, skip=self.skip, residual=self.residual)
+        return ConvCodec(
+            self.image_shape_,
+            tuple(self.channels),
+            self.upsample,
+            skip=self.skip,
+            residual=self.residual,
+            norm=self.norm,
+            norm_momentum=self.norm_momentum,
+        )

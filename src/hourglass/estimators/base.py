@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Tensor, nn
 
 from hourglass.data.arrays import Shape, check_image_shape, check_unit_range, fingerprint, infer_image_shape
-from hourglass.estimators.checks import check_choice, check_number, warn_if_dead
+from hourglass.estimators.checks import check_choice, check_number, check_shape, warn_if_dead
 from hourglass.estimators.inference import apply_in_pieces, to_tensor
 from hourglass.persistence import locked
 from hourglass.training import (
@@ -31,6 +31,7 @@ from hourglass.training import (
     EarlyStopping,
     History,
     Interval,
+    Observer,
     Progress,
     Report,
     ShuffledBatches,
@@ -170,11 +171,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
                 f"random_state={self.random_state!r} with checkpoint_dir; only an int, as random_state=0, "
                 "lets a run be gone on with bit for bit"
             )
-        if self.image_shape is not None:
-            if not isinstance(self.image_shape, tuple | list) or len(self.image_shape) != 3:
-                raise ValueError(f"image_shape={self.image_shape!r}; expected (height, width, channels)")
-            for length in self.image_shape:
-                check_number("image_shape", length, whole=True)
+        check_shape("image_shape", self.image_shape)
 
     def _check_images(
         self, X: Any, y: Any = None, *, fitting: bool = False, unit_range: str | None = None, any_size: bool = False
@@ -242,6 +239,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
         report_training: bool,
         validation: tuple[Floats, Floats] | None,
         progress: Progress | None,
+        observer: Observer | None = None,
         one_pass: bool = False,
         going_on: bool = False,
     ) -> None:
@@ -271,7 +269,6 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
             self._optimiser = Adam(network.parameters(), self.learning_rate)
         for group in self._optimiser.param_groups:  # a schedule has left its last rate there
             group["lr"] = self.learning_rate
-
         x = to_tensor(inputs, device)
         y = x if targets is None else to_tensor(targets, device)
         noise_generator = torch.Generator(device).manual_seed(noise_seed)
@@ -295,6 +292,9 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
 
             reports.append(Report(validation_report, self.validate_every or report_every))
 
+        if observer is not None:
+            observer.begin(network.train())
+            reports.append(Report(lambda index: observer.measure(network), report_every))
         self.device_ = str(device)
         self.precision_ = resolve_precision(self.precision, device, pays=self._bfloat16_pays)
         stopping = EarlyStopping("validation_loss", self.patience) if self.patience and not one_pass else None

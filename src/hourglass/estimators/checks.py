@@ -10,6 +10,8 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
+from hourglass.nn import NORMS
+
 
 def check_number(name: str, value: Any, *, whole: bool = False, optional: bool = False) -> None:
     """Raise ValueError unless a parameter is a number above 0, or None where that is admitted."""
@@ -26,6 +28,24 @@ def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
     """Raise ValueError unless a parameter is one of the choices."""
     if value not in (choices := list(choices)):
         raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(choices)}")
+
+
+def check_shape(name: str, value: object) -> None:
+    """Raise ValueError unless a parameter is the shape of an image, or None."""
+    if value is None:
+        return
+    if not isinstance(value, tuple | list) or len(value) != 3:
+        raise ValueError(f"{name}={value!r}; expected (height, width, channels)")
+    for length in value:
+        check_number(name, length, whole=True)
+
+
+def check_norm(norm: object, momentum: object) -> None:
+    """Raise ValueError unless a normalisation is known, and its momentum a share."""
+    check_choice("norm", norm, NORMS)
+    check_number("norm_momentum", momentum)
+    if momentum > 1:  # type: ignore[operator]  # a number, as just checked
+        raise ValueError(f"norm_momentum={momentum!r}; expected the share of the new batch, at most 1")
 
 
 def warn_if_dead(network: Any, x: Tensor) -> None:

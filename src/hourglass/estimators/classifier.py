@@ -12,9 +12,9 @@ from torch import Tensor
 
 from hourglass.data.arrays import to_images
 from hourglass.estimators.base import Floats, NetworkEstimator
-from hourglass.estimators.checks import check_choice, check_number
-from hourglass.nn import KERNEL_INITS, NORMS, ConvNet
-from hourglass.training import LOSSES, Progress
+from hourglass.estimators.checks import check_choice, check_norm, check_number
+from hourglass.nn import ACTIVATIONS, KERNEL_INITS, ConvNet
+from hourglass.training import LOSSES, Observer, Progress
 
 CLASSIFIER_LOSSES = ("softmax", "bce")
 
@@ -32,12 +32,14 @@ class ConvClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]  
         Number of convolutions; the lesson's network has 19.
     width : int, default=8
         Channels that each convolution has more than the one before; the lesson's network has 4.
-    norm : {"layer", "manual", "none"}, default="layer"
-        Batch normalisation before each ReLU: PyTorch's, the one written out in this package, or none.
+    norm : {"layer", "manual", "layernorm", "group", "instance", "ghost", "renorm", "none"}, default="layer"
+        Normalisation before each activation: PyTorch's batch normalisation, the same written out, those of each image
+        by itself (layer, group and instance normalisation), ghost batch normalisation, batch renormalisation, or none.
     norm_momentum : float, default=0.1
         Share of the new batch in the moving statistics (PyTorch's convention; TensorFlow's 0.99 is 0.01).
-    kernel_init : {"glorot", "truncated-normal"}, default="glorot"
-        Of the convolutions; the second is N(0, 0.05²) cut at two deviations.
+    kernel_init : {"glorot", "he", "truncated-normal"} or float, default="glorot"
+        Of the convolutions; the third is N(0, 0.05²) cut at two deviations, a number σ is N(0, σ²).
+    activation : {"relu", "sigmoid", "tanh"}, default="relu"
     loss : {"softmax", "bce"}, default="softmax"
         Cross-entropy of a softmax, or of independent sigmoids against one-hot labels.
     image_shape, epochs, batches, batch_size, learning_rate, schedule, validation_fraction, patience, report_every, \
@@ -54,7 +56,8 @@ validate_every, precision, device, random_state, verbose, deterministic, checkpo
     width: int = 8
     norm: str = "layer"
     norm_momentum: float = 0.1
-    kernel_init: str = "glorot"
+    kernel_init: str | float = "glorot"
+    activation: str = "relu"
     loss: str = "softmax"
 
     @property
@@ -66,11 +69,12 @@ validate_every, precision, device, random_state, verbose, deterministic, checkpo
         super().check_parameters()
         check_number("depth", self.depth, whole=True)
         check_number("width", self.width, whole=True)
-        check_number("norm_momentum", self.norm_momentum)
-        if self.norm_momentum > 1:
-            raise ValueError(f"norm_momentum={self.norm_momentum!r}; expected the share of the new batch, at most 1")
-        check_choice("norm", self.norm, NORMS)
-        check_choice("kernel_init", self.kernel_init, KERNEL_INITS)
+        check_norm(self.norm, self.norm_momentum)
+        if isinstance(self.kernel_init, str):
+            check_choice("kernel_init", self.kernel_init, KERNEL_INITS)
+        else:
+            check_number("kernel_init", self.kernel_init)
+        check_choice("activation", self.activation, ACTIVATIONS)
         check_choice("loss", self.loss, CLASSIFIER_LOSSES)
 
     def _build(self) -> ConvNet:
@@ -82,6 +86,7 @@ validate_every, precision, device, random_state, verbose, deterministic, checkpo
             norm=self.norm,
             norm_momentum=self.norm_momentum,
             kernel_init=self.kernel_init,
+            activation=self.activation,
         )
 
     def fit(
@@ -91,6 +96,7 @@ validate_every, precision, device, random_state, verbose, deterministic, checkpo
         *,
         validation_data: tuple[ArrayLike, ArrayLike] | None = None,
         progress: Progress | None = None,
+        observer: Observer | None = None,
     ) -> Self:
         """Train on images and their labels.
 
@@ -104,6 +110,8 @@ validate_every, precision, device, random_state, verbose, deterministic, checkpo
             Images and labels whose loss and accuracy are recorded, and nothing else.
         progress : Progress, optional
             Where to show how it goes; by default as ``verbose`` says.
+        observer : Observer, optional
+            Sees the network before the first update and at every report; what it measures is recorded.
 
         Raises
         ------
@@ -144,6 +152,7 @@ validate_every, precision, device, random_state, verbose, deterministic, checkpo
             report_training=True,
             validation=validation,
             progress=progress,
+            observer=observer,
         )
         return self
 

@@ -1,9 +1,10 @@
 """Networks as plain PyTorch modules, usable without the rest of the package."""
 
-from hourglass.nn.batchnorm import NORMS, FrameworkBatchNorm, ManualBatchNorm, create_norm
+from hourglass.nn.batchnorm import FrameworkBatchNorm, ManualBatchNorm
 from hourglass.nn.codecs import UPSAMPLES, Codec, ConvCodec, DenseCodec
-from hourglass.nn.convnet import KERNEL_INITS, ConvNet
+from hourglass.nn.convnet import ACTIVATIONS, ConvNet
 from hourglass.nn.layers import (
+    KERNEL_INITS,
     Dense,
     SameConv2d,
     SamePool2d,
@@ -11,22 +12,43 @@ from hourglass.nn.layers import (
     UpsampleConv2d,
     same_padding,
 )
+from hourglass.nn.norms import (
+    NORMS,
+    BatchRenorm,
+    GhostBatchNorm,
+    GroupNorm,
+    InstanceNorm,
+    LayerNorm,
+    create_norm,
+)
+from hourglass.nn.population import batch_statistics, fold, recompute_statistics
+from hourglass.nn.recurrent import LSTM
 
 __all__ = [
+    "ACTIVATIONS",
     "KERNEL_INITS",
+    "LSTM",
     "NORMS",
     "UPSAMPLES",
+    "BatchRenorm",
     "Codec",
     "ConvCodec",
     "ConvNet",
     "Dense",
     "DenseCodec",
     "FrameworkBatchNorm",
+    "GhostBatchNorm",
+    "GroupNorm",
+    "InstanceNorm",
+    "LayerNorm",
     "ManualBatchNorm",
     "SameConv2d",
     "SamePool2d",
     "TransposedConv2d",
     "UpsampleConv2d",
+    "batch_statistics",
     "create_norm",
+    "fold",
+    "recompute_statistics",
     "same_padding",
 ]

@@ -22,6 +22,7 @@ from hourglass.nn.layers import (
     reset_children_,
     to_height_width_channel,
 )
+from hourglass.nn.norms import create_norm
 
 UPSAMPLES = {"nearest": UpsampleConv2d, "transposed": TransposedConv2d}
 
@@ -140,6 +141,10 @@ class ConvCodec(Codec):
     residual : bool, default=False
         Add the output to the input, so that the layers predict what to take away (Zhang et al., "Beyond a
         Gaussian Denoiser", IEEE Transactions on Image Processing, 2017).
+    norm : str, default="none"
+        Normalisation before each ReLU, one of ``NORMS``. The code, too, is normalised; the output is not.
+    norm_momentum : float, default=0.1
+        Share of the new batch in the moving statistics.
     """
 
     def __init__(
@@ -150,6 +155,8 @@ class ConvCodec(Codec):
         *,
         skip: bool = False,
         residual: bool = False,
+        norm: str = "none",
+        norm_momentum: float = 0.1,
     ) -> None:
         super().__init__(image_shape)
         if not channels:
@@ -162,11 +169,15 @@ class ConvCodec(Codec):
             height, width = -(-height // 2), -(-width // 2)
             self._sizes.append((height, width))
         self.code_shape = (height, width, channels[-1])
-        self.skip, self.residual = skip, residual
+        self.skip, self.residual, self.norm = skip, residual, norm
         self.encoder = nn.ModuleList(SameConv2d(before, after) for before, after in pairwise((colours, *channels)))
         self.pool = SamePool2d()
         decoder_channels = (channels[-1], *reversed(channels))
         self.decoder = nn.ModuleList(UPSAMPLES[upsample](*pair) for pair in pairwise(decoder_channels))
+        self.encoder_norms, self.decoder_norms = (
+            nn.ModuleList(create_norm(norm, count, momentum=norm_momentum) for count in counts)
+            for counts in (channels, decoder_channels[1:])
+        )
         self.joins = nn.ModuleList(SameConv2d(2 * count, count) for count in reversed(channels) if skip)
         self.output = SameConv2d(channels[0], colours)
 
@@ -180,8 +191,10 @@ class ConvCodec(Codec):
         return 1 << len(self.encoder)
 
     @property
-    def halo(self) -> tuple[int, int]:  # type: ignore[override]  # a constant elsewhere
-        return self.stride, self.receptive_radius
+    def halo(self) -> tuple[int, int] | None:  # type: ignore[override]  # a constant elsewhere
+        # A part of an image has other moments than the whole.
+        by_image = any(isinstance(norm, nn.GroupNorm) for norm in self.encoder_norms)
+        return None if by_image else (self.stride, self.receptive_radius)
 
     @property
     def receptive_radius(self) -> int:
@@ -215,20 +228,25 @@ class ConvCodec(Codec):
     def _encode(self, images: Tensor) -> tuple[Tensor, list[tuple[int, int]], list[Tensor]]:
         """Maps of the code; the size before each stage's pooling, and with ``skip`` the maps then."""
         x, sizes, joined = images, [], []
-        for conv in self.encoder:
-            x = conv(x)
+        for conv, norm in zip(self.encoder, self.encoder_norms, strict=True):
+            x = norm(conv(x))
             sizes.append((x.shape[2], x.shape[3]))
             if self.skip:
                 joined.append(F.relu(x))
             # The maximum commutes with ReLU; taken first, ReLU sees a quarter of the numbers.
-            x = F.relu_(self.pool(x))  # (n, channels, ceil(h / 2), ceil(w / 2))
+            x = self._relu(self.pool(x))  # (n, channels, ceil(h / 2), ceil(w / 2))
         return x, sizes, joined
+
+    def _relu(self, x: Tensor) -> Tensor:
+        # A normalisation's output may be a view, into which nothing may be written while a gradient is wanted.
+        return F.relu_(x) if self.norm == "none" else F.relu(x)
 
     def _writes_phases(self, x: Tensor, size: tuple[int, int]) -> bool:
         """Whether the last stage and the output can be computed as one."""
         return (
             isinstance(self.decoder[-1], UpsampleConv2d)
             and not self.skip
+            and self.norm == "none"
             and not torch.is_grad_enabled()
             and size == (2 * x.shape[2], 2 * x.shape[3])
             and self.output.out_channels <= fast.FEW_OUTPUTS
@@ -242,7 +260,7 @@ class ConvCodec(Codec):
                 conv = cast(UpsampleConv2d, grow).conv
                 last = (conv.weight, conv.get_parameter("bias"), self.output.weight, self.output_bias)
                 return fast.upsample_output_conv2d(x, *last)
-            x = F.relu_(grow(x, size))
+            x = self._relu(self.decoder_norms[i](grow(x, size)))
             if self.skip:
                 x = F.relu(self.joins[i](torch.cat([x, joined[-1 - i]], dim=1)))
         return self.output(x)  # type: ignore[no-any-return]  # torch types calls as Any

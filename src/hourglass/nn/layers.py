@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from hourglass.nn import fast
 
+KERNEL_INITS = ("glorot", "he", "truncated-normal")
+
 
 def same_padding(size: int, kernel_size: int, stride: int) -> tuple[int, int]:
     """Padding before and after an axis that TensorFlow's ``padding="same"`` adds.
@@ -149,10 +151,21 @@ def reset_glorot_(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear, generator: 
         nn.init.zeros_(layer.bias)
 
 
-def reset_truncated_normal_(layer: nn.Conv2d, generator: torch.Generator | None, *, std: float = 0.05) -> None:
-    """Draw weights from N(0, std²) cut at two deviations, as ``tf.truncated_normal``, and zero the bias."""
-    # torch's bounds are absolute, TensorFlow's are counted in deviations.
-    nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std, generator=generator)
+def reset_kernel_(layer: nn.Conv2d, init: str | float, generator: torch.Generator | None) -> None:
+    """Draw a convolution's weights, one of ``KERNEL_INITS`` or normal with a deviation, and zero its bias.
+
+    ``"he"`` is He et al., "Delving Deep into Rectifiers", ICCV 2015, eq. 10: N(0, 2 / fan_in);
+    ``"truncated-normal"`` is N(0, 0.05²) cut at two deviations, as ``tf.truncated_normal``.
+    """
+    if init == "glorot":
+        nn.init.xavier_uniform_(layer.weight, generator=generator)
+    elif init == "he":
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+    elif init == "truncated-normal":
+        # torch's bounds are absolute, TensorFlow's are counted in deviations.
+        nn.init.trunc_normal_(layer.weight, std=0.05, a=-0.1, b=0.1, generator=generator)
+    else:
+        nn.init.normal_(layer.weight, std=float(init), generator=generator)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
 
@@ -166,7 +179,7 @@ def reset_children_(module: nn.Module, generator: torch.Generator | None) -> Non
         reset = getattr(child, "reset_parameters", None)
         if reset is None:
             reset_children_(child, generator)
-        elif isinstance(child, nn.modules.batchnorm._NormBase):
+        elif isinstance(child, nn.modules.batchnorm._NormBase | nn.GroupNorm):
             reset()
         else:
             reset(generator)

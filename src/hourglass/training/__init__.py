@@ -12,7 +12,7 @@ from hourglass.training.hardware import (
 )
 from hourglass.training.history import History
 from hourglass.training.interruption import Interrupted
-from hourglass.training.loop import Report, Trainer
+from hourglass.training.loop import Observer, Report, Trainer
 from hourglass.training.losses import LOSSES
 from hourglass.training.optimisers import Adam
 from hourglass.training.progress import PlainProgress, Progress, RichProgress, progress_for
@@ -31,6 +31,7 @@ __all__ = [
     "History",
     "Interrupted",
     "Interval",
+    "Observer",
     "PlainProgress",
     "Progress",
     "Report",

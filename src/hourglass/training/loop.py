@@ -51,6 +51,17 @@ class Report:
         return update == last or (update - 1) % self.every == 0
 
 
+class Observer:
+    """Sees a network before and during training, outside of its time; the derived ones say what they look at."""
+
+    def begin(self, network: nn.Module) -> None:
+        """Look at the network before its first update, in training mode; hooks may be registered."""
+
+    def measure(self, network: nn.Module) -> Record:
+        """Numbers by name; the network is in inference mode, and gradients are off."""
+        return {}
+
+
 class Trainer:
     """Trains a module by mini-batches.
 

@@ -1,0 +1,23 @@
+"""The batch-normalisation lab: studies of many trainings, each with a question and an answer."""
+
+from hourglass.lab.cells import Cells, measure_cells
+from hourglass.lab.explained import explain
+from hourglass.lab.running import STUDIES, Findings, find_study, run_study, stored_findings
+from hourglass.lab.statistics import Summary, paired, summarise
+from hourglass.lab.study import Study, markdown
+
+__all__ = [
+    "STUDIES",
+    "Cells",
+    "Findings",
+    "Study",
+    "Summary",
+    "explain",
+    "find_study",
+    "markdown",
+    "measure_cells",
+    "paired",
+    "run_study",
+    "stored_findings",
+    "summarise",
+]

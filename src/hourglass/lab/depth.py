@@ -1,0 +1,179 @@
+"""bn-depth: how gradients and activations fare with depth."""
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hourglass.data import Dataset
+from hourglass.lab.cells import Cell, Measures, grouped
+from hourglass.lab.networks import BATCH, accuracy, examples, train
+from hourglass.lab.statistics import summarise
+from hourglass.lab.study import Rows, Study, Table
+from hourglass.plots import line_style, new_figure
+from hourglass.training import Observer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Layers with weights before the output: the convolutions and the dense one.
+LAYERS = (5, 10, 20, 30, 40, 50)
+DRAWN = (20, 50)
+NORMS = {"none": "without", "layer": "with"}
+
+
+def plan(seeds: int, updates: int) -> list[Cell]:
+    """Every depth with and without, the deep ones first."""
+    return [
+        {"layers": layers, "depth": layers - 1, "norm": norm, "norm_momentum": 0.1, "seed": seed, "updates": updates}
+        for seed in range(seeds)
+        for layers in reversed(LAYERS)
+        for norm in NORMS
+    ]
+
+
+class _Probe(Observer):
+    """Looks at every layer at step 0 and at each report, with one batch that stays the same."""
+
+    def __init__(self, data: Dataset) -> None:
+        part, _ = data.split_validation()
+        self.images, labels = examples(part, BATCH)
+        self.targets = F.one_hot(labels, 10).float()
+        self.found: list[dict[str, list[float]]] = []
+
+    def begin(self, network: nn.Module) -> None:
+        self.found.append(probe(network, self.images, self.targets))
+
+    def measure(self, network: nn.Module) -> dict[str, float]:
+        self.found.append(probe(network, self.images, self.targets))
+        return {}
+
+
+def probe(network: Any, images: Tensor, targets: Tensor) -> dict[str, list[float]]:
+    """Root mean square of each layer's weight gradient, and deviation of what its activation is given.
+
+    In training mode, on a copy.
+    """
+    twin = copy.deepcopy(network).train()
+    spread: list[float] = []
+    for norm in (*twin.norms, twin.hidden_norm):
+        norm.register_forward_hook(lambda module, inputs, output: spread.append(float(output.detach().std())))
+    with torch.enable_grad():
+        F.binary_cross_entropy_with_logits(twin(images), targets).backward()
+    gradients = [float(layer.weight.grad.square().mean().sqrt()) for layer in (*twin.convs, twin.hidden)]
+    return {"gradients": gradients, "activations": spread}
+
+
+def measure(cell: Cell, data: Dataset) -> Measures:
+    """Test accuracy, and each layer's gradient and activations at step 0 and at the end."""
+    observer = _Probe(data)
+    try:
+        estimator = train(cell, data, observer, report_every=max(cell["updates"] - 1, 1))
+    except FloatingPointError:
+        return {"accuracy": None, "start": observer.found[0], "end": None}
+    reached = round(accuracy(estimator.network_, examples(data.test)), 4)
+    return {"accuracy": reached, "start": observer.found[0], "end": observer.found[-1]}
+
+
+def _accuracies(rows: Rows, norm: str, layers: int) -> list[float]:
+    return [
+        row["measures"]["accuracy"] or 0.1
+        for row in rows
+        if (row["cell"]["norm"], row["cell"]["layers"]) == (norm, layers)
+    ]
+
+
+def _ratio(rows: Rows, norm: str, layers: int) -> list[float]:
+    """Gradient of the first layer in units of the last one's, at step 0."""
+    chosen = [
+        r["measures"]["start"]["gradients"] for r in rows if (r["cell"]["norm"], r["cell"]["layers"]) == (norm, layers)
+    ]
+    return [gradients[0] / max(gradients[-1], 1e-45) for gradients in chosen]
+
+
+def answer(rows: Rows) -> str:
+    def reached(norm: str, layers: int) -> str:
+        return f"{summarise(_accuracies(rows, norm, layers)):.2f}"
+
+    plain, normalised = (summarise(np.log10(_ratio(rows, norm, 20))) for norm in NORMS)
+    return (
+        f"Without normalisation {LAYERS[0]} layers reach {reached('none', LAYERS[0])}, 20 layers "
+        f"{reached('none', 20)}, 50 layers {reached('none', 50)}; with it {reached('layer', LAYERS[0])}, "
+        f"{reached('layer', 20)} and {reached('layer', 50)}. The mechanism is there at step 0: the gradient of the "
+        f"first of 20 layers is 10 to the {plain:.1f} of the last one's without, and 10 to the {normalised:.1f} with "
+        "it, for what enters every activation has deviation 1."
+    )
+
+
+def table(rows: Rows) -> Table:
+    lines = [
+        [
+            "layers",
+            *(f"accuracy {word}" for word in NORMS.values()),
+            *(f"first gradient / last, {word}" for word in NORMS.values()),
+        ]
+    ]
+    for layers in LAYERS:
+        reached = [f"{summarise(_accuracies(rows, norm, layers)):.2f}" for norm in NORMS]
+        ratios = [f"{np.median(_ratio(rows, norm, layers)):.2g}" for norm in NORMS]
+        lines.append([str(layers), *reached, *ratios])
+    return lines
+
+
+def figures(rows: Rows) -> "dict[str, Figure]":
+    with new_figure((10.5, 3.8), 1, 3) as (figure, axes):
+        depth, *others = axes[0]
+        for i, (norm, word) in enumerate(NORMS.items()):
+            found = [summarise(_accuracies(rows, norm, layers)) for layers in LAYERS]
+            style = line_style(i, len(LAYERS)) | {"markevery": 1}
+            depth.plot(LAYERS, [s.mean for s in found], label=f"{word} normalisation", **style)
+            depth.fill_between(
+                LAYERS, [s.low for s in found], [s.high for s in found], color=style["color"], alpha=0.15, lw=0
+            )
+        depth.set_xlabel("layers")
+        depth.set_ylabel("test accuracy")
+        depth.set_ylim(0, 1.02)
+        depth.legend(fontsize=8)
+        drawn = {
+            "gradients": "root mean square of the weights' gradient",
+            "activations": "deviation of what ReLU is given",
+        }
+        for axis, (what, label) in zip(others, drawn.items(), strict=True):
+            place = 0
+            for (layers, norm), group in grouped(rows, "layers", "norm"):
+                if layers not in DRAWN:
+                    continue
+                values = np.median([row["measures"]["start"][what] for row in group], axis=0)
+                places = np.arange(1, len(values) + 1)
+                axis.plot(
+                    places,
+                    np.maximum(values, 1e-30),
+                    label=f"{layers} layers, {NORMS[norm]}",
+                    **line_style(place, len(values)),
+                )
+                place += 1
+            axis.set_yscale("log")
+            axis.set_xlabel("layer")
+            axis.set_title(f"{label}, step 0", fontsize=9)
+        others[0].legend(fontsize=7)
+    return {"depth": figure}
+
+
+STUDY = Study(
+    name="bn-depth",
+    title="From 5 layers to 50",
+    question="Why does depth need normalisation?",
+    setting="The lesson's classifier with 5 to 50 layers (convolutions and the dense one), {updates} batches of 64, "
+    "{seeds} seeds. Gradients and activations of one batch, in training mode, at step 0 and at the end.",
+    source="Ioffe and Szegedy, ICML 2015; Glorot and Bengio, AISTATS 2010 (the measurement).",
+    updates=200,
+    seeds=3,
+    plan=plan,
+    measure=measure,
+    answer=answer,
+    table=table,
+    figures=figures,
+)

@@ -1,0 +1,166 @@
+"""bn-fair: none, the framework's and the written-out normalisation from equal starts."""
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from hourglass.data import Dataset
+from hourglass.lab.cells import Cell, Measures, grouped
+from hourglass.lab.networks import BATCH, accuracy, accuracy_by_batch, examples, train
+from hourglass.lab.statistics import paired, summarise
+from hourglass.lab.study import Rows, Study, Table
+from hourglass.nn import recompute_statistics
+from hourglass.plots import line_style, new_figure
+from hourglass.training import Observer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Name, normalisation, start of the kernels; the last is the notebooks' written-out form.
+ARMS = (
+    ("none", "none", "glorot"),
+    ("layer", "layer", "glorot"),
+    ("manual", "manual", "glorot"),
+    ("manual, truncated normal", "manual", "truncated-normal"),
+)
+# Counted from 0, as the notebooks do: the 101st.
+EARLY_BATCH = 100
+_EVERY, _SHOWN, _POPULATION = 25, 500, 50
+
+
+def plan(seeds: int, updates: int) -> list[Cell]:
+    """Every arm from every seed: the seed gives the weights and the order of the batches."""
+    return [
+        {"arm": arm, "norm": norm, "kernel_init": init, "seed": seed, "updates": updates}
+        for seed in range(seeds)
+        for arm, norm, init in ARMS
+    ]
+
+
+def measure(cell: Cell, data: Dataset) -> Measures:
+    """Curves on held-out images, and test accuracy early and at the end, in three modes of inference."""
+    observer = _Curves(data)
+    estimator = train(cell, data, observer, report_every=_EVERY)
+    updates = sorted(estimator.history_.reports)
+    curves = {
+        name: [round(estimator.history_.reports[update][name], 4) for update in updates]
+        for name in ("inference", "by_batch")
+    }
+    final = observer.test(estimator.network_)
+    return {"updates": updates, **curves, "early": observer.early or final, "final": final}
+
+
+class _Curves(Observer):
+    def __init__(self, data: Dataset) -> None:
+        part, held_out = data.split_validation()
+        self.held_out, self.tested = examples(held_out, _SHOWN), examples(data.test)
+        self.population: list[Tensor] = list(examples(part, _POPULATION * BATCH)[0].split(BATCH))
+        self.early: dict[str, float] | None = None
+        self.done = 0
+
+    def measure(self, network: nn.Module) -> dict[str, float]:
+        if self.done == EARLY_BATCH:
+            self.early = self.test(network)
+        self.done += _EVERY
+        return {
+            "inference": accuracy(network, self.held_out),
+            "by_batch": accuracy_by_batch(network, self.held_out),
+        }
+
+    def test(self, network: nn.Module) -> dict[str, float]:
+        """Accuracy on the test images by moving statistics, by each batch's own, and by the population's."""
+        twin = copy.deepcopy(network).eval()
+        recompute_statistics(twin, self.population)
+        found = {
+            "inference": accuracy(network, self.tested),
+            "by_batch": accuracy_by_batch(network, self.tested),
+            "precise": accuracy(twin, self.tested),
+        }
+        return {name: round(value, 4) for name, value in found.items()}
+
+
+def final(rows: Rows, arm: str, mode: str = "inference", when: str = "final") -> list[float]:
+    """Test accuracies of an arm, in the order of seeds."""
+    group = next(group for (name,), group in grouped(rows, "arm") if name == arm)
+    return [row["measures"][when][mode] for row in group]
+
+
+def answer(rows: Rows) -> str:
+    layer, manual, truncated = (final(rows, arm) for arm in ("layer", "manual", "manual, truncated normal"))
+    differences = paired(manual, layer), paired(truncated, manual)
+    early = {mode: summarise(final(rows, "layer", mode, "early")) for mode in ("inference", "by_batch", "precise")}
+    return (
+        f"From equal weights and batches the two are one: median test accuracy {np.median(layer):.3f} for the "
+        f"framework's layer and {np.median(manual):.3f} written out, means {summarise(layer):.3f} and "
+        f"{summarise(manual):.3f}, their paired difference {differences[0]:.4f}; without normalisation "
+        f"{summarise(final(rows, 'none')):.3f}. The notebooks start the written-out network from a truncated normal "
+        f"and not from Glorot's uniform; that alone changes the accuracy by {differences[1]:.4f}. At batch "
+        f"{EARLY_BATCH} the moving statistics are still near their start: {early['inference']:.3f} in inference, where "
+        f"the same weights reach {early['by_batch']:.3f} by each batch's own moments and {early['precise']:.3f} by the "
+        "population's."
+    )
+
+
+def table(rows: Rows) -> Table:
+    lines = [
+        [
+            "",
+            f"at batch {EARLY_BATCH}: inference",
+            "by batch",
+            "precise",
+            "at the end: inference",
+            "by batch",
+            "precise",
+        ]
+    ]
+    for (arm,), _ in grouped(rows, "arm"):
+        values = [f"{summarise(final(rows, arm, mode, when)):.3f}" for when in ("early", "final") for mode in
+                  ("inference", "by_batch", "precise")]  # fmt: skip
+        lines.append([arm, *values])
+    return lines
+
+
+def figures(rows: Rows) -> "dict[str, Figure]":
+    modes = {"by_batch": "training mode (moments of the batch)", "inference": "inference mode (moving statistics)"}
+    with new_figure((9, 3.6), 1, 2) as (figure, axes):
+        for axis, (mode, title) in zip(axes[0], modes.items(), strict=True):
+            for i, ((arm,), group) in enumerate(grouped(rows, "arm")):
+                draw_band(axis, i, arm, group[0]["measures"]["updates"], [row["measures"][mode] for row in group])
+            axis.set_title(title, fontsize=9)
+            axis.set_xlabel("batches")
+            axis.set_ylim(0, 1.02)
+        axes[0][0].set_ylabel("accuracy on held-out images")
+        handles, labels = axes[0][0].get_legend_handles_labels()
+        seeds = len({row["cell"]["seed"] for row in rows})
+        note = f"median of {seeds} seeds, band: the middle half"
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), title=note)
+    return {"curves": figure}
+
+
+def draw_band(axis: Any, i: int, label: str, x: Any, curves: Any) -> None:
+    """Draw the median of curves and the band between their quartiles."""
+    lower, median, upper = np.quantile(np.asarray(curves, dtype=np.float64), [0.25, 0.5, 0.75], axis=0)
+    style = line_style(i, len(x))
+    axis.plot(x, median, label=label, **style)
+    axis.fill_between(x, lower, upper, color=style["color"], alpha=0.18, lw=0)
+
+
+STUDY = Study(
+    name="bn-fair",
+    title="None, the framework's and a written-out normalisation, from equal starts",
+    question="Is batch normalisation written by hand the same as the framework's, where both begin from the same "
+    "weights and see the same batches, and what does either change?",
+    setting="The lesson's 20-layer classifier, its classic schedule of {updates} batches of 64, {seeds} seeds; a seed "
+    "gives weights and batches to all arms. Accuracy on all test images; curves on 500 held-out ones, after every 25 "
+    "batches.",
+    source="Ioffe and Szegedy, ICML 2015; the lesson's notebooks.",
+    updates=800,
+    seeds=20,
+    plan=plan,
+    measure=measure,
+    answer=answer,
+    table=table,
+    figures=figures,
+)

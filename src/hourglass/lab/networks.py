@@ -1,0 +1,56 @@
+"""The lesson's classifier in a study: training from a cell, accuracy in both modes."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hourglass.data import Dataset, Images
+from hourglass.estimators import ConvClassifier
+from hourglass.experiments import find
+from hourglass.lab.cells import Cell
+from hourglass.nn import batch_statistics
+from hourglass.training import Observer
+
+BATCH = 64
+# What a cell says about the training; the rest is the experiment's own.
+_PARAMETERS = (
+    "norm", "norm_momentum", "kernel_init", "activation", "depth", "learning_rate", "schedule", "batch_size",
+)  # fmt: skip
+
+
+def examples(part: Images, limit: int | None = None) -> tuple[Tensor, Tensor]:
+    """Images ``(n, c, h, w)`` and labels ``(n,)`` of the first ``limit``."""
+    few = part[:limit]
+    images = torch.from_numpy(np.ascontiguousarray(few.images)).permute(0, 3, 1, 2)
+    return images, torch.from_numpy(np.asarray(few.labels))
+
+
+def train(cell: Cell, data: Dataset, observer: Observer | None = None, **parameters: Any) -> ConvClassifier:
+    """Train the 20-layer classifier as a cell says, on the images that are not held out."""
+    chosen = {name: cell[name] for name in _PARAMETERS if name in cell} | parameters
+    estimator = find("bn-layer").configure("classic", batches=cell["updates"], device="cpu", **chosen)
+    if not isinstance(estimator, ConvClassifier):
+        raise TypeError(f"bn-layer is a {type(estimator).__name__}; expected a ConvClassifier")
+    estimator.set_params(random_state=cell["seed"])
+    part, _ = data.split_validation()
+    return estimator.fit(part.images, np.asarray(part.labels), observer=observer)
+
+
+@torch.no_grad()
+def accuracy(network: nn.Module, part: tuple[Tensor, Tensor], batch_size: int = 500) -> float:
+    """Share of images whose largest logit is their label's, in the mode that the network is in."""
+    images, labels = part
+    right = sum(
+        int((network(x).argmax(1) == y).sum())
+        for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True)
+    )
+    return right / len(labels)
+
+
+def accuracy_by_batch(network: nn.Module, part: tuple[Tensor, Tensor], batch_size: int = BATCH) -> float:
+    """The same where every batch is normalised by its own moments, as in training; a rest too small is left out."""
+    images, labels = part
+    whole = max(len(labels) // batch_size, 1) * batch_size
+    return accuracy(batch_statistics(network), (images[:whole], labels[:whole]), batch_size)

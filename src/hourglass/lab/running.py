@@ -1,0 +1,170 @@
+"""Studies by name, run into a folder and read back from it."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hourglass.data import Dataset, load
+from hourglass.lab import batch_size, claims, depth, fair, inference, lstm, momentum, shootout
+from hourglass.lab.cells import Cells, measure_cells
+from hourglass.lab.study import Rows, Study, Table
+from hourglass.persistence import check_writable, locked, write_whole
+from hourglass.plots import save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+STUDIES: dict[str, Study] = {
+    module.STUDY.name: module.STUDY for module in (fair, claims, momentum, batch_size, inference, depth, lstm, shootout)
+}
+"""Every study by name, in the order of the chapter."""
+
+CELLS = "cells.jsonl"
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """What a study found.
+
+    Attributes
+    ----------
+    study : Study
+    rows : sequence of mapping
+        One for each training: ``cell``, ``measures``, ``seconds``.
+    """
+
+    study: Study
+    rows: Rows
+
+    @property
+    def answer(self) -> str:
+        """A sentence or several, every claim with its interval."""
+        return self.study.answer(self.rows)
+
+    @property
+    def setting(self) -> str:
+        """How it was measured, with the numbers of this time."""
+        cells: list[Any] = [row["cell"] for row in self.rows]
+        updates = " and ".join(str(count) for count in sorted({cell["updates"] for cell in cells}))
+        seeds = len({cell["seed"] for cell in cells})
+        said = self.study.setting.format(updates=updates, seeds=seeds)
+        images = cells[0]["images"].split(" of ")[0]
+        return f"{said} Data: {cells[0]['dataset']}, {images} training images."
+
+    @property
+    def table(self) -> Table:
+        """Lines of words, the first of which are headings."""
+        return self.study.table(self.rows)
+
+    @property
+    def figures(self) -> "dict[str, Figure]":
+        """Figures by name."""
+        return self.study.figures(self.rows)
+
+    def draw(self, folder: Path) -> list[Path]:
+        """Write the figures as PNG; their paths."""
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = []
+        for name, figure in self.figures.items():
+            paths.append(folder / f"{self.study.name}-{name}.png")
+            save_figure(figure, paths[-1])
+        return paths
+
+
+def find_study(name: str) -> Study:
+    """Study by name.
+
+    Raises
+    ------
+    ValueError
+        When there is none of that name.
+    """
+    if name not in STUDIES:
+        raise ValueError(f"study {name!r} is unknown; choose one of {', '.join(STUDIES)}, or bn-lab for all")
+    return STUDIES[name]
+
+
+def run_study(
+    name: str,
+    *,
+    dataset: str | Dataset = "sample",
+    data_dir: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str],
+    seeds: int | None = None,
+    batches: int | None = None,
+    jobs: int | None = None,
+    say: Callable[[str], None] = lambda message: None,
+) -> Findings:
+    """Run a study, or what is left of it.
+
+    Every training that is done stands as a line of ``<out>/<name>/cells.jsonl``; one that is there is not done again,
+    and so a study that was stopped goes on where it was.
+
+    Parameters
+    ----------
+    name : str
+        One of the studies, as ``hourglass list`` shows them.
+    dataset : {"sample", "mnist", "fashion-mnist"} or Dataset, default="sample"
+    data_dir : path-like, optional
+        Where the data set's files are; see :func:`hourglass.load`.
+    out : path-like
+        Folder for lines and figures.
+    seeds : int, optional
+        Trainings of each kind; by default the study's own number.
+    batches : int, optional
+        Updates of each; by default the study's own number.
+    jobs : int, optional
+        Processes at once, each of one thread; by default as many as cores. Joblib runs them, and
+        ``joblib.parallel_config`` chooses another of its backends, as dask's or ray's.
+    say : callable, optional
+        Called with a line after each training, that says how long the rest will take.
+
+    Raises
+    ------
+    ValueError
+        When a name or a number is unknown or out of range, or the folder's lines are damaged.
+    BlockingIOError
+        When another process is at work in ``out``.
+
+    Examples
+    --------
+    >>> from hourglass.lab import run_study
+    >>> findings = run_study("bn-inference", out="/tmp/lab", seeds=1, batches=5, jobs=1)  # doctest: +SKIP
+    >>> print(findings.answer)  # doctest: +SKIP
+    """
+    study = find_study(name)
+    for what, value in (("seeds", seeds), ("batches", batches), ("jobs", jobs)):
+        if value is not None and value < 1:
+            raise ValueError(f"{what}={value}; expected a whole number above 0")
+    folder = Path(out)
+    check_writable(folder)
+    data = load(dataset, data_dir) if isinstance(dataset, str) else dataset
+    if data.train.labels is None or data.test.labels is None or not data.validation_size:
+        raise ValueError(f"{data.name} has no labels or no held-out images; {name} needs both")
+    cells = study.plan(seeds or study.seeds, batches or study.updates)
+    with locked(folder):
+        lines = Cells(folder / name / CELLS)
+        rows = measure_cells(
+            study.measure, cells, data, lines, jobs=jobs, say=lambda message: say(f"{name}: {message}")
+        )
+        findings = Findings(study, rows)
+        findings.draw(folder / name)
+        write_whole(folder / name / "answer.txt", f"{findings.answer}\n".encode())
+    return findings
+
+
+def stored_findings(folder: str | os.PathLike[str]) -> list[Findings]:
+    """What the studies in a folder found, each from every line that is there, in the order of the chapter.
+
+    Lines of several sizes (data, updates) are told apart: those of the size that has most of them count.
+    """
+    found = []
+    for name, study in STUDIES.items():
+        sizes: dict[tuple[Any, ...], list[Any]] = {}
+        for row in Cells(Path(folder) / name / CELLS).rows():
+            sizes.setdefault((row["cell"]["images"], row["cell"]["updates"]), []).append(row)
+        if sizes:
+            found.append(Findings(study, max(sizes.values(), key=len)))
+    return found

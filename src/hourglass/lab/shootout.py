@@ -1,0 +1,149 @@
+"""norm-shootout: every normalisation in the classifier, the autoencoder and the denoiser."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hourglass.data import Dataset
+from hourglass.experiments import find
+from hourglass.experiments.evaluation import score_autoencoder
+from hourglass.lab.cells import Cell, Measures
+from hourglass.lab.networks import accuracy, examples, train
+from hourglass.lab.statistics import summarise
+from hourglass.lab.study import Rows, Study, Table
+from hourglass.nn import NORMS
+from hourglass.plots import LINES, new_figure
+from hourglass.training import LOSSES
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Network: what is measured of it, its digits, whether more is better.
+NETWORKS = {
+    "classifier": ("test accuracy", 3, True),
+    "autoencoder": ("BCE (nats a pixel)", 4, False),
+    "denoiser": ("PSNR (dB)", 2, True),
+}
+_SCORES = {"autoencoder": ("conv", "test_bce"), "denoiser": ("denoise", "test_psnr_db")}
+
+
+def plan(seeds: int, updates: int) -> list[Cell]:
+    """Every normalisation in every network, the slowest first."""
+    return [
+        {"network": network, "norm": norm, "seed": seed, "updates": updates}
+        for seed in range(seeds)
+        for network in ("denoiser", "classifier", "autoencoder")
+        for norm in NORMS
+    ]
+
+
+def measure(cell: Cell, data: Dataset) -> Measures:
+    """Quality on the test images, images a second, and memory kept for the gradient of an image."""
+    if cell["network"] == "classifier":
+        recipe = {"norm_momentum": 0.1, "schedule": "one-cycle", "learning_rate": 0.01}
+        estimator: Any = train({**recipe, **cell}, data, report_every=cell["updates"])
+        quality = accuracy(estimator.network_, examples(data.test))
+    else:
+        name, score = _SCORES[cell["network"]]
+        estimator = find(name).configure(
+            "fast", batches=cell["updates"], norm=cell["norm"], device="cpu", report_every=cell["updates"]
+        )
+        estimator.set_params(random_state=cell["seed"]).fit(data.train.images)
+        quality = score_autoencoder(estimator, data)[score]
+    images, _ = examples(data.train, 64)
+    return {
+        "quality": round(quality, 5),
+        "images_per_second": round(estimator.images_per_second_ or 0.0, 1),
+        "kilobytes_per_image": round(kept_bytes(estimator.network_, images, estimator.loss) / len(images) / 1e3, 1),
+    }
+
+
+def kept_bytes(network: Any, images: Tensor, loss: str) -> int:
+    """Memory of the tensors that a training step keeps for its gradient, weights left out."""
+    own = {p.untyped_storage().data_ptr() for p in network.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    network.train()
+    try:
+        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            output = network(images)
+            LOSSES[loss](output, torch.zeros_like(output))
+    finally:
+        network.eval()
+    return sum(kept.values())
+
+
+def _values(rows: Rows, network: str, norm: str, name: str) -> list[float]:
+    return [r["measures"][name] for r in rows if (r["cell"]["network"], r["cell"]["norm"]) == (network, norm)]
+
+
+def answer(rows: Rows) -> str:
+    sentences = []
+    for network, (what, digits, more) in NETWORKS.items():
+        means = {norm: float(np.mean(_values(rows, network, norm, "quality"))) for norm in NORMS}
+        best = (max if more else min)(means, key=lambda norm: means[norm])
+        shown = [f"{norm} {summarise(_values(rows, network, norm, 'quality')):.{digits}f}" for norm in ("none", best)]
+        plain, quick = (np.mean(_values(rows, network, norm, "images_per_second")) for norm in ("none", best))
+        sentences.append(
+            f"The {network}'s {what}: {' and '.join(dict.fromkeys(shown))}"
+            + (f", best of all, at {quick / plain:.2f} of the speed." if best != "none" and plain else ", best of all.")
+        )
+    return " ".join(sentences)
+
+
+def table(rows: Rows) -> Table:
+    lines = [["network", "normalisation", "quality", "images/s", "kB kept an image"]]
+    for network, (what, digits, _) in NETWORKS.items():
+        for norm in NORMS:
+            quality, rate, memory = (
+                summarise(_values(rows, network, norm, name))
+                for name in ("quality", "images_per_second", "kilobytes_per_image")
+            )
+            lines.append([f"{network}, {what}", norm, f"{quality:.{digits}f}", f"{rate:.0f}", f"{memory.mean:.0f}"])
+    return lines
+
+
+def figures(rows: Rows) -> "dict[str, Figure]":
+    with new_figure((10.5, 3.8), 1, 3) as (figure, axes):
+        for axis, (network, (what, _, more)) in zip(axes[0], NETWORKS.items(), strict=True):
+            for i, norm in enumerate(NORMS):
+                quality = summarise(_values(rows, network, norm, "quality"))
+                rate = summarise(_values(rows, network, norm, "images_per_second"))
+                style = {name: LINES[i][name] for name in ("color", "marker")}
+                error = None if quality.count < 2 else [[quality.mean - quality.low], [quality.high - quality.mean]]
+                axis.errorbar(
+                    rate.mean, quality.mean, yerr=error, label=norm, linestyle="", markersize=6, capsize=2, **style
+                )
+            axis.set_title(network, fontsize=9)
+            axis.set_xlabel("images a second in training, one core")
+            axis.set_ylabel(f"{what}, {'more' if more else 'less'} is better")
+            axis.set_xlim(left=0)
+        handles, labels = axes[0][0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), title="mean, 95% interval")
+    return {"quality": figure}
+
+
+STUDY = Study(
+    name="norm-shootout",
+    title="Every normalisation in three networks",
+    question="What does each normalisation do for a classifier, an autoencoder and a denoiser, and what does it cost?",
+    setting="The 20-layer classifier, the convolutional autoencoder and the denoiser (noise 0.5), normalised before "
+    "every ReLU; one-cycle schedules, momentum 0.1, {updates} batches of 64, {seeds} seeds. Rates are of processes of "
+    "one thread, as many at once as cores; memory is that of the tensors kept for the gradient.",
+    source="Wu and He, ECCV 2018, and the papers that the normalisations are from.",
+    updates=400,
+    seeds=3,
+    plan=plan,
+    measure=measure,
+    answer=answer,
+    table=table,
+    figures=figures,
+)

@@ -1,0 +1,79 @@
+"""What is said of numbers over seeds: mean, deviation, interval, differences of pairs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+RESAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Numbers over seeds.
+
+    Attributes
+    ----------
+    mean, std : float
+        Sample standard deviation; NaN of one number.
+    median, lower_quartile, upper_quartile : float
+    low, high : float
+        95% bootstrap interval of the mean, by percentiles; NaN of one number.
+    count : int
+    """
+
+    mean: float
+    std: float
+    median: float
+    lower_quartile: float
+    upper_quartile: float
+    low: float
+    high: float
+    count: int
+
+    def __format__(self, spec: str) -> str:
+        """Mean and interval, each in the format given."""
+        spec = spec or ".3f"
+        if self.count < 2:
+            return f"{self.mean:{spec}} (one run)"
+        return f"{self.mean:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+
+
+def summarise(values: ArrayLike) -> Summary:
+    """Summary of numbers over seeds.
+
+    Source of the interval: Efron, "Bootstrap Methods: Another Look at the Jackknife", Annals of Statistics, 1979;
+    10,000 resamples from a fixed seed, so that the same numbers always give the same interval.
+
+    Parameters
+    ----------
+    values : array-like of shape (n,)
+        At least one, all finite.
+
+    Raises
+    ------
+    ValueError
+        When there is none, or one is not finite.
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    if numbers.ndim != 1 or not numbers.size or not np.isfinite(numbers).all():
+        raise ValueError(f"values={values!r}; expected one finite number or more")
+    low, high = _interval(numbers)
+    lower, median, upper = np.quantile(numbers, [0.25, 0.5, 0.75])
+    std = float(numbers.std(ddof=1)) if numbers.size > 1 else float("nan")
+    return Summary(float(numbers.mean()), std, float(median), float(lower), float(upper), low, high, int(numbers.size))
+
+
+def _interval(numbers: np.ndarray) -> tuple[float, float]:
+    from scipy.stats import bootstrap
+
+    if numbers.size < 2:
+        return float("nan"), float("nan")
+    found = bootstrap((numbers,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(0))
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+
+
+def paired(values: Sequence[float], others: Sequence[float]) -> Summary:
+    """Summary of the differences ``values - others`` of the same seeds."""
+    return summarise(np.asarray(values) - np.asarray(others))

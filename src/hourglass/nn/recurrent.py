@@ -1,0 +1,103 @@
+"""A long short-term memory with recurrent batch normalisation."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hourglass.nn.layers import Dense
+
+
+class LSTM(nn.Module):
+    """Classifier of sequences by the last state of an LSTM, batch-normalised or plain.
+
+    Source: Cooijmans, Ballas, Laurent, Gülçehre and Courville, "Recurrent Batch Normalization", ICLR 2017, eqs. 6-8:
+    ``gates = BN(W_h h; γ_h) + BN(W_x x; γ_x) + b``, ``c = σ(f) c + σ(i) tanh(g)``, ``h = σ(o) tanh(BN(c; γ_c, β_c))``.
+    Every time step has moving statistics of its own, gammas and beta are shared by all. Weights start as in the paper:
+    ``W_x`` orthogonal, ``W_h`` four identities, and of the plain network too.
+
+    Parameters
+    ----------
+    features : int
+        Numbers in each step.
+    hidden : int, default=100
+        Units.
+    classes : int, default=10
+    steps : int, default=28
+        Time steps with statistics of their own; later ones use those of the last.
+    gamma : float, optional
+        Start of every gamma; the paper's 0.1 keeps tanh from saturating. None leaves normalisation out.
+    momentum : float, default=0.1
+        Share of the new batch in the moving statistics.
+    eps : float, default=1e-5
+    """
+
+    def __init__(
+        self,
+        features: int,
+        hidden: int = 100,
+        classes: int = 10,
+        *,
+        steps: int = 28,
+        gamma: float | None = 0.1,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+    ) -> None:
+        super().__init__()
+        self.hidden, self.steps, self.gamma, self.momentum, self.eps = hidden, steps, gamma, momentum, eps
+        self.from_input = nn.Parameter(torch.empty(4 * hidden, features))
+        self.from_hidden = nn.Parameter(torch.empty(4 * hidden, hidden))
+        self.bias = nn.Parameter(torch.empty(4 * hidden))
+        self.output = Dense(hidden, classes)
+        if gamma is not None:
+            self.gamma_input = nn.Parameter(torch.empty(4 * hidden))
+            self.gamma_hidden = nn.Parameter(torch.empty(4 * hidden))
+            self.gamma_cell = nn.Parameter(torch.empty(hidden))
+            self.beta_cell = nn.Parameter(torch.empty(hidden))
+            for name, width in (("input", 4 * hidden), ("hidden", 4 * hidden), ("cell", hidden)):
+                self.register_buffer(f"mean_{name}", torch.empty(steps, width))
+                self.register_buffer(f"variance_{name}", torch.empty(steps, width))
+        self.reset_parameters()
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw every weight anew and set the moving statistics to 0 and 1."""
+        nn.init.orthogonal_(self.from_input, generator=generator)
+        with torch.no_grad():
+            self.from_hidden.copy_(torch.eye(self.hidden).repeat(4, 1))
+        nn.init.zeros_(self.bias)
+        self.output.reset_parameters(generator)
+        if self.gamma is not None:
+            for name in ("gamma_input", "gamma_hidden", "gamma_cell"):
+                nn.init.constant_(self.get_parameter(name), self.gamma)
+            nn.init.zeros_(self.beta_cell)
+            for name in ("input", "hidden", "cell"):
+                self.get_buffer(f"mean_{name}").zero_()
+                self.get_buffer(f"variance_{name}").fill_(1)
+
+    def forward(self, sequences: Tensor) -> Tensor:
+        """Sequences ``(n, steps, features)`` to logits ``(n, classes)``; images ``(n, 1, h, w)`` by rows."""
+        x = sequences.squeeze(1) if sequences.dim() == 4 else sequences
+        n, steps, _ = x.shape
+        inputs = F.linear(x, self.from_input)  # (n, steps, 4 · hidden)
+        hidden, cell = x.new_zeros(n, self.hidden), x.new_zeros(n, self.hidden)
+        for step in range(steps):
+            given = self._normalise("input", inputs[:, step], step)
+            gates = given + self._normalise("hidden", F.linear(hidden, self.from_hidden), step) + self.bias
+            forget, enter, out, candidate = gates.chunk(4, dim=1)
+            cell = torch.sigmoid(forget) * cell + torch.sigmoid(enter) * torch.tanh(candidate)
+            hidden = torch.sigmoid(out) * torch.tanh(self._normalise("cell", cell, step))  # (n, hidden)
+        return self.output(hidden)  # type: ignore[no-any-return]  # torch types calls as Any
+
+    def _normalise(self, name: str, x: Tensor, step: int) -> Tensor:
+        if self.gamma is None:
+            return x
+        step = min(step, self.steps - 1)
+        return F.batch_norm(
+            x,
+            self.get_buffer(f"mean_{name}")[step],
+            self.get_buffer(f"variance_{name}")[step],
+            self.get_parameter(f"gamma_{name}"),
+            self.beta_cell if name == "cell" else None,
+            training=self.training,
+            momentum=self.momentum,
+            eps=self.eps,
+        )

@@ -1,0 +1,282 @@
+"""The lab: statistics, cells that are never lost nor measured twice, studies that answer."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+
+import hourglass as hg
+from hourglass import cli
+from hourglass.data import Dataset, Images
+from hourglass.lab import STUDIES, Cells, Findings, explain, measure_cells, paired, stored_findings, summarise
+from hourglass.lab import explained as lecture
+from hourglass.lab.cells import identified
+from hourglass.lab.inference import by_own_moments
+from hourglass.lab.momentum import MOMENTA, MovingAverages
+from hourglass.lab.networks import accuracy, accuracy_by_batch, examples, train
+from hourglass.lab.shootout import kept_bytes
+from hourglass.nn import ConvNet, FrameworkBatchNorm, ManualBatchNorm
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """Digits enough for a few batches, with held-out ones."""
+    data = hg.load("sample")
+    train = Images(data.train.images[:300], data.train.labels[:300])
+    return Dataset("tiny", train, Images(data.test.images[:150], data.test.labels[:150]), validation_size=80)
+
+
+def test_summaries_are_those_of_the_textbook():
+    values = np.random.default_rng(0).normal(3, 2, 400)
+    found = summarise(values)
+    assert found.mean == pytest.approx(values.mean())
+    assert found.std == pytest.approx(values.std(ddof=1))
+    assert found.median == pytest.approx(np.median(values))
+    # Of many normal numbers the bootstrap interval is the normal one.
+    half = 1.96 * values.std(ddof=1) / 20
+    assert (found.low, found.high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.1 * half)
+    assert found == summarise(values)
+    assert f"{found:.1f}" == f"{found.mean:.1f} [{found.low:.1f}, {found.high:.1f}]"
+
+
+def test_intervals_hold_the_mean_as_often_as_they_say():
+    random = np.random.default_rng(1)
+    held = [(s := summarise(random.normal(0, 1, 30))).low <= 0 <= s.high for _ in range(100)]
+    assert 85 <= sum(held) <= 100
+
+
+def test_one_number_has_no_interval():
+    assert f"{summarise([0.5]):.2f}" == "0.50 (one run)"
+    assert np.isnan(summarise([0.5]).std)
+    assert summarise([2.0, 2.0, 2.0]).low == 2
+
+
+def test_pairs_are_differences_of_the_same_seed():
+    found = paired([1.0, 2.0, 4.0], [0.5, 1.5, 3.5])
+    assert (found.mean, found.low, found.high) == pytest.approx((0.5, 0.5, 0.5))
+
+
+@pytest.mark.parametrize("values", [[], [np.nan], [1.0, np.inf], [[1.0]]])
+def test_what_is_no_list_of_numbers_is_refused(values):
+    with pytest.raises(ValueError, match="expected one finite number"):
+        summarise(values)
+
+
+def measured(cell, data):
+    """A measure that leaves a trace of every call."""
+    with open(cell["trace"], "a") as file:  # noqa: PTH123  # appended by several processes
+        file.write(f"{cell['seed']}\n")
+    return {"value": cell["seed"] ** 2, "threads": torch.get_num_threads()}
+
+
+def plan(tmp_path, seeds):
+    return [{"seed": seed, "trace": str(tmp_path / "trace")} for seed in range(seeds)]
+
+
+def test_no_cell_is_measured_twice(tmp_path, tiny):
+    file, said = Cells(tmp_path / "cells.jsonl"), []
+    first = measure_cells(measured, plan(tmp_path, 2), tiny, file, jobs=2)
+    assert [row["measures"] for row in first] == [{"value": s**2, "threads": 1} for s in range(2)]
+    rows = measure_cells(measured, plan(tmp_path, 4), tiny, file, jobs=2, say=said.append)
+    assert [row["measures"]["value"] for row in rows] == [0, 1, 4, 9]
+    assert sorted((tmp_path / "trace").read_text().split()) == ["0", "1", "2", "3"]
+    assert said[0] == "2 of 4 cells are there already, left as they are"
+    assert re.fullmatch(r"2 of 2 cells, 0 min 00 s left", said[-1])
+
+
+def test_cells_of_other_data_are_others(tmp_path, tiny):
+    file = Cells(tmp_path / "cells.jsonl")
+    measure_cells(measured, plan(tmp_path, 1), tiny, file, jobs=1)
+    other = Dataset("tiny", Images(1 - tiny.train.images, tiny.train.labels), tiny.test, validation_size=80)
+    measure_cells(measured, plan(tmp_path, 1), other, file, jobs=1)
+    assert len(file.rows()) == 2
+
+
+def test_a_line_that_was_cut_off_is_measured_again(tmp_path, tiny):
+    file = Cells(tmp_path / "cells.jsonl")
+    measure_cells(measured, plan(tmp_path, 3), tiny, file, jobs=1)
+    whole = file.path.read_bytes()
+    file.path.write_bytes(whole[:-15])
+    assert len(file.rows()) == 2
+    rows = measure_cells(measured, plan(tmp_path, 3), tiny, file, jobs=1)
+    assert [row["measures"]["value"] for row in rows] == [0, 1, 4]
+    assert len(file.path.read_bytes().splitlines()) == 3
+
+
+def test_a_damaged_line_is_named(tmp_path):
+    path = tmp_path / "cells.jsonl"
+    path.write_text('{"cell": {}}\nnonsense\n{"cell": {}}\n')
+    with pytest.raises(ValueError, match=r"cells\.jsonl: line 2 is no JSON"):
+        Cells(path).rows()
+
+
+def test_an_error_keeps_what_was_measured(tmp_path, tiny):
+    def failing(cell, data):
+        if cell["seed"] == 2:
+            raise FloatingPointError("diverged")
+        return {"value": 1}
+
+    file = Cells(tmp_path / "cells.jsonl")
+    with pytest.raises(FloatingPointError):
+        measure_cells(failing, plan(tmp_path, 4), tiny, file, jobs=1)
+    assert [row["cell"]["seed"] for row in file.rows()] == [0, 1]
+
+
+def rows_of(study, data, updates=3):
+    """Rows for the whole plan; one cell of each kind is measured, the others vary it."""
+    random, seen, rows = np.random.default_rng(0), {}, []
+    for cell in study.plan(2, updates):
+        kind = tuple(str(cell.get(name)) for name in ("norm", "arm", "network", "layers"))
+        if study.name == "bn-batch-size":
+            kind = (*kind, cell["batch_size"] == 1)
+            if kind not in seen and cell["batch_size"] > 8:
+                cell = {**cell, "batch_size": cell["batch_size"]}
+        if kind not in seen:
+            small = {**cell, "batch_size": min(cell["batch_size"], 16)} if "batch_size" in cell else cell
+            seen[kind] = study.measure(small, data)
+        rows.append({"cell": {**cell, **identified(data)}, "measures": vary(seen[kind], random), "seconds": 1.0})
+    return rows
+
+
+def vary(value, random):
+    if isinstance(value, dict):
+        return {name: part if name in ("updates", "left") else vary(part, random) for name, part in value.items()}
+    if isinstance(value, list):
+        return [vary(part, random) for part in value]
+    return value * float(random.uniform(0.9, 1.1)) if isinstance(value, float) else value
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_measures_and_answers(name, tiny, tmp_path):
+    study = STUDIES[name]
+    rows = json.loads(json.dumps(rows_of(study, tiny), allow_nan=False))
+    found = Findings(study, rows)
+    assert re.search(r"\[-?[\d.]+, -?[\d.]+\]", found.answer), "a claim has its interval"
+    heading, *lines = found.table
+    assert lines
+    assert all(len(line) == len(heading) for line in lines)
+    assert "2 seeds" in found.setting
+    for path in found.draw(tmp_path):
+        assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_equal_seeds_give_equal_starts(tiny):
+    networks = {}
+    for arm in STUDIES["bn-fair"].plan(1, 1):
+        networks[arm["arm"]] = train(arm, tiny, learning_rate=1e-12).network_
+    first = networks["none"].convs[3].weight
+    torch.testing.assert_close(networks["layer"].convs[3].weight, first)
+    torch.testing.assert_close(networks["manual"].convs[3].weight, first)
+    assert not torch.allclose(networks["manual, truncated normal"].convs[3].weight, first)
+
+
+def test_averages_of_every_momentum_are_those_that_the_layer_keeps(tiny):
+    observer = MovingAverages(tiny)
+    cell = {"norm": "layer", "norm_momentum": 1 - MOMENTA[2], "seed": 0, "updates": 5}
+    network = train(cell, tiny, observer, report_every=2).network_
+    assert observer.updates == 5
+    for name in ("norms.0", "norms.15", "hidden_norm"):
+        layer = network.get_submodule(name)
+        torch.testing.assert_close(observer.averages[name][0][2].float(), layer.running_mean, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(observer.averages[name][1][2].float(), layer.running_var, rtol=1e-4, atol=1e-5)
+
+
+def test_accuracy_by_batch_uses_each_batchs_own_moments(tiny):
+    network = train({"norm": "layer", "seed": 0, "updates": 30}, tiny).network_
+    part = examples(tiny.train, 128)
+    network.train()
+    expected = accuracy(network, part, 64)
+    network.eval()
+    assert accuracy_by_batch(network, part) == expected
+    assert accuracy(network, part) < expected
+
+
+def test_own_moments_of_many_images_are_those_of_training(tiny):
+    network = train({"norm": "layer", "seed": 0, "updates": 3}, tiny).network_
+    network, images = network.double(), examples(tiny.test)[0].double()
+    own = by_own_moments(network)
+    torch.testing.assert_close(own(images), network.train()(images))
+    # One image has one value a channel in the last maps: what comes out is beta.
+    assert own(images[:1]).isfinite().all()
+
+
+def test_memory_kept_counts_maps_and_no_weights():
+    images = torch.rand(10, 1, 8, 8)
+    net = ConvNet((8, 8, 1), 3, depth=1, width=4, hidden=5)
+    maps = 10 * 4 * 8 * 8 * 4
+    kept = kept_bytes(net, images, "softmax")
+    assert maps <= kept <= 3.5 * maps
+
+
+@pytest.mark.parametrize(("name", "kind"), [("bn-layer", FrameworkBatchNorm), ("bn-manual", ManualBatchNorm)])
+def test_the_lecture_says_what_the_module_computes(name, kind):
+    norm = kind(2, lecture.EPS, lecture.MOMENTUM, stored_variance="bessel" if name == "bn-layer" else "biased").double()
+    with torch.no_grad():
+        norm.weight.copy_(torch.from_numpy(lecture.WEIGHT))
+        norm.bias.copy_(torch.from_numpy(lecture.BIAS))
+    x = torch.from_numpy(lecture.BATCH).requires_grad_()
+    output = norm(x)
+    output.backward(torch.from_numpy(lecture.GRADIENT))
+    inferred = norm.eval()(x.detach())
+    expected = {
+        "scaled and shifted": output, "mean, after": norm.running_mean[None], "variance, after": norm.running_var[None],
+        "by β": norm.bias.grad[None], "by γ": norm.weight.grad[None], "by x": x.grad, "  y\n": inferred,
+    }  # fmt: skip
+    text = explain(name)
+    for label, values in expected.items():
+        block = text[text.index(label) :].split("\n")[1 : 1 + len(values)]
+        shown = [[float(word) for word in line.split()] for line in block]
+        np.testing.assert_allclose(shown, values.detach().numpy(), atol=6e-5, err_msg=label)
+
+
+def run(capsys, *words):
+    code = cli.main([str(word) for word in words])
+    return code, *capsys.readouterr()
+
+
+def test_a_study_runs_from_the_command_line_and_goes_on(tmp_path, capsys):
+    words = ("run", "bn-inference", "--batches", 2, "--jobs", 1, "--out", tmp_path)
+    code, out, err = run(capsys, *words, "--seeds", 1)
+    assert code == 0
+    assert "bn-inference: One image at a time" in out
+    assert "1 of 1 cells" in err
+    page = (tmp_path / "report.html").read_text()
+    assert "One image at a time, and folding" in page
+    assert "data:image/png" in page
+    code, out, err = run(capsys, *words, "--seeds", 2)
+    assert code == 0
+    assert "1 of 2 cells are there already" in err
+    assert len((tmp_path / "bn-inference" / "cells.jsonl").read_text().splitlines()) == 2
+    [found] = stored_findings(tmp_path)
+    assert len(found.rows) == 2
+
+
+def test_studies_are_listed_and_refuse_what_is_not_theirs(tmp_path, capsys):
+    code, out, _ = run(capsys, "list")
+    assert code == 0
+    assert all(name in out for name in STUDIES)
+    code, _, err = run(capsys, "run", "bn-fair", "--epochs", 1, "--out", tmp_path)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "has no --epochs" in err
+    code, _, err = run(capsys, "run", "bn-fare")
+    assert code == 2
+    assert "bn-fare" in err
+    assert "bn-lab" in err
+    code, _, err = run(capsys, "explain", "bn-none")
+    assert (code, err.count("\n")) == (2, 1)
+    code, out, _ = run(capsys, "explain", "bn-manual")
+    assert code == 0
+    assert "Backward" in out
+
+
+def test_a_study_needs_held_out_images_with_labels(tmp_path, tiny):
+    from hourglass.lab import run_study
+
+    with pytest.raises(ValueError, match="no labels or no held-out"):
+        run_study("bn-inference", dataset=Dataset("bare", tiny.train, tiny.test), out=tmp_path)
+    with pytest.raises(ValueError, match="seeds=0"):
+        run_study("bn-inference", dataset=tiny, out=tmp_path, seeds=0)
+    with pytest.raises(ValueError, match="bn-lab for all"):
+        run_study("bn-none", dataset=tiny, out=tmp_path)
