@@ -335,6 +335,14 @@ def test_runs_of_other_parameters_are_no_seeds_of_one_another(few, tmp_path):
     assert not (tmp_path / "bn-comparison.png").exists()
 
 
+def test_a_run_without_its_history_is_named_with_a_remedy(few, tmp_path):
+    hg.run("bn-layer", dataset=few, seeds=(0,), out=tmp_path, batches=2, device="cpu")
+    (tmp_path / "bn-layer-classic" / "seed-0" / "history.csv").unlink()
+    (stored,) = result.stored_runs(tmp_path)
+    with pytest.raises(ValueError, match=r"seed-0 is damaged \(history\.csv is missing\); move it away"):
+        stored.history()
+
+
 def committed(name, recipe):
     folders = (Path(__file__).parents[1] / "docs" / "results" / f"{name}-{recipe}").glob("seed-*/result.json")
     return [json.loads(path.read_text()) for path in sorted(folders)]

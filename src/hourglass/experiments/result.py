@@ -113,7 +113,7 @@ class Run:
             history = History.read_csv(folder / HISTORY)
             return cls(**document, history=history, estimator=load_model(folder), figures={})
         except (TypeError, KeyError, ValueError) as error:
-            raise ValueError(f"{folder} is damaged ({error}); move it away and run it again") from error
+            raise _damaged(folder, error) from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +174,17 @@ class StoredRun:
         return {path.stem: path for path in sorted(self.folder.glob("*.png"))}
 
     def history(self) -> History:
-        return History.read_csv(self.folder / HISTORY)
+        """Losses and metrics while training.
+
+        Raises
+        ------
+        ValueError
+            When the file is missing or damaged.
+        """
+        try:
+            return History.read_csv(self.folder / HISTORY)
+        except (FileNotFoundError, ValueError) as error:
+            raise _damaged(self.folder, error) from error
 
 
 def stored_runs(out: Path) -> list[StoredRun]:
@@ -183,6 +193,11 @@ def stored_runs(out: Path) -> list[StoredRun]:
     numbered = [(path.parts[-3], int(match[1]), path) for path, match in found if match]
     paths = [path for _, _, path in sorted(numbered)]
     return [StoredRun(path.parent, _read_result(path)) for path in paths]
+
+
+def _damaged(folder: Path, error: Exception) -> ValueError:
+    found = f"{HISTORY} is missing" if isinstance(error, FileNotFoundError) else error
+    return ValueError(f"{folder} is damaged ({found}); move it away and run it again")
 
 
 def _read_result(path: Path) -> dict[str, Any]:
