@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-# Set before anything asks for the cache folder.
-os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="hourglass-tests-")
+# Set before anything asks for the cache folder; gone with this process.
+_cache = tempfile.TemporaryDirectory(prefix="hourglass-tests-", ignore_cleanup_errors=True)
+os.environ["XDG_CACHE_HOME"] = _cache.name
 os.environ.setdefault("MPLBACKEND", "agg")
 # scikit-learn skips its checks of array API input without it.
 os.environ.setdefault("SCIPY_ARRAY_API", "1")

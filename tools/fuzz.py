@@ -103,7 +103,12 @@ def checkpoint(folder: Path) -> Callable[[bytes], None]:
 
 def image(path: Path) -> Callable[[bytes], None]:
     """Image files."""
+    import PIL.Image
+
     from hourglass.pictures import read_picture
+
+    # 36 bytes for each pixel are within the bound then; without it, a small file of 178 million pixels is read.
+    PIL.Image.MAX_IMAGE_PIXELS = 20_000_000
 
     def feed(data: bytes) -> None:
         path.write_bytes(data)

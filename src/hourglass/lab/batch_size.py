@@ -87,7 +87,7 @@ def figures(rows: Rows) -> "dict[str, Figure]":
             found = accuracies(rows, norm)
             sizes, summaries = list(found), [summarise(values) for values in found.values()]
             style = line_style(i, len(sizes)) | {"markevery": 1}
-            axis.plot(sizes, [s.mean for s in summaries], label=norm, **style)
+            axis.plot(sizes, [s.center for s in summaries], label=norm, **style)
             lows, highs = ([getattr(s, end) for s in summaries] for end in ("low", "high"))
             axis.fill_between(sizes, np.array(lows), np.array(highs), color=style["color"], alpha=0.12, lw=0)
         axis.set_xscale("log", base=2)
@@ -106,7 +106,7 @@ STUDY = Study(
     setting="The 20-layer classifier, classic rate, momentum 0.1; {updates} updates whatever the size of the batch, so "
     "that larger ones see more images; {seeds} seeds, test accuracy in inference mode.",
     source="Wu and He, ECCV 2018, section 4.1; Hoffer et al., NeurIPS 2017; Ioffe, NeurIPS 2017.",
-    updates=150,
+    updates=100,
     seeds=3,
     plan=plan,
     measure=measure,

@@ -1,6 +1,7 @@
 """bn-depth: how gradients and activations fare with depth."""
 
 import copy
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 # Layers with weights before the output: the convolutions and the dense one.
 LAYERS = (5, 10, 20, 30, 40, 50)
 DRAWN = (20, 50)
+# Reports while training; the first is after one update.
+_REPORTS = 4
 NORMS = {"none": "without", "layer": "with"}
 
 
@@ -42,7 +45,7 @@ class _Probe(Observer):
         part, _ = data.split_validation()
         self.images, labels = examples(part, BATCH)
         self.targets = F.one_hot(labels, 10).float()
-        self.found: list[dict[str, list[float]]] = []
+        self.found: list[dict[str, list[float | None]]] = []
 
     def begin(self, network: nn.Module) -> None:
         self.found.append(probe(network, self.images, self.targets))
@@ -52,10 +55,10 @@ class _Probe(Observer):
         return {}
 
 
-def probe(network: Any, images: Tensor, targets: Tensor) -> dict[str, list[float]]:
+def probe(network: Any, images: Tensor, targets: Tensor) -> dict[str, list[float | None]]:
     """Root mean square of each layer's weight gradient, and deviation of what its activation is given.
 
-    In training mode, on a copy.
+    In training mode, on a copy; four digits, and None of what is not finite.
     """
     twin = copy.deepcopy(network).train()
     spread: list[float] = []
@@ -64,18 +67,27 @@ def probe(network: Any, images: Tensor, targets: Tensor) -> dict[str, list[float
     with torch.enable_grad():
         F.binary_cross_entropy_with_logits(twin(images), targets).backward()
     gradients = [float(layer.weight.grad.square().mean().sqrt()) for layer in (*twin.convs, twin.hidden)]
-    return {"gradients": gradients, "activations": spread}
+    found = {"gradients": gradients, "activations": spread}
+    return {
+        name: [float(f"{value:.4g}") if math.isfinite(value) else None for value in values]
+        for name, values in found.items()
+    }
 
 
 def measure(cell: Cell, data: Dataset) -> Measures:
-    """Test accuracy, and each layer's gradient and activations at step 0 and at the end."""
+    """Test accuracy, and each layer's gradient and activations at step 0 and during training."""
     observer = _Probe(data)
+    reached: float | None = None
     try:
-        estimator = train(cell, data, observer, report_every=max(cell["updates"] - 1, 1))
+        estimator = train(cell, data, observer, report_every=max(cell["updates"] // _REPORTS, 1))
+        reached = round(accuracy(estimator.network_, examples(data.test)), 4)
     except FloatingPointError:
-        return {"accuracy": None, "start": observer.found[0], "end": None}
-    reached = round(accuracy(estimator.network_, examples(data.test)), 4)
-    return {"accuracy": reached, "start": observer.found[0], "end": observer.found[-1]}
+        pass
+    return {
+        "accuracy": reached,
+        "gradients": [found["gradients"] for found in observer.found],
+        "activations": [found["activations"] for found in observer.found],
+    }
 
 
 def _accuracies(rows: Rows, norm: str, layers: int) -> list[float]:
@@ -88,9 +100,7 @@ def _accuracies(rows: Rows, norm: str, layers: int) -> list[float]:
 
 def _ratio(rows: Rows, norm: str, layers: int) -> list[float]:
     """Gradient of the first layer in units of the last one's, at step 0."""
-    chosen = [
-        r["measures"]["start"]["gradients"] for r in rows if (r["cell"]["norm"], r["cell"]["layers"]) == (norm, layers)
-    ]
+    chosen = [r["measures"]["gradients"][0] for r in rows if (r["cell"]["norm"], r["cell"]["layers"]) == (norm, layers)]
     return [gradients[0] / max(gradients[-1], 1e-45) for gradients in chosen]
 
 
@@ -129,7 +139,7 @@ def figures(rows: Rows) -> "dict[str, Figure]":
         for i, (norm, word) in enumerate(NORMS.items()):
             found = [summarise(_accuracies(rows, norm, layers)) for layers in LAYERS]
             style = line_style(i, len(LAYERS)) | {"markevery": 1}
-            depth.plot(LAYERS, [s.mean for s in found], label=f"{word} normalisation", **style)
+            depth.plot(LAYERS, [s.center for s in found], label=f"{word} normalisation", **style)
             depth.fill_between(
                 LAYERS, [s.low for s in found], [s.high for s in found], color=style["color"], alpha=0.15, lw=0
             )
@@ -146,7 +156,7 @@ def figures(rows: Rows) -> "dict[str, Figure]":
             for (layers, norm), group in grouped(rows, "layers", "norm"):
                 if layers not in DRAWN:
                     continue
-                values = np.median([row["measures"]["start"][what] for row in group], axis=0)
+                values = _median(group, what, 0)
                 places = np.arange(1, len(values) + 1)
                 axis.plot(
                     places,
@@ -159,7 +169,38 @@ def figures(rows: Rows) -> "dict[str, Figure]":
             axis.set_xlabel("layer")
             axis.set_title(f"{label}, step 0", fontsize=9)
         others[0].legend(fontsize=7)
-    return {"depth": figure}
+    return {"depth": figure, "training": _while_training(rows)}
+
+
+def _median(group: Rows, what: str, when: int) -> np.ndarray:
+    """Median over seeds, layer by layer, at a report; 0 is before training."""
+    return np.median(np.array([row["measures"][what][when] for row in group], dtype=np.float64), axis=0)
+
+
+def _while_training(rows: Rows) -> "Figure":
+    """The 20-layer classifier's layers before training, half-way and at the end."""
+    updates = rows[0]["cell"]["updates"]
+    chosen = [row for row in rows if row["cell"]["layers"] == DRAWN[0]]
+    dashes = {"step 0": "-", f"after {updates // 2}": "--", f"after {updates}": ":"}
+    labels = {
+        "gradients": "root mean square of the weights' gradient",
+        "activations": "deviation of what ReLU is given",
+    }
+    with new_figure((9, 3.8), 1, 2) as (figure, axes):
+        for axis, (what, label) in zip(axes[0], labels.items(), strict=True):
+            for i, ((norm,), group) in enumerate(grouped(chosen, "norm")):
+                last = min(len(row["measures"][what]) for row in group) - 1
+                for (word, dash), when in zip(dashes.items(), (0, (last + 1) // 2, last), strict=True):
+                    values = _median(group, what, when)
+                    style = line_style(i, len(values)) | {"linestyle": dash}
+                    places = np.arange(1, len(values) + 1)
+                    axis.plot(places, np.maximum(values, 1e-30), label=f"{NORMS[norm]}, {word}", **style)
+            axis.set_yscale("log")
+            axis.set_xlabel("layer")
+            axis.set_title(label, fontsize=9)
+        handles, names = axes[0][0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=3, title=f"{DRAWN[0]} layers, normalisation")
+    return figure
 
 
 STUDY = Study(
@@ -167,7 +208,7 @@ STUDY = Study(
     title="From 5 layers to 50",
     question="Why does depth need normalisation?",
     setting="The lesson's classifier with 5 to 50 layers (convolutions and the dense one), {updates} batches of 64, "
-    "{seeds} seeds. Gradients and activations of one batch, in training mode, at step 0 and at the end.",
+    "{seeds} seeds. Gradients and activations of one batch, in training mode, at step 0 and during training.",
     source="Ioffe and Szegedy, ICML 2015; Glorot and Bengio, AISTATS 2010 (the measurement).",
     updates=200,
     seeds=3,

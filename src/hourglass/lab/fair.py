@@ -89,12 +89,13 @@ def final(rows: Rows, arm: str, mode: str = "inference", when: str = "final") ->
 
 def answer(rows: Rows) -> str:
     layer, manual, truncated = (final(rows, arm) for arm in ("layer", "manual", "manual, truncated normal"))
+    medians = [summarise(values, np.median) for values in (layer, manual)]
     differences = paired(manual, layer), paired(truncated, manual)
     early = {mode: summarise(final(rows, "layer", mode, "early")) for mode in ("inference", "by_batch", "precise")}
     return (
-        f"From equal weights and batches the two are one: median test accuracy {np.median(layer):.3f} for the "
-        f"framework's layer and {np.median(manual):.3f} written out, means {summarise(layer):.3f} and "
-        f"{summarise(manual):.3f}, their paired difference {differences[0]:.4f}; without normalisation "
+        f"From equal weights and batches the two are one: median test accuracy {medians[0]:.3f} for the framework's "
+        f"layer and {medians[1]:.3f} written out, mean of the paired differences {differences[0]:.4f}; without "
+        f"normalisation "
         f"{summarise(final(rows, 'none')):.3f}. The notebooks start the written-out network from a truncated normal "
         f"and not from Glorot's uniform; that alone changes the accuracy by {differences[1]:.4f}. At batch "
         f"{EARLY_BATCH} the moving statistics are still near their start: {early['inference']:.3f} in inference, where "

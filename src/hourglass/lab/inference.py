@@ -106,7 +106,7 @@ def figures(rows: Rows) -> "dict[str, Figure]":
         for i, (name, label) in enumerate(labels.items(), 1):
             found = [summarise(values) for values in zip(*(row["measures"][name] for row in rows), strict=True)]
             style = line_style(i, len(TOGETHER)) | {"markevery": 1}
-            axis.plot(TOGETHER, [s.mean for s in found], label=label, **style)
+            axis.plot(TOGETHER, [s.center for s in found], label=label, **style)
             axis.fill_between(
                 TOGETHER, [s.low for s in found], [s.high for s in found], color=style["color"], alpha=0.15, lw=0
             )

@@ -79,10 +79,10 @@ def answer(rows: Rows) -> str:
     ]
     if all(all(values) for values in crossed.values()):
         steps = ", ".join(f"{summarise(values):.0f} ({arm})" for arm, values in crossed.items())
-        sooner = paired(crossed["plain"], crossed["gamma 0.1"])
+        sooner = [paired(crossed["plain"], crossed[arm]) for arm in ("gamma 0.1", "gamma 1")]
         sentences.append(
-            f"Updates until the held-out accuracy is {CONVERGED}: {steps}; gamma 0.1 is there {sooner:.0f} updates "
-            "before the plain network."
+            f"Updates until the held-out accuracy is {CONVERGED}: {steps}; gamma 0.1 is there {sooner[0]:.0f} updates "
+            f"before the plain network, gamma 1 {sooner[1]:.0f}."
         )
     return " ".join(sentences)
 

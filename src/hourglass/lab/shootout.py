@@ -107,7 +107,7 @@ def table(rows: Rows) -> Table:
                 summarise(_values(rows, network, norm, name))
                 for name in ("quality", "images_per_second", "kilobytes_per_image")
             )
-            lines.append([f"{network}, {what}", norm, f"{quality:.{digits}f}", f"{rate:.0f}", f"{memory.mean:.0f}"])
+            lines.append([f"{network}, {what}", norm, f"{quality:.{digits}f}", f"{rate:.0f}", f"{memory.center:.0f}"])
     return lines
 
 
@@ -118,9 +118,9 @@ def figures(rows: Rows) -> "dict[str, Figure]":
                 quality = summarise(_values(rows, network, norm, "quality"))
                 rate = summarise(_values(rows, network, norm, "images_per_second"))
                 style = {name: LINES[i][name] for name in ("color", "marker")}
-                error = None if quality.count < 2 else [[quality.mean - quality.low], [quality.high - quality.mean]]
+                error = None if quality.count < 2 else [[quality.center - quality.low], [quality.high - quality.center]]
                 axis.errorbar(
-                    rate.mean, quality.mean, yerr=error, label=norm, linestyle="", markersize=6, capsize=2, **style
+                    rate.center, quality.center, yerr=error, label=norm, linestyle="", markersize=6, capsize=2, **style
                 )
             axis.set_title(network, fontsize=9)
             axis.set_xlabel("images a second in training, one core")

@@ -1,7 +1,8 @@
 """What is said of numbers over seeds: mean, deviation, interval, differences of pairs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,32 +16,30 @@ class Summary:
 
     Attributes
     ----------
-    mean, std : float
+    center : float
+        Their mean, or what else was asked for.
+    std : float
         Sample standard deviation; NaN of one number.
-    median, lower_quartile, upper_quartile : float
     low, high : float
-        95% bootstrap interval of the mean, by percentiles; NaN of one number.
+        95% bootstrap interval of ``center``, by percentiles; NaN of one number.
     count : int
     """
 
-    mean: float
+    center: float
     std: float
-    median: float
-    lower_quartile: float
-    upper_quartile: float
     low: float
     high: float
     count: int
 
     def __format__(self, spec: str) -> str:
-        """Mean and interval, each in the format given."""
+        """The center and its interval, each in the format given."""
         spec = spec or ".3f"
         if self.count < 2:
-            return f"{self.mean:{spec}} (one run)"
-        return f"{self.mean:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+            return f"{self.center:{spec}} (one run)"
+        return f"{self.center:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
 
 
-def summarise(values: ArrayLike) -> Summary:
+def summarise(values: ArrayLike, statistic: Callable[..., Any] = np.mean) -> Summary:
     """Summary of numbers over seeds.
 
     Source of the interval: Efron, "Bootstrap Methods: Another Look at the Jackknife", Annals of Statistics, 1979;
@@ -50,6 +49,8 @@ def summarise(values: ArrayLike) -> Summary:
     ----------
     values : array-like of shape (n,)
         At least one, all finite.
+    statistic : callable, default=numpy.mean
+        What is told of them: a function of numbers and an ``axis``, as :func:`numpy.median`.
 
     Raises
     ------
@@ -59,18 +60,17 @@ def summarise(values: ArrayLike) -> Summary:
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.ndim != 1 or not numbers.size or not np.isfinite(numbers).all():
         raise ValueError(f"values={values!r}; expected one finite number or more")
-    low, high = _interval(numbers)
-    lower, median, upper = np.quantile(numbers, [0.25, 0.5, 0.75])
+    low, high = _interval(numbers, statistic)
     std = float(numbers.std(ddof=1)) if numbers.size > 1 else float("nan")
-    return Summary(float(numbers.mean()), std, float(median), float(lower), float(upper), low, high, int(numbers.size))
+    return Summary(float(statistic(numbers)), std, low, high, int(numbers.size))
 
 
-def _interval(numbers: np.ndarray) -> tuple[float, float]:
+def _interval(numbers: np.ndarray, statistic: Callable[..., Any]) -> tuple[float, float]:
     from scipy.stats import bootstrap
 
     if numbers.size < 2:
         return float("nan"), float("nan")
-    found = bootstrap((numbers,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(0))
+    found = bootstrap((numbers,), statistic, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(0))
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 

@@ -1,12 +1,15 @@
 """Image files to pixels and back, without loss of size, depth, mode or orientation."""
 
+import contextlib
 import io
+import logging
+import math
 import os
 import stat
 import struct
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,7 +70,8 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
     Parameters
     ----------
     path : path-like
-        PNG, JPEG, TIFF, BMP or WebP, of 8 or 16 bits, or a floating-point grey TIFF; of up to 178 million pixels.
+        PNG, JPEG, TIFF, BMP or WebP, of 8 or 16 bits, or a floating-point grey TIFF; of up to 178 million pixels,
+        for each of which reading takes at most 36 bytes of memory.
 
     Raises
     ------
@@ -96,7 +100,7 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
                 if frames > 1 and image.format != "MPO":
                     raise ValueError(f"{path} holds {frames} images; split it, since one file is one image")
                 if image.format == "TIFF":
-                    _check_numbers(content, path)
+                    _check_tiff(content, path)
                 # Pillow cuts 16-bit colour to 8 bits, and takes white for black where a 16-bit TIFF counts from white.
                 picture = _deep(content, image, path) if _is_deep(content, image) else _ordinary(image, content)
                 if picture.depth == 32 and not np.isfinite(picture.pixels).all():
@@ -141,16 +145,32 @@ def write_picture(path: str | os.PathLike[str], picture: Picture, pixels: Pixels
     write_whole(Path(path), encode(raw, picture))
 
 
-def _check_numbers(content: bytes, path: Path) -> None:
-    """Raise ValueError for a TIFF whose numbers Pillow would read as others."""
+@contextlib.contextmanager
+def _tiff(content: bytes) -> Iterator[Any]:
+    """A TIFF as tifffile sees it, which logs what is wrong with it; here that is raised or passed over."""
     import tifffile
 
+    log = logging.getLogger("tifffile")
+    disabled, log.disabled = log.disabled, True
     try:
         with tifffile.TiffFile(io.BytesIO(content)) as file:
+            yield file
+    finally:
+        log.disabled = disabled
+
+
+def _check_tiff(content: bytes, path: Path) -> None:
+    """Raise ValueError for a TIFF whose numbers Pillow would read as others, OSError where a part of it is missing."""
+    try:
+        with _tiff(content) as file:
             page = file.pages.first
             kind, bits = int(page.sampleformat), int(page.bitspersample)
+            expected, found = math.prod(page.chunked), len(page.dataoffsets)
     except Exception:  # what it cannot read, Pillow may, or names what is wrong
         return
+    # Pillow fills with black what no strip holds.
+    if found < expected:
+        raise OSError(f"{found:,} of {expected:,} strips are there")
     unsigned, real = 1, 3
     if not (kind == unsigned and bits <= 16) and not (kind == real and bits == 32):
         names = {1: "unsigned", 2: "signed", 3: "floating-point"}
@@ -235,9 +255,7 @@ def _deep(content: bytes, image: Any, path: Path) -> Picture:
 
 def _first_page(content: bytes, image: Any) -> Raw:
     """Pixels of a TIFF as tifffile reads them, which trusts more tags than Pillow has checked."""
-    import tifffile
-
-    with tifffile.TiffFile(io.BytesIO(content)) as file:
+    with _tiff(content) as file:
         page = file.pages.first
         if page.imagedepth != 1 or (page.imagewidth, page.imagelength) != image.size or page.samplesperpixel > 4:
             raise ValueError(
