@@ -125,7 +125,7 @@ def test_unfitted_estimators_say_so(few):
         (DenseAutoencoder(code_size=0), "code_size=0"),
         (DenseAutoencoder(loss="l1"), "loss='l1' is unknown; choose one of mse, bce"),
         (DenseAutoencoder(noise=-0.1), "noise=-0.1"),
-        (DenseAutoencoder(schedule="step"), "choose one of constant, one-cycle"),
+        (DenseAutoencoder(schedule="step"), "choose one of constant, one-cycle, linear"),
         (DenseAutoencoder(output_bias="ones"), "choose one of mean, zero"),
         (DenseAutoencoder(precision="half"), "choose one of float32, bfloat16, auto"),
         (DenseAutoencoder(image_shape=(3, 3)), "image_shape"),

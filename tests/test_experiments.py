@@ -4,7 +4,6 @@ import base64
 import html.parser
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -341,58 +340,3 @@ def test_a_run_without_its_history_is_named_with_a_remedy(few, tmp_path):
     (stored,) = result.stored_runs(tmp_path)
     with pytest.raises(ValueError, match=r"seed-0 is damaged \(history\.csv is missing\); move it away"):
         stored.history()
-
-
-def committed(name, recipe):
-    folders = (Path(__file__).parents[1] / "docs" / "results" / f"{name}-{recipe}").glob("seed-*/result.json")
-    return [json.loads(path.read_text()) for path in sorted(folders)]
-
-
-def mean_of(runs, *keys):
-    values = [run[keys[0]][keys[1]] for run in runs]
-    return sum(values) / len(values)
-
-
-@pytest.mark.parametrize(("name", "best"), [("dense", 0.0925), ("conv", 0.1025)])
-def test_the_committed_results_hold_what_the_readme_says(name, best):
-    classic, fast = committed(name, "classic"), committed(name, "fast")
-    assert len(classic) >= 3
-    assert {run["dataset"] for run in classic + fast} == {"mnist"}
-    assert mean_of(classic, "metrics", "test_bce") <= best
-    assert mean_of(fast, "metrics", "test_bce") <= mean_of(classic, "metrics", "test_bce")
-    assert mean_of(fast, "timing", "train_seconds") <= 0.3 * mean_of(classic, "timing", "train_seconds")
-
-
-def test_the_committed_denoiser_and_classifiers():
-    denoise = committed("denoise", "fast")
-    assert mean_of(denoise, "metrics", "test_psnr_db") >= 18.8
-    assert mean_of(denoise, "timing", "train_seconds") <= 240
-    for name, low, high in (("bn-none", 0, 0.5), ("bn-layer", 0.93, 1), ("bn-manual", 0.93, 1)):
-        runs = committed(name, "classic")
-        assert len(runs) >= 5
-        assert low <= mean_of(runs, "metrics", "test_accuracy") <= high
-        assert all(run["metrics"]["single_image_agreement"] == 1 for run in runs)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "metric", "best"), [("dense", "test_bce", 0.0925), ("conv", "test_bce", 0.1025)])
-def test_fast_reaches_the_classics_quality_on_full_mnist(name, metric, best, mnist_folder):
-    found = hg.run(name, dataset="mnist", data_dir=mnist_folder, recipe="fast")
-    assert found.mean(metric) <= best
-
-
-@pytest.mark.slow
-def test_fast_denoises_full_mnist(mnist_folder):
-    found = hg.run("denoise", dataset="mnist", data_dir=mnist_folder, recipe="fast")
-    assert found.mean("test_psnr_db") >= 18.8
-
-
-@pytest.mark.slow
-def test_normalised_networks_train_and_the_other_does_not(mnist_folder):
-    accuracy = {
-        name: hg.run(name, dataset="mnist", data_dir=mnist_folder, seeds=range(5)).mean("test_accuracy")
-        for name in CLASSIFIERS
-    }
-    assert accuracy["bn-none"] < 0.5
-    assert accuracy["bn-layer"] > 0.93
-    assert accuracy["bn-manual"] > 0.93

@@ -92,6 +92,17 @@ def test_schedules_stay_in_range(name):
     assert max(factors) == pytest.approx(1)
 
 
+def test_linear_schedule_is_a_triangle():
+    places = np.linspace(0, 1, 201)[:-1]
+    factors = np.array([SCHEDULES["linear"](done) for done in places])
+    assert factors.argmax() == 20
+    assert factors.max() == 1
+    assert factors[0] == pytest.approx(0.04)
+    assert factors[-1] == pytest.approx(1 / 180)
+    assert np.diff(factors[:21]) == pytest.approx(0.96 / 20)
+    assert np.diff(factors[20:]) == pytest.approx(-1 / 180)
+
+
 def test_one_cycle_rises_then_falls():
     factors = np.array([SCHEDULES["one-cycle"](done) for done in np.linspace(0, 1, 501)[:-1]])
     top = factors.argmax()

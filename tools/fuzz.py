@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results" / "fuzz.json"
 # The libraries are those of the project's own environment.
 SITE = next((ROOT / ".venv" / "lib").glob("python*/site-packages"), None)
-RUNS = {"idx": 700_000, "model": 150_000, "checkpoint": 100_000, "image": 150_000}
+RUNS = {"idx": 700_000, "model": 150_000, "checkpoint": 100_000, "image": 500_000}
 HANG = "ERROR: libFuzzer: timeout"
 LONGEST, MEMORY_MB, LARGEST_INPUT = 5, 2048, 16384
 

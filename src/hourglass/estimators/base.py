@@ -69,7 +69,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
         Images in a batch; all of them where there are fewer.
     learning_rate : float, default=0.01
         Of Adam, the peak of the schedule.
-    schedule : {"one-cycle", "constant"}, default="one-cycle"
+    schedule : {"one-cycle", "linear", "constant"}, default="one-cycle"
         How the learning rate goes over the updates.
     validation_fraction : float, optional
         Share of the training images, in (0, 1), that is held out; its loss is recorded. By default none.

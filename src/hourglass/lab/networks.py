@@ -23,8 +23,9 @@ _PARAMETERS = (
 def examples(part: Images, limit: int | None = None) -> tuple[Tensor, Tensor]:
     """Images ``(n, c, h, w)`` and labels ``(n,)`` of the first ``limit``."""
     few = part[:limit]
-    images = torch.from_numpy(np.ascontiguousarray(few.images)).permute(0, 3, 1, 2)
-    return images, torch.from_numpy(np.asarray(few.labels))
+    # Copies, since other processes share the arrays read-only.
+    images = torch.tensor(few.images).permute(0, 3, 1, 2)
+    return images, torch.tensor(few.labels)
 
 
 def train(cell: Cell, data: Dataset, observer: Observer | None = None, **parameters: Any) -> ConvClassifier:

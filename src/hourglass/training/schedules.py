@@ -22,4 +22,14 @@ def one_cycle(done: float, *, warmup: float = 0.2, start: float = 0.04, end: flo
     return end + (1 - end) * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup))) / 2
 
 
-SCHEDULES: dict[str, Schedule] = {"constant": constant, "one-cycle": one_cycle}
+def linear(done: float, *, warmup: float = 0.1, start: float = 0.04) -> float:
+    """Rise in a straight line from ``start`` to 1 over the share ``warmup``, then fall in one to 0.
+
+    Source: Defazio et al., "Optimal Linear Decay Learning Rate Schedules and Further Refinements", 2023.
+    """
+    if done < warmup:
+        return start + (1 - start) * done / warmup
+    return (1 - done) / (1 - warmup)
+
+
+SCHEDULES: dict[str, Schedule] = {"constant": constant, "one-cycle": one_cycle, "linear": linear}
