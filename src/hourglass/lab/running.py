@@ -156,15 +156,21 @@ def run_study(
 
 
 def stored_findings(folder: str | os.PathLike[str]) -> list[Findings]:
-    """What the studies in a folder found, each from every line that is there, in the order of the chapter.
+    """What the studies in a folder found, each from the seeds that are complete, in the order of the chapter.
 
     Lines of several sizes (data, updates) are told apart: those of the size that has most of them count.
     """
     found = []
     for name, study in STUDIES.items():
-        sizes: dict[tuple[Any, ...], list[Any]] = {}
+        sizes: dict[tuple[Any, ...], dict[int, list[Any]]] = {}
         for row in Cells(Path(folder) / name / CELLS).rows():
-            sizes.setdefault((row["cell"]["images"], row["cell"]["updates"]), []).append(row)
-        if sizes:
-            found.append(Findings(study, max(sizes.values(), key=len)))
+            cell = row["cell"]
+            sizes.setdefault((cell["images"], cell["updates"]), {}).setdefault(cell["seed"], []).append(row)
+        # A study that is at work, or was stopped, has done a part of its last seeds.
+        complete = [
+            [row for rows in seeds.values() if len(rows) == len(study.plan(1, updates)) for row in rows]
+            for (_, updates), seeds in sizes.items()
+        ]
+        if any(complete):
+            found.append(Findings(study, max(complete, key=len)))
     return found

@@ -33,7 +33,8 @@ class Summary:
 
     def __format__(self, spec: str) -> str:
         """The center and its interval, each in the format given."""
-        spec = spec or ".3f"
+        # Without the sign of a zero, which rounding leaves.
+        spec = f"z{spec or '.3f'}"
         if self.count < 2:
             return f"{self.center:{spec}} (one run)"
         return f"{self.center:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
