@@ -96,13 +96,11 @@ def answer(rows: Rows) -> str:
     return (
         f"From equal weights and batches the two are one: median test accuracy {medians[0]:.3f} for the framework's "
         f"layer and {medians[1]:.3f} written out, mean of the paired differences {differences[0]:.4f}; without "
-        f"normalisation "
-        f"{summarise(final(rows, 'none')):.3f}. The notebooks start the written-out network from a truncated normal "
-        f"and not from Glorot's uniform; that alone changes the accuracy in inference by {differences[1]:.4f}, and by each "
-        f"batch's own moments by {by_batch:.4f}. At batch "
-        f"{EARLY_BATCH} the moving statistics are still near their start: {early['inference']:.3f} in inference, where "
-        f"the same weights reach {early['by_batch']:.3f} by each batch's own moments and {early['precise']:.3f} by the "
-        "population's."
+        f"normalisation {summarise(final(rows, 'none')):.3f}. The notebooks start the written-out network from a "
+        "truncated normal and not from Glorot's uniform; that alone changes the accuracy in inference by "
+        f"{differences[1]:.4f}, and by each batch's own moments by {by_batch:.4f}. At batch {EARLY_BATCH} the moving "
+        f"statistics are still near their start: {early['inference']:.3f} in inference, where the same weights reach "
+        f"{early['by_batch']:.3f} by each batch's own moments and {early['precise']:.3f} by the population's."
     )
 
 
@@ -156,9 +154,9 @@ STUDY = Study(
     question="Is batch normalisation written by hand the same as the framework's, where both begin from the same "
     "weights and see the same batches, and what does either change?",
     setting="The lesson's 20-layer classifier, its classic schedule of {updates} batches of 64, {seeds} seeds; a seed "
-    "gives weights and batches to all arms. The framework stores the variance with Bessel's correction, the written-out "
-    "form without, as the notebooks do. Accuracy on all test images; curves on 500 held-out ones, after every 25 "
-    "batches.",
+    "gives weights and batches to all arms. As in the notebooks, the framework's layer stores the variance of "
+    "the convolutions with Bessel's correction, the written-out one without. Accuracy on all test images; curves on 500 "
+    "held-out ones, after every 25 batches.",
     source="Ioffe and Szegedy, ICML 2015; the lesson's notebooks.",
     updates=800,
     seeds=20,
