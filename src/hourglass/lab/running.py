@@ -1,14 +1,14 @@
 """Studies by name, run into a folder and read back from it."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hourglass.data import Dataset, load
 from hourglass.lab import batch_size, claims, depth, fair, inference, lstm, momentum, shootout
-from hourglass.lab.cells import Cells, measure_cells
+from hourglass.lab.cells import IDENTITY, Cells, key, measure_cells
 from hourglass.lab.study import Rows, Study, Table
 from hourglass.persistence import check_writable, locked, write_whole
 from hourglass.plots import save_figure
@@ -50,8 +50,8 @@ class Findings:
         updates = " and ".join(str(count) for count in sorted({cell["updates"] for cell in cells}))
         seeds = len({cell["seed"] for cell in cells})
         said = self.study.setting.format(updates=updates, seeds=seeds)
-        images = cells[0]["images"].split(" of ")[0]
-        return f"{said} Data: {cells[0]['dataset']}, {images} training images."
+        trained_on = int(cells[0]["trained_on"])
+        return f"{said} Data: {cells[0]['dataset']}, {trained_on:,} training images, the held-out ones apart."
 
     @property
     def table(self) -> Table:
@@ -158,19 +158,28 @@ def run_study(
 def stored_findings(folder: str | os.PathLike[str]) -> list[Findings]:
     """What the studies in a folder found, each from the seeds that are complete, in the order of the chapter.
 
-    Lines of several sizes (data, updates) are told apart: those of the size that has most of them count.
+    Lines of several sizes (data, updates) are told apart: those with the study's own number of updates count, or else
+    those that are most.
     """
     found = []
     for name, study in STUDIES.items():
-        sizes: dict[tuple[Any, ...], dict[int, list[Any]]] = {}
+        sizes: dict[tuple[Any, ...], dict[str, Any]] = {}
         for row in Cells(Path(folder) / name / CELLS).rows():
-            cell = row["cell"]
-            sizes.setdefault((cell["images"], cell["updates"]), {}).setdefault(cell["seed"], []).append(row)
-        # A study that is at work, or was stopped, has done a part of its last seeds.
+            known = tuple((part, row["cell"][part]) for part in IDENTITY)
+            sizes.setdefault((known, row["cell"]["updates"]), {})[key(row["cell"])] = row
         complete = [
-            [row for rows in seeds.values() if len(rows) == len(study.plan(1, updates)) for row in rows]
-            for (_, updates), seeds in sizes.items()
+            (updates == study.updates, _complete(study, dict(known), updates, rows))
+            for (known, updates), rows in sizes.items()
         ]
-        if any(complete):
-            found.append(Findings(study, max(complete, key=len)))
+        if any(rows for _, rows in complete):
+            found.append(Findings(study, max(complete, key=lambda each: (bool(each[1]), each[0], len(each[1])))[1]))
     return found
+
+
+def _complete(study: Study, known: Mapping[str, str], updates: int, rows: Mapping[str, Any]) -> list[Any]:
+    """Rows of those seeds whose every cell is there: a study that was stopped has done a part of its last ones."""
+    seeds = 1 + max(row["cell"]["seed"] for row in rows.values())
+    wanted: dict[int, list[Any]] = {}
+    for cell in study.plan(seeds, updates):
+        wanted.setdefault(cell["seed"], []).append(rows.get(key({**cell, **known})))
+    return [row for found in wanted.values() if all(found) for row in found]
