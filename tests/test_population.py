@@ -98,7 +98,7 @@ def test_the_plain_lstm_is_pytorchs():
 
 
 def test_recurrent_normalisation_has_statistics_for_each_step():
-    lstm = LSTM(5, 7, 3, steps=6, momentum=1.0)
+    lstm = LSTM(5, 7, 3, steps=6, momentum=1.0, noise=0)
     lstm.reset_parameters(torch.Generator().manual_seed(0))
     x = sequences()
     lstm.train()(x)
@@ -111,6 +111,21 @@ def test_recurrent_normalisation_has_statistics_for_each_step():
     gates = (inputs[:, 0] - inputs[:, 0].mean(0)) / (inputs[:, 0].var(0, unbiased=False) + 1e-5).sqrt() * 0.1
     cell = torch.sigmoid(gates[:, 7:14]) * torch.tanh(gates[:, 21:])
     torch.testing.assert_close(lstm.mean_cell[0], cell.mean(0))
+
+
+def test_noise_gives_blank_first_steps_a_variance_in_training_alone():
+    lstm = LSTM(5, 7, 3, steps=6, momentum=1.0)
+    lstm.reset_parameters(torch.Generator().manual_seed(0))
+    x = sequences()
+    x[:, :2] = 0
+    torch.manual_seed(0)
+    first = lstm.train()(x)
+    assert not torch.equal(first, lstm(x))
+    # Four identities make the gates' contributions from noise of deviation 0.1.
+    assert lstm.variance_hidden[0].mean() == pytest.approx(0.01, rel=0.3)
+    lstm.eval()
+    torch.testing.assert_close(lstm(x), lstm(x))
+    assert len(lstm.hidden_states(x)) == 6
 
 
 def test_later_steps_use_the_last_ones_statistics():

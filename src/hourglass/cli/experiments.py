@@ -116,7 +116,9 @@ def run(
     chosen, studies = split(names)
     if studies:
         given = {"--epochs": epochs, "--set": settings, "--seed": seed, "--device": device, "--precision": precision}
-        strange = [option for option, value in given.items() if value]
+        strange = [option for option, value in given.items() if value is not None]
+        switched = {"--resume": resume, "--json": as_json, "--recipe": recipe != "classic"}
+        strange += [option for option, value in switched.items() if value]
         if strange:
             raise Misuse(f"{studies[0]} is a study, and has no {strange[0]}; its settings are its own")
     if resume and out is None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from hourglass.data import Dataset
 from hourglass.lab.cells import Cell, Measures, grouped
-from hourglass.lab.networks import accuracy, examples, train
+from hourglass.lab.networks import CHANCE, accuracy, examples, train
 from hourglass.lab.statistics import summarise
 from hourglass.lab.study import Rows, Study, Table
 from hourglass.nn import NORMS
@@ -15,17 +15,23 @@ from hourglass.plots import line_style, new_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+# Deep enough for normalisation to matter, and not so deep that nothing trains without batches.
+LAYERS = 10
+REFUSED = "one value per channel"
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
 def plan(seeds: int, updates: int) -> list[Cell]:
     """Every normalisation with every size, the large ones first."""
     return [
-        {"norm": norm, "batch_size": size, "norm_momentum": 0.1, "seed": seed, "updates": updates}
+        {
+            "norm": norm, "batch_size": size, "norm_momentum": 0.1, "layers": LAYERS, "depth": LAYERS - 1,
+            "seed": seed, "updates": updates,
+        }
         for seed in range(seeds)
         for size in reversed(SIZES)
         for norm in NORMS
-    ]
+    ]  # fmt: skip
 
 
 def measure(cell: Cell, data: Dataset) -> Measures:
@@ -35,17 +41,21 @@ def measure(cell: Cell, data: Dataset) -> Measures:
     except FloatingPointError:
         return {"accuracy": None, "why": "diverged"}
     except ValueError as error:
-        if "one value per channel" not in str(error):
+        if REFUSED not in str(error):
             raise
-        return {"accuracy": None, "why": "one value per channel"}
+        return {"accuracy": None, "why": REFUSED}
     return {"accuracy": round(accuracy(estimator.network_, examples(data.test)), 4), "why": ""}
 
 
 def accuracies(rows: Rows, norm: str) -> dict[int, list[float]]:
-    """Accuracies over seeds by batch size, in rising order, of those that trained."""
+    """Accuracies over seeds by batch size, in rising order, where the normalisation does not refuse the batch."""
     found = grouped([row for row in rows if row["cell"]["norm"] == norm], "batch_size")
     values = {
-        size: [row["measures"]["accuracy"] for row in group if row["measures"]["accuracy"] is not None]
+        size: [
+            CHANCE if row["measures"]["accuracy"] is None else row["measures"]["accuracy"]
+            for row in group
+            if row["measures"]["why"] != REFUSED
+        ]
         for (size,), group in found
     }
     return {size: values[size] for size in sorted(values) if values[size]}
@@ -53,7 +63,7 @@ def accuracies(rows: Rows, norm: str) -> dict[int, list[float]]:
 
 def refused(rows: Rows) -> list[str]:
     """Normalisations that refuse a batch of one image."""
-    return sorted({row["cell"]["norm"] for row in rows if row["measures"]["why"] == "one value per channel"})
+    return sorted({row["cell"]["norm"] for row in rows if row["measures"]["why"] == REFUSED})
 
 
 def answer(rows: Rows) -> str:
@@ -62,10 +72,16 @@ def answer(rows: Rows) -> str:
     for size in (small, large):
         parts = [f"{norm} {summarise(found[size]):.2f}" for norm in NORMS if size in (found := accuracies(rows, norm))]
         said.append(f"With {size} images a batch: {', '.join(parts)}.")
-    return (
-        f"One image a batch leaves one value per channel in the last maps, which {', '.join(refused(rows))} refuse "
-        f"with an error; those that look at each image by itself go on. {' '.join(said)}"
-    )
+    diverged = sum(row["measures"]["why"] == "diverged" for row in rows)
+    if diverged:
+        said.append(f"{diverged} trainings diverged, and count as guessing.")
+    if names := refused(rows):
+        said.insert(
+            0,
+            f"One image a batch leaves one value per channel in the last maps, which {', '.join(names)} refuse with an "
+            "error.",
+        )
+    return " ".join(said)
 
 
 def table(rows: Rows) -> Table:
@@ -103,10 +119,11 @@ STUDY = Study(
     name="bn-batch-size",
     title="Every normalisation, from one image a batch to 512",
     question="How small may a batch be, and which normalisations do not mind?",
-    setting="The 20-layer classifier, classic rate, momentum 0.1; {updates} updates whatever the size of the batch, so "
+    setting="The lesson's classifier with 10 layers in place of 20, classic rate, momentum 0.1; in its dense layer "
+    "`instance` is `layernorm`, `group` has 4 groups. {updates} updates whatever the size of the batch, so "
     "that larger ones see more images; {seeds} seeds, test accuracy in inference mode.",
     source="Wu and He, ECCV 2018, section 4.1; Hoffer et al., NeurIPS 2017; Ioffe, NeurIPS 2017.",
-    updates=100,
+    updates=150,
     seeds=3,
     plan=plan,
     measure=measure,

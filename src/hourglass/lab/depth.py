@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from hourglass.data import Dataset
 from hourglass.lab.cells import Cell, Measures, grouped
-from hourglass.lab.networks import BATCH, accuracy, examples, train
+from hourglass.lab.networks import BATCH, CHANCE, accuracy, examples, train
 from hourglass.lab.statistics import summarise
-from hourglass.lab.study import Rows, Study, Table
+from hourglass.lab.study import Row, Rows, Study, Table
 from hourglass.plots import line_style, new_figure
 from hourglass.training import Observer
 
@@ -91,45 +91,54 @@ def measure(cell: Cell, data: Dataset) -> Measures:
 
 
 def _accuracies(rows: Rows, norm: str, layers: int) -> list[float]:
-    return [
-        row["measures"]["accuracy"] or 0.1
-        for row in rows
-        if (row["cell"]["norm"], row["cell"]["layers"]) == (norm, layers)
-    ]
+    found = [row["measures"]["accuracy"] for row in _rows(rows, norm, layers)]
+    return [CHANCE if value is None else value for value in found]
 
 
-def _ratio(rows: Rows, norm: str, layers: int) -> list[float]:
-    """Gradient of the first layer in units of the last one's, at step 0."""
-    chosen = [r["measures"]["gradients"][0] for r in rows if (r["cell"]["norm"], r["cell"]["layers"]) == (norm, layers)]
-    return [gradients[0] / max(gradients[-1], 1e-45) for gradients in chosen]
+def _rows(rows: Rows, norm: str, layers: int) -> list[Row]:
+    return [row for row in rows if (row["cell"]["norm"], row["cell"]["layers"]) == (norm, layers)]
+
+
+def _power(rows: Rows, norm: str, layers: int, what: str, place: int) -> str:
+    """Decimal logarithm of what a layer has at step 0, in words; of that in float32 which is neither 0 nor infinite."""
+    values = [row["measures"][what][0][place] for row in _rows(rows, norm, layers)]
+    powers = [math.log10(value) for value in values if value]
+    if not powers:
+        return "0"
+    return f"10 to the {summarise(powers):.1f}" + (f" ({len(values) - len(powers)} at 0)" * (len(powers) < len(values)))
 
 
 def answer(rows: Rows) -> str:
     def reached(norm: str, layers: int) -> str:
         return f"{summarise(_accuracies(rows, norm, layers)):.2f}"
 
-    plain, normalised = (summarise(np.log10(_ratio(rows, norm, 20))) for norm in NORMS)
+    middle, deep = DRAWN
     return (
-        f"Without normalisation {LAYERS[0]} layers reach {reached('none', LAYERS[0])}, 20 layers "
-        f"{reached('none', 20)}, 50 layers {reached('none', 50)}; with it {reached('layer', LAYERS[0])}, "
-        f"{reached('layer', 20)} and {reached('layer', 50)}. The mechanism is there at step 0: the gradient of the "
-        f"first of 20 layers is 10 to the {plain:.1f} of the last one's without, and 10 to the {normalised:.1f} with "
-        "it, for what enters every activation has deviation 1."
+        f"Without normalisation {LAYERS[0]} layers reach {reached('none', LAYERS[0])}, {middle} layers "
+        f"{reached('none', middle)}, {deep} layers {reached('none', deep)}; with it {reached('layer', LAYERS[0])}, "
+        f"{reached('layer', middle)} and {reached('layer', deep)}. At step 0, before anything is learnt, what the "
+        f"last of {middle} activations is given has a deviation of {_power(rows, 'none', middle, 'activations', -1)} "
+        f"without and {_power(rows, 'layer', middle, 'activations', -1)} with it, and the first layer's gradient is "
+        f"{_power(rows, 'none', middle, 'gradients', 0)} without and {_power(rows, 'layer', middle, 'gradients', 0)} "
+        f"with it. With it, the first layer's gradient is "
+        f"{_power(rows, 'layer', LAYERS[0], 'gradients', 0)} at {LAYERS[0]} layers and "
+        f"{_power(rows, 'layer', deep, 'gradients', 0)} at {deep}."
     )
 
 
 def table(rows: Rows) -> Table:
+    columns = {"gradients": ("first gradient", 0), "activations": ("last deviation", -1)}
     lines = [
         [
             "layers",
             *(f"accuracy {word}" for word in NORMS.values()),
-            *(f"first gradient / last, {word}" for word in NORMS.values()),
+            *(f"{label} {word}" for label, _ in columns.values() for word in NORMS.values()),
         ]
     ]
     for layers in LAYERS:
         reached = [f"{summarise(_accuracies(rows, norm, layers)):.2f}" for norm in NORMS]
-        ratios = [f"{np.median(_ratio(rows, norm, layers)):.2g}" for norm in NORMS]
-        lines.append([str(layers), *reached, *ratios])
+        powers = [_power(rows, norm, layers, what, place) for what, (_, place) in columns.items() for norm in NORMS]
+        lines.append([str(layers), *reached, *powers])
     return lines
 
 
@@ -209,7 +218,8 @@ STUDY = Study(
     question="Why does depth need normalisation?",
     setting="The lesson's classifier with 5 to 50 layers (convolutions and the dense one), {updates} batches of 64, "
     "{seeds} seeds. Gradients and activations of one batch, in training mode, at step 0 and during training.",
-    source="Ioffe and Szegedy, ICML 2015; Glorot and Bengio, AISTATS 2010 (the measurement).",
+    source='Ioffe and Szegedy, ICML 2015; Glorot and Bengio, AISTATS 2010 (the measurement); Yang et al., "A Mean '
+    'Field Theory of Batch Normalization", ICLR 2019 (gradients that grow with depth).',
     updates=200,
     seeds=3,
     plan=plan,

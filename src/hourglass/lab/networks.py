@@ -14,6 +14,9 @@ from hourglass.nn import batch_statistics
 from hourglass.training import Observer
 
 BATCH = 64
+CHANCE = 0.1
+"""Accuracy of guessing one of ten digits, which is what a training counts as that diverges."""
+
 # What a cell says about the training; the rest is the experiment's own.
 _PARAMETERS = (
     "norm", "norm_momentum", "kernel_init", "activation", "depth", "learning_rate", "schedule", "batch_size",

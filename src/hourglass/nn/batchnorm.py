@@ -49,6 +49,8 @@ class MovingStatistics(nn.modules.batchnorm._BatchNorm):
         check_maps(x, self.num_features)
 
     def _check_count(self, x: Tensor, count: int) -> None:
+        if count == 0:
+            raise ValueError(f"no value in x of shape {tuple(x.shape)}; give one image or more")
         if count == 1:
             raise ValueError(
                 f"one value per channel in x of shape {tuple(x.shape)}: its variance says nothing; "
@@ -144,7 +146,9 @@ class ManualBatchNorm(MovingStatistics):
         together = self.synchronised and _processes() > 1
         if not together and fast.applies("lean-batchnorm", x):
             return self._lean(x, self._count(x)).to(given)
-        count = int(_total(torch.tensor(x.numel() // self.num_features, device=x.device), together))
+        count = x.numel() // self.num_features
+        if together:
+            count = int(_total(torch.tensor(count, device=x.device), together))
         self._check_count(x, count)
         normalised: tuple[Tensor, Tensor, Tensor] = _Normalise.apply(  # type: ignore[no-untyped-call]  # torch leaves apply untyped
             x, self.weight, self.bias, self.eps, count, together

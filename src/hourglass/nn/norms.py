@@ -33,10 +33,12 @@ class GroupNorm(nn.GroupNorm):
     Raises
     ------
     ValueError
-        From the forward pass where a group has one value only.
+        When ``groups`` is below 1; from the forward pass where a group has one value only.
     """
 
     def __init__(self, num_features: int, eps: float = 1e-5, *, groups: int = 4) -> None:
+        if groups < 1:
+            raise ValueError(f"groups={groups}; expected 1 or more")
         super().__init__(math.gcd(groups, num_features), num_features, eps)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -102,6 +104,8 @@ class GhostBatchNorm(FrameworkBatchNorm):
         stored_variance: str = "bessel",
         ghost_size: int = 16,
     ) -> None:
+        if ghost_size < 1:
+            raise ValueError(f"ghost_size={ghost_size}; expected 1 image or more")
         super().__init__(num_features, eps, momentum, stored_variance=stored_variance)
         self.ghost_size = ghost_size
 
@@ -109,8 +113,9 @@ class GhostBatchNorm(FrameworkBatchNorm):
         self._check_input_dim(x)
         if not self.training or len(x) <= self.ghost_size:
             return super().forward(x)
-        normalise = super().forward
-        return torch.cat([normalise(part) for part in x.tensor_split(math.ceil(len(x) / self.ghost_size))])
+        normalise, parts = super().forward, x.tensor_split(math.ceil(len(x) / self.ghost_size))
+        self._count(parts[-1])  # the smallest; none is accounted for where one is refused
+        return torch.cat([normalise(part) for part in parts])
 
 
 class BatchRenorm(MovingStatistics):
@@ -145,6 +150,11 @@ class BatchRenorm(MovingStatistics):
         shift_limit: float = 5.0,
         ramp: tuple[int, int] = (100, 400),
     ) -> None:
+        if scale_limit < 1 or shift_limit < 0:
+            raise ValueError(
+                f"scale_limit={scale_limit}, shift_limit={shift_limit}; expected 1 or more and 0 or more: they "
+                "bound r, which is about 1, and d, which is about 0"
+            )
         super().__init__(num_features, eps, momentum, stored_variance=stored_variance)
         self.scale_limit, self.shift_limit, self.ramp = scale_limit, shift_limit, ramp
 
@@ -198,7 +208,7 @@ NORMS: dict[str, type[MovingStatistics] | type[GroupNorm] | None] = {
 
 
 def create_norm(
-    name: str, num_features: int, *, eps: float = 1e-5, momentum: float = 0.1, stored_variance: str = "bessel"
+    name: str, num_features: int, *, eps: float = 1e-5, momentum: float = 0.1, stored_variance: str | None = None
 ) -> nn.Module:
     """Normalisation layer by name.
 
@@ -211,7 +221,8 @@ def create_norm(
         Channels.
     eps : float, default=1e-5
     momentum, stored_variance
-        As in :class:`ManualBatchNorm`; those that look at each image by itself have no moving statistics.
+        As in :class:`ManualBatchNorm`, the latter by default each class's own; those that look at each image by itself
+        have no moving statistics.
 
     Raises
     ------
@@ -224,5 +235,6 @@ def create_norm(
     if norm is None:
         return nn.Identity()
     if issubclass(norm, MovingStatistics):
-        return norm(num_features, eps, momentum, stored_variance=stored_variance)
+        variance = {} if stored_variance is None else {"stored_variance": stored_variance}
+        return norm(num_features, eps, momentum, **variance)
     return norm(num_features, eps)

@@ -7,9 +7,10 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from hourglass.nn.batchnorm import MovingStatistics, other_axes
+from hourglass.nn.batchnorm import ManualBatchNorm, MovingStatistics, other_axes
 from hourglass.nn.convnet import ConvNet
 from hourglass.nn.layers import SameConv2d
+from hourglass.nn.norms import BatchRenorm
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -24,12 +25,19 @@ def batch_statistics(module: Module) -> Module:
     twin = copy.deepcopy(module).train()
     for layer in normalisations(twin).values():
         layer.momentum = 0.0
+        if isinstance(layer, BatchRenorm):  # which would correct towards the moving statistics
+            layer.scale_limit, layer.shift_limit = 1.0, 0.0
+        if isinstance(layer, ManualBatchNorm):  # a single process may look, and would wait for the others
+            layer.synchronised = False
     return twin
 
 
 @torch.no_grad()
 def recompute_statistics(module: nn.Module, batches: Iterable[Tensor]) -> None:
     """Put the population's moments in place of the moving statistics, in place ("precise BN").
+
+    Under data-parallel training each process looks at its own batches: give all of them the same, or let one do it and
+    broadcast the buffers.
 
     Every layer is fed as in training, by batches that are normalised by themselves, all layers in one pass. The
     population's variance is the mean of the batches' variances and the variance of their means, weighted by size.
@@ -67,6 +75,8 @@ def recompute_statistics(module: nn.Module, batches: Iterable[Tensor]) -> None:
     if layers and not sums:
         raise ValueError("no batch to compute the population's moments from; give at least one")
     for name, layer in normalisations(module).items():
+        if name not in sums:  # no batch came by, and it keeps what it has
+            continue
         count, total, squares = sums[name]
         mean = total / count
         layer.running_mean.copy_(mean)
