@@ -16,8 +16,8 @@ from hourglass.lab.cells import identified
 from hourglass.lab.inference import by_own_moments
 from hourglass.lab.momentum import MOMENTA, MovingAverages
 from hourglass.lab.networks import accuracy, accuracy_by_batch, examples, train
-from hourglass.lab.shootout import kept_bytes
-from hourglass.nn import ConvNet, FrameworkBatchNorm, ManualBatchNorm
+from hourglass.lab.shootout import best_rate, kept_bytes
+from hourglass.nn import ConvNet, FrameworkBatchNorm, ManualBatchNorm, batchnorm
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +42,11 @@ def test_summaries_are_those_of_the_textbook():
     assert f"{found:.1f}" == f"{found.center:.1f} [{found.low:.1f}, {found.high:.1f}]"
 
 
-def test_intervals_hold_the_mean_as_often_as_they_say():
+@pytest.mark.parametrize(("seeds", "least", "most"), [(3, 0.64, 0.85), (5, 0.77, 0.95), (20, 0.87, 0.98)])
+def test_intervals_hold_the_mean_as_often_as_the_chapter_says(seeds, least, most):
     random = np.random.default_rng(1)
-    held = [(s := summarise(random.normal(0, 1, 30))).low <= 0 <= s.high for _ in range(100)]
-    assert 85 <= sum(held) <= 100
+    held = [(s := summarise(random.normal(0, 1, seeds))).low <= 0 <= s.high for _ in range(150)]
+    assert least <= np.mean(held) <= most
 
 
 def test_one_number_has_no_interval():
@@ -94,6 +95,57 @@ def test_cells_of_other_data_are_others(tmp_path, tiny):
     other = Dataset("tiny", Images(1 - tiny.train.images, tiny.train.labels), tiny.test, validation_size=80)
     measure_cells(measured, plan(tmp_path, 1), other, file, jobs=1)
     assert len(file.rows()) == 2
+
+
+def test_labels_test_images_and_held_out_ones_are_of_the_data(tiny):
+    others = [
+        Dataset("tiny", Images(tiny.train.images, tiny.train.labels[::-1]), tiny.test, validation_size=80),
+        Dataset("tiny", tiny.train, Images(1 - tiny.test.images, tiny.test.labels), validation_size=80),
+        Dataset("tiny", tiny.train, tiny.test, validation_size=79),
+    ]
+    assert len({identified(data)["rest"] for data in [tiny, *others]}) == 4
+    assert identified(tiny)["trained_on"] == "220"
+
+
+def test_a_cell_has_one_thread_however_many_are_left(tmp_path, tiny):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        [row] = measure_cells(measured, plan(tmp_path, 1), tiny, Cells(tmp_path / "cells.jsonl"), jobs=2)
+        assert row["measures"]["threads"] == 1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_the_fair_arms_are_computed_by_kernels_of_their_own(tiny, monkeypatch):
+    seen = []
+    forward, batch_norm = batchnorm._Normalise.forward, torch.nn.functional.batch_norm
+    monkeypatch.setattr(batchnorm._Normalise, "forward", lambda *given: seen.append("manual") or forward(*given))
+    monkeypatch.setattr(torch.nn.functional, "batch_norm", lambda *a, **k: seen.append("layer") or batch_norm(*a, **k))
+    for cell in STUDIES["bn-fair"].plan(1, 1):
+        seen.clear()
+        STUDIES["bn-fair"].measure(cell, tiny)
+        assert set(seen) == ({cell["norm"]} if cell["norm"] != "none" else set())
+
+
+def test_a_study_too_short_for_its_early_batch_says_nothing_of_it(tiny):
+    rows = rows_of(STUDIES["bn-fair"], tiny)
+    assert "At batch 100" not in Findings(STUDIES["bn-fair"], rows).answer
+    for row in rows:
+        row["measures"]["early"] = row["measures"]["final"]
+    assert "At batch 100" in Findings(STUDIES["bn-fair"], rows).answer
+
+
+def test_rates_are_chosen_by_held_out_images_alone():
+    rows = [
+        {
+            "cell": {"network": "classifier", "norm": "group", "learning_rate": rate, "seed": 0},
+            "measures": {"held_out": held_out, "quality": 1 - held_out},
+        }
+        for rate, held_out in ((0.01, 0.2), (0.001, 0.9))
+    ]
+    assert best_rate(rows, "classifier", "group") == 0.001
 
 
 def test_a_line_that_was_cut_off_is_measured_again(tmp_path, tiny):

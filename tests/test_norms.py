@@ -224,3 +224,31 @@ def test_normalised_codecs_start_from_the_same_weights():
         codec.reset_parameters(torch.Generator().manual_seed(0))
         states.append(codec.state_dict())
     assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: GroupNorm(8, groups=0), "groups=0; expected 1 or more"),
+        (lambda: GhostBatchNorm(8, ghost_size=0), "ghost_size=0; expected 1 image or more"),
+        (lambda: BatchRenorm(8, scale_limit=0.5), "scale_limit=0.5"),
+        (lambda: BatchRenorm(8, shift_limit=-1), "shift_limit=-1"),
+        (lambda: create_norm("layer", 8)(torch.zeros(0, 8)), "no value in x of shape"),
+        (lambda: create_norm("manual", 8)(torch.zeros(0, 8)), "no value in x of shape"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(make, said):
+    with pytest.raises(ValueError, match=said):
+        make()
+
+
+def test_a_part_that_is_refused_leaves_the_moving_statistics():
+    norm = GhostBatchNorm(8, ghost_size=2)
+    with pytest.raises(ValueError, match="one value per channel"):
+        norm(torch.ones(3, 8))
+    assert not norm.running_mean.any()
+
+
+def test_the_default_variance_is_each_classes_own():
+    assert create_norm("renorm", 8).stored_variance == BatchRenorm(8).stored_variance == "biased"
+    assert create_norm("ghost", 8).stored_variance == "bessel"

@@ -33,6 +33,19 @@ def test_population_moments_of_the_first_layer_are_those_of_all_images(norm):
     np.testing.assert_allclose(net.norms[0].running_var, maps.var((0, 2, 3)), rtol=1e-5)
 
 
+@pytest.mark.parametrize("norm", ["layer", "renorm"])
+def test_population_moments_do_not_know_the_moving_statistics(norm):
+    net, images = network(norm)
+    other = copy.deepcopy(net)
+    for layer in (*other.norms, other.hidden_norm):
+        layer.running_mean += 3
+        layer.num_batches_tracked += 1000
+    for each in (net, other):
+        recompute_statistics(each, images.split(20))
+    torch.testing.assert_close(net.hidden_norm.running_mean, other.hidden_norm.running_mean)
+    torch.testing.assert_close(net.hidden_norm.running_var, other.hidden_norm.running_var)
+
+
 def test_population_moments_of_one_batch_give_what_training_gives():
     net, images = network()
     recompute_statistics(net, [images])

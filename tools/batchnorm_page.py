@@ -19,10 +19,13 @@ def page() -> str:
         "`hourglass run bn-lab` runs all of it, `hourglass run NAME` one study, and goes on where it stopped. "
         "`hourglass explain bn-manual` shows the arithmetic of one small batch.\n",
         "Numbers are means over seeds, in brackets the 95% bootstrap interval (percentiles of 10,000 resamples); "
-        "differences are of the same seeds. `momentum` is PyTorch's, the share of the new batch, unless TensorFlow's "
-        "is named. Normalisations by name: `layer` is PyTorch's batch normalisation, `manual` the same written out, "
-        "forward and backward; `layernorm`, `group` (4 groups) and `instance` look at each image by itself; `ghost` "
-        "normalises parts of 16 images; `renorm` is batch renormalisation.\n",
+        "differences are of the same seeds. Of few seeds such an interval is too narrow: of normal numbers it "
+        "holds the mean in about 91% of cases with 20 seeds, 87% with 5 and 74% with 3; `--seeds` adds some to "
+        "what is there. `momentum` is PyTorch's, the share of the new batch, unless TensorFlow's is named. "
+        "Normalisations by name: `layer` is PyTorch's batch normalisation, `manual` the same written out, forward "
+        "and backward (outside the first study both are computed by one faster form, equal to either); "
+        "`layernorm`, `group` (4 groups) and `instance` look at each image by itself; `ghost` normalises parts of "
+        "16 images; `renorm` is batch renormalisation.\n",
         *(f"- [{each.study.title}](#{each.study.name}): {each.study.question}" for each in found),
         "",
     ]

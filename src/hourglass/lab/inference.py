@@ -128,7 +128,7 @@ STUDY = Study(
     "given 1 to 200 at once. Times are of one thread, plain and folded in turn, 15 rounds.",
     source="Ioffe and Szegedy, ICML 2015, algorithm 2; Jacob et al., CVPR 2018, section 3.2 (folding).",
     updates=800,
-    seeds=10,
+    seeds=5,
     plan=plan,
     measure=measure,
     answer=answer,

@@ -178,7 +178,7 @@ STUDY = Study(
     "which 448, whole batches, in training mode.",
     source="Kingma and Ba, ICLR 2015, section 3 (dividing out the start); Wu and Johnson, 2021 (precise statistics).",
     updates=800,
-    seeds=10,
+    seeds=5,
     plan=plan,
     measure=measure,
     answer=answer,
