@@ -1,5 +1,6 @@
 """The lab: statistics, cells that are never lost nor measured twice, studies that answer."""
 
+import dataclasses
 import json
 import re
 
@@ -311,6 +312,25 @@ def test_a_study_runs_from_the_command_line_and_goes_on(tmp_path, capsys):
     assert len((tmp_path / "bn-inference" / "cells.jsonl").read_text().splitlines()) == 2
     [found] = stored_findings(tmp_path)
     assert len(found.rows) == 2
+
+
+def test_what_a_study_found_is_on_the_page_though_the_next_one_fails(tmp_path, capsys, monkeypatch):
+    def fail(cell, data):
+        raise OSError("no space left")
+
+    monkeypatch.setitem(STUDIES, "bn-depth", dataclasses.replace(STUDIES["bn-depth"], measure=fail))
+    words = ("--batches", 2, "--seeds", 1, "--jobs", 1, "--out", tmp_path)
+    code, _, err = run(capsys, "run", "bn-inference", "bn-depth", *words)
+    assert code == 1
+    assert "no space left" in err
+    assert "One image at a time, and folding" in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.parametrize("words", [("--seed", 0), ("--recipe", "fast"), ("--json",), ("--resume",)])
+def test_a_study_refuses_what_it_would_not_look_at(words, tmp_path, capsys):
+    code, _, err = run(capsys, "run", "bn-inference", *words, "--out", tmp_path)
+    assert code == 2
+    assert f"has no {words[0]}" in err
 
 
 def test_studies_are_listed_and_refuse_what_is_not_theirs(tmp_path, capsys):

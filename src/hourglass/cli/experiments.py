@@ -142,7 +142,6 @@ def run(
     data = load(dataset, data_dir)
     results: list[Result] = []
     finished: list[Run] = []
-    found = False
 
     def note(run: "Run") -> None:
         finished.append(run)
@@ -168,12 +167,11 @@ def run(
             results.append(result)
             write_report(folder)
         run_studies(studies, data, folder, seeds=seeds, batches=batches, jobs=jobs, quiet=quiet)
-        found = bool(studies)
     finally:
         # Whatever ended it, what was finished is shown.
         if results and not quiet and not as_json:
             _print_table(results)
-        if finished or found:
+        if finished or studies:
             _report_anyway(folder, quiet=quiet, to_stderr=as_json)
 
 
