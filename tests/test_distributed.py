@@ -18,12 +18,13 @@ import sys, torch
 from torch.nn.parallel import DistributedDataParallel
 sys.path.insert(0, sys.argv[4])
 from test_distributed import BATCH, examples, network, train
-rank, address, out = int(sys.argv[1]), sys.argv[2], sys.argv[3]
-torch.distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
-net = network()
-images, labels = examples()
-half = slice(rank * BATCH // 2, (rank + 1) * BATCH // 2)
-result = train(DistributedDataParallel(net), net, images[:, half], labels[:, half])
+rank, address, out, backend, first = int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[5], int(sys.argv[6])
+torch.distributed.init_process_group(backend, init_method=address, rank=rank, world_size=2)
+device = "cpu" if backend == "gloo" else f"cuda:{rank}"
+net = network().to(device)
+images, labels = (part.to(device) for part in examples())
+mine = slice(first) if rank == 0 else slice(first, None)
+result = train(DistributedDataParallel(net), net, images[:, mine], labels[:, mine], processes=2)
 torch.save(result, f"{out}/{rank}.pt")
 torch.distributed.destroy_process_group()
 """
@@ -41,13 +42,13 @@ def examples():
     return images, torch.randint(10, (UPDATES, BATCH), generator=generator)
 
 
-def train(module, net, images, labels):
-    """Losses, last gradients, and everything that the network then holds."""
+def train(module, net, images, labels, processes=1):
+    """Losses, last gradients, and everything that the network then holds; an image weighs the same in either process."""
     module.train()
     optimiser, losses = torch.optim.SGD(net.parameters(), 0.1), []
     for x, y in zip(images, labels, strict=True):
         optimiser.zero_grad()
-        loss = F.cross_entropy(module(x), y)
+        loss = F.cross_entropy(module(x), y, reduction="sum") * processes / BATCH
         loss.backward()
         optimiser.step()
         losses.append(loss.detach())
@@ -58,14 +59,24 @@ def train(module, net, images, labels):
     }
 
 
-def test_two_processes_of_half_the_batch_equal_one_with_the_whole(tmp_path):
+@pytest.mark.parametrize(
+    ("backend", "first"),
+    [
+        ("gloo", 32),
+        ("gloo", 40),
+        pytest.param("nccl", 32, marks=pytest.mark.skipif(torch.cuda.device_count() < 2, reason="NCCL needs two GPUs")),
+    ],
+)
+def test_two_processes_of_a_part_of_the_batch_equal_one_with_the_whole(backend, first, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
     tests = __file__.rpartition("/")[0]
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(rank), address, tmp_path, tests], stderr=subprocess.PIPE, text=True
+            [sys.executable, "-c", PROGRAM, str(rank), address, tmp_path, tests, backend, str(first)],
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for rank in range(2)
     ]
@@ -73,7 +84,7 @@ def test_two_processes_of_half_the_batch_equal_one_with_the_whole(tmp_path):
     assert [process.returncode for process in started] == [0, 0], errors
     net = network()
     expected = train(net, net, *examples())
-    halves = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    halves = [torch.load(tmp_path / f"{rank}.pt", weights_only=True, map_location="cpu") for rank in range(2)]
     torch.testing.assert_close((halves[0]["losses"] + halves[1]["losses"]) / 2, expected["losses"], rtol=0, atol=1e-6)
     for half in halves:
         for kind in ("gradients", "state"):

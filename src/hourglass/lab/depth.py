@@ -169,16 +169,22 @@ def figures(rows: Rows) -> "dict[str, Figure]":
                 places = np.arange(1, len(values) + 1)
                 axis.plot(
                     places,
-                    np.maximum(values, 1e-30),
+                    _drawable(values),
                     label=f"{layers} layers, {NORMS[norm]}",
                     **line_style(place, len(values)),
                 )
                 place += 1
             axis.set_yscale("log")
             axis.set_xlabel("layer")
+            axis.xaxis.get_major_locator().set_params(integer=True)
             axis.set_title(f"{label}, step 0", fontsize=9)
         others[0].legend(fontsize=7)
     return {"depth": figure, "training": _while_training(rows)}
+
+
+def _drawable(values: np.ndarray) -> np.ndarray:
+    """Without zeros, which a logarithmic axis has no place for."""
+    return np.where(values > 0, values, np.nan)
 
 
 def _median(group: Rows, what: str, when: int) -> np.ndarray:
@@ -203,9 +209,10 @@ def _while_training(rows: Rows) -> "Figure":
                     values = _median(group, what, when)
                     style = line_style(i, len(values)) | {"linestyle": dash}
                     places = np.arange(1, len(values) + 1)
-                    axis.plot(places, np.maximum(values, 1e-30), label=f"{NORMS[norm]}, {word}", **style)
+                    axis.plot(places, _drawable(values), label=f"{NORMS[norm]}, {word}", **style)
             axis.set_yscale("log")
             axis.set_xlabel("layer")
+            axis.xaxis.get_major_locator().set_params(integer=True)
             axis.set_title(label, fontsize=9)
         handles, names = axes[0][0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=3, title=f"{DRAWN[0]} layers, normalisation")
@@ -217,7 +224,8 @@ STUDY = Study(
     title="From 5 layers to 50",
     question="Why does depth need normalisation?",
     setting="The lesson's classifier with 5 to 50 layers (convolutions and the dense one), {updates} batches of 64, "
-    "{seeds} seeds. Gradients and activations of one batch, in training mode, at step 0 and during training.",
+    "{seeds} seeds. Gradients and activations of one batch, in training mode, at step 0 and during training; what "
+    "is 0 in float32 is not drawn.",
     source='Ioffe and Szegedy, ICML 2015; Glorot and Bengio, AISTATS 2010 (the measurement); Yang et al., "A Mean '
     'Field Theory of Batch Normalization", ICLR 2019 (gradients that grow with depth).',
     updates=200,

@@ -17,7 +17,7 @@ from hourglass.lab.study import Rows, Study, Table
 from hourglass.nn import recompute_statistics
 from hourglass.nn.batchnorm import MovingStatistics, other_axes
 from hourglass.nn.population import normalisations
-from hourglass.plots import new_figure
+from hourglass.plots import line_style, new_figure
 from hourglass.training import Observer
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _at(rows: Rows, name: str, place: int, i: int | None = None) -> list[float]:
 
 def answer(rows: Rows) -> str:
     updates = rows[0]["measures"]["updates"]
-    place = min(range(len(updates)), key=lambda p: abs(updates[p] - 100))
+    place = _early(updates)
     classic = MOMENTA.index(0.99)
     when = updates[place]
     plain, debiased, precise, batch = (
@@ -160,7 +160,39 @@ def figures(rows: Rows) -> "dict[str, Figure]":
         figure.legend(
             handles, labels, loc="outside lower center", ncols=len(labels), title="momentum, TensorFlow's | PyTorch's"
         )
-    return {"accuracy": figure}
+    return {"accuracy": figure, "conventions": _conventions(rows)}
+
+
+def _conventions(rows: Rows) -> "Figure":
+    """Accuracy of inference against the momentum, in PyTorch's convention below and TensorFlow's above."""
+    updates = rows[0]["measures"]["updates"]
+    shares = [1 - momentum for momentum in MOMENTA]
+    with new_figure((6, 4)) as (figure, axes):
+        axis = axes[0][0]
+        for i, place in enumerate(dict.fromkeys((_early(updates), len(updates) // 2, len(updates) - 1))):
+            for kind, dash in (("moving", "-"), ("debiased", ":")):
+                found = [summarise(_at(rows, kind, place, m)) for m in range(len(MOMENTA))]
+                style = line_style(i, len(MOMENTA)) | {"linestyle": dash, "markevery": 1}
+                axis.plot(shares, [s.center for s in found], label=f"{kind}, {updates[place]} updates", **style)
+                axis.fill_between(
+                    shares, [s.low for s in found], [s.high for s in found], color=style["color"], alpha=0.12, lw=0
+                )
+        axis.set_xscale("log")
+        axis.set_xlabel("momentum, PyTorch's: share of the new batch")
+        above = axis.secondary_xaxis("top")
+        above.set_xlabel("momentum, TensorFlow's: share of what was there")
+        for each, labels in ((axis, shares), (above, MOMENTA)):
+            each.set_xticks(shares, [f"{value:.3g}" for value in labels])
+            each.minorticks_off()
+        axis.set_ylabel("test accuracy in inference mode")
+        axis.set_ylim(0, 1.02)
+        figure.legend(loc="outside lower center", ncols=3, title="mean, 95% interval", fontsize=8)
+    return figure
+
+
+def _early(updates: list[int]) -> int:
+    """Place of the report nearest to update 100."""
+    return min(range(len(updates)), key=lambda place: abs(updates[place] - 100))
 
 
 def _plain(i: int) -> dict[str, Any]:
