@@ -43,7 +43,7 @@ def examples():
 
 
 def train(module, net, images, labels, processes=1):
-    """Losses, last gradients, and everything that the network then holds; an image weighs the same in either process."""
+    """Losses, last gradients, and what the network then holds; an image weighs the same in either process."""
     module.train()
     optimiser, losses = torch.optim.SGD(net.parameters(), 0.1), []
     for x, y in zip(images, labels, strict=True):
