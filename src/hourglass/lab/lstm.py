@@ -93,16 +93,14 @@ def answer(rows: Rows) -> str:
     sentences = [
         "Test accuracy " + ", ".join(f"{summarise(values):.4f} ({arm})" for arm, values in reached.items()) + "."
     ]
-    if all(all(values) for values in crossed.values()):
-        steps = ", ".join(f"{summarise(values):.0f} ({arm})" for arm, values in crossed.items())
-        sooner = [paired(crossed["plain"], crossed[arm]) for arm in ("gamma 0.1", "gamma 1")]
-        sentences.append(
-            f"Updates until the held-out accuracy is {CONVERGED}, looked at every {EVERY}: {steps}. Before the plain "
-            f"network gamma 0.1 is there by {sooner[0]:.0f} updates, gamma 1 by {sooner[1]:.0f}."
-        )
-    else:
-        never = ", ".join(f"{arm} in {sum(not value for value in values)}" for arm, values in crossed.items())
-        sentences.append(f"Seeds of {len(rows) // len(ARMS)} that never reach {CONVERGED} on held-out digits: {never}.")
+    steps = ", ".join(
+        f"{summarise(values):.0f} ({arm})" if all(values) else f"never in {sum(not v for v in values)} seeds ({arm})"
+        for arm, values in crossed.items()
+    )
+    said = f"Updates until the held-out accuracy is {CONVERGED}, looked at every {EVERY}: {steps}"
+    sooner = [arm for arm in ARMS if arm != "plain" and all(crossed["plain"]) and all(crossed[arm])]
+    said += "".join(f"; {arm} {paired(crossed['plain'], crossed[arm]):.0f} before the plain network" for arm in sooner)
+    sentences.append(f"{said}.")
     fallen = ", ".join(
         f"{summarise([values[0] / values[-1] for values in found]):.2g} ({arm})"
         for arm, found in _values(rows, "gradients").items()
