@@ -28,6 +28,8 @@ ARMS = (
 )
 # Counted from 0, as the notebooks do: the 101st.
 EARLY_BATCH = 100
+# Far from guessing and from the end.
+PASSED = 0.5
 _EVERY, _SHOWN, _POPULATION = 25, 500, 50
 
 
@@ -102,6 +104,19 @@ def answer(rows: Rows) -> str:
         "truncated normal and not from Glorot's uniform; that alone changes the accuracy in inference by "
         f"{differences[1]:.4f}, and by each batch's own moments by {by_batch:.4f}."
     )
+    starts = {"Glorot's uniform": "manual", "the truncated normal": "manual, truncated normal"}
+    passed = {
+        mode: {word: passes(rows, arm, mode) for word, arm in starts.items()} for mode in ("by_batch", "inference")
+    }
+    if all(batches for found in passed.values() for batches in found.values()):
+        by_own, inferred = (
+            " and ".join(f"{summarise(batches):.0f} from {word}" for word, batches in found.items())
+            for found in passed.values()
+        )
+        said += (
+            f" An accuracy of {PASSED} is passed at batch {by_own} by own "
+            f"moments, and at batch {inferred} in inference."
+        )
     if not _has_early(rows):
         return said
     early = {mode: summarise(final(rows, "layer", mode, "early")) for mode in ("inference", "by_batch", "precise")}
@@ -110,6 +125,16 @@ def answer(rows: Rows) -> str:
         f"start, the layer is right in {early['inference']:.3f} in inference, where the same weights reach "
         f"{early['by_batch']:.3f} by each batch's own moments and {early['precise']:.3f} by the population's."
     )
+
+
+def passes(rows: Rows, arm: str, mode: str) -> list[int]:
+    """Batches after which an arm's curve first passes 0.5, seed by seed; nothing where one of them never does."""
+    group = next(group for (name,), group in grouped(rows, "arm") if name == arm)
+    found = [
+        [int(u) for u, value in zip(m["updates"], m[mode], strict=True) if value >= PASSED]
+        for m in (row["measures"] for row in group)
+    ]
+    return [batches[0] for batches in found] if all(found) else []
 
 
 def _has_early(rows: Rows) -> bool:
