@@ -123,7 +123,7 @@ STUDY = Study(
     "`instance` is `layernorm`, `group` has 4 groups. {updates} updates whatever the size of the batch, so "
     "that larger ones see more images; {seeds} seeds, test accuracy in inference mode.",
     source="Wu and He, ECCV 2018, section 4.1; Hoffer et al., NeurIPS 2017; Ioffe, NeurIPS 2017.",
-    updates=150,
+    updates=60,
     seeds=3,
     plan=plan,
     measure=measure,
