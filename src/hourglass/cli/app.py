@@ -2,7 +2,6 @@
 
 import ast
 import signal
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -52,7 +51,7 @@ def stoppable(how: str) -> Iterator[None]:
 
 def complain(message: str) -> None:
     """Say what went wrong, on one line of standard error."""
-    print(f"hourglass: {message}", file=sys.stderr)  # noqa: T201  # the command line's voice
+    typer.echo(f"hourglass: {message}", err=True)
 
 
 def one_line(error: Exception) -> str:

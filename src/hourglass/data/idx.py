@@ -6,13 +6,12 @@ values (Y. LeCun, C. Cortes, C. J. C. Burges, "The MNIST database of handwritten
 
 import gzip
 import hashlib
+import io
 import math
 import os
 import struct
 import zlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,14 +58,14 @@ def read_idx(path: str | os.PathLike[str], *, axes: int, sha256: str | None = No
             return _read(raw, path, axes, largest, sha256)
         try:
             with gzip.GzipFile(fileobj=raw) as unzipped:
-                return _read(unzipped, path, axes, largest, sha256)  # type: ignore[arg-type]  # a BinaryIO in all but name
+                return _read(unzipped, path, axes, largest, sha256)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise ValueError(
                 f"{path}: broken gzip stream ({error}); the file is damaged or its copy was cut short, fetch it again"
             ) from error
 
 
-def _read(file: BinaryIO, path: Path, axes: int, largest: int, sha256: str | None) -> NDArray[np.uint8]:
+def _read(file: io.BufferedIOBase, path: Path, axes: int, largest: int, sha256: str | None) -> NDArray[np.uint8]:
     header = file.read(4)
     if len(header) < 4:
         raise ValueError(f"{path}: {len(header)} bytes are no IDX file; its header alone has {4 + 4 * axes}")
@@ -98,7 +97,7 @@ def _read(file: BinaryIO, path: Path, axes: int, largest: int, sha256: str | Non
     return values
 
 
-def _read_exactly(file: BinaryIO, count: int, path: Path) -> bytearray:
+def _read_exactly(file: io.BufferedIOBase, count: int, path: Path) -> bytearray:
     body = bytearray()
     while len(body) < count:
         chunk = file.read(min(_CHUNK, count - len(body)))
@@ -128,7 +127,8 @@ def file_md5(path: Path) -> str:
         return hashlib.file_digest(file, _md5).hexdigest()
 
 
-_md5: Callable[[], "hashlib._Hash"] = lambda: hashlib.md5(usedforsecurity=False)  # noqa: E731  # file_digest wants a constructor
+def _md5() -> "hashlib._Hash":
+    return hashlib.md5(usedforsecurity=False)
 
 
 def images_and_labels(

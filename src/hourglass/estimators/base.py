@@ -148,7 +148,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
 
     def _build(self) -> nn.Module:
         """Make the network for ``image_shape_``, on the device that is current."""
-        raise NotImplementedError
+        raise NotImplementedError  # every estimator has its own network; this class is none to be used
 
     def check_parameters(self) -> None:
         """Raise ValueError when a parameter is out of its range; ``fit`` calls it first."""

@@ -40,11 +40,11 @@ def check_shape(name: str, value: object) -> None:
         check_number(name, length, whole=True)
 
 
-def check_norm(norm: object, momentum: object) -> None:
+def check_norm(norm: object, momentum: float) -> None:
     """Raise ValueError unless a normalisation is known, and its momentum a share."""
     check_choice("norm", norm, NORMS)
     check_number("norm_momentum", momentum)
-    if momentum > 1:  # type: ignore[operator]  # a number, as just checked
+    if momentum > 1:
         raise ValueError(f"norm_momentum={momentum!r}; expected the share of the new batch, at most 1")
 
 
