@@ -31,7 +31,7 @@ TIMED = {
     "dense": (2000, ["flat-adam"]),
     "conv": (80, ["flat-adam", "few-outputs"]),
     "denoise": (50, ["few-outputs", "upsample-phases"]),
-    "bn-layer": (100, ["flat-adam", "lean-batchnorm", "one-pixel"]),
+    "bn-layer": (100, ["flat-adam", "one-pixel"]),
 }
 # Shortened, so that five seeds with and without take minutes.
 QUALITY = {"dense": 400, "conv": 250, "denoise": 150, "bn-none": 200, "bn-layer": 200, "bn-manual": 200}

@@ -4,8 +4,8 @@ The readable modules stay the only definition of what is computed; a trick is us
 equal to the plain form. ``tools/measure_speed.py FOLDER tricks`` measures what each adds.
 
 >>> from hourglass import tricks
->>> with tricks.without("lean-batchnorm"):
-...     tricks.uses("lean-batchnorm")
+>>> with tricks.without("one-pixel"):
+...     tricks.uses("one-pixel")
 False
 """
 
@@ -16,7 +16,6 @@ from contextlib import contextmanager
 TRICKS = {
     "allocator": "keep freed memory instead of giving it back to the kernel",
     "flat-adam": "Adam on all parameters as one vector",
-    "lean-batchnorm": "batch moments of rows by matrix products",
     "few-outputs": "convolutions to one or few channels as a matrix product and nine shifted sums",
     "one-pixel": "convolutions of maps of one pixel as matrix products",
     "output-phases": "the decoder's last two convolutions in inference without the large map between them",

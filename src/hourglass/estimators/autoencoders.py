@@ -33,8 +33,8 @@ class DenseAutoencoder(Autoencoder):
         networks that never saw a clean image; others have learnt it.
     output_bias : {"mean", "zero"}, default="mean"
         Where the last layer's bias starts: ``mean`` lets the untrained network output the mean image.
-    image_shape, epochs, batches, batch_size, learning_rate, schedule, validation_fraction, patience, report_every, \
-validate_every, precision, device, random_state, verbose, deterministic, checkpoint_dir, checkpoint_every
+    image_shape, epochs, batches, batch_size, learning_rate, optimiser, schedule, validation_fraction, patience, \
+report_every, validate_every, precision, device, random_state, verbose, deterministic, checkpoint_dir, checkpoint_every
         As in :class:`NetworkEstimator`, whose attributes there are too.
 
     Examples
@@ -81,8 +81,8 @@ class ConvAutoencoder(Autoencoder):
         Share of the new batch in the moving statistics (PyTorch's convention; TensorFlow's 0.99 is 0.01).
     loss, noise, self_supervised, undo_clipping, output_bias
         As in :class:`DenseAutoencoder`.
-    image_shape, epochs, batches, batch_size, learning_rate, schedule, validation_fraction, patience, report_every, \
-validate_every, precision, device, random_state, verbose, deterministic, checkpoint_dir, checkpoint_every
+    image_shape, epochs, batches, batch_size, learning_rate, optimiser, schedule, validation_fraction, patience, \
+report_every, validate_every, precision, device, random_state, verbose, deterministic, checkpoint_dir, checkpoint_every
         As in :class:`NetworkEstimator`, whose attributes there are too.
 
     Examples

@@ -24,9 +24,9 @@ from hourglass.estimators.inference import apply_in_pieces, to_tensor
 from hourglass.persistence import locked
 from hourglass.training import (
     LOSSES,
+    OPTIMISERS,
     PRECISIONS,
     SCHEDULES,
-    Adam,
     Checkpoints,
     EarlyStopping,
     History,
@@ -68,7 +68,9 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
     batch_size : int, default=64
         Images in a batch; all of them where there are fewer.
     learning_rate : float, default=0.01
-        Of Adam, the peak of the schedule.
+        Of the optimiser, the peak of the schedule.
+    optimiser : {"adam", "sgd"}, default="adam"
+        Adam, as TensorFlow computes it, or plain stochastic gradient descent, which needs larger learning rates.
     schedule : {"one-cycle", "linear", "constant"}, default="one-cycle"
         How the learning rate goes over the updates.
     validation_fraction : float, optional
@@ -130,6 +132,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
     batches: int | None = None
     batch_size: int = 64
     learning_rate: float = 0.01
+    optimiser: str = "adam"
     schedule: str = "one-cycle"
     validation_fraction: float | None = None
     patience: int | None = None
@@ -162,6 +165,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
         if self.validation_fraction is not None and self.validation_fraction >= 1:
             raise ValueError(f"validation_fraction={self.validation_fraction!r}; expected a share below 1 or None")
         check_number("patience", self.patience, whole=True, optional=True)
+        check_choice("optimiser", self.optimiser, OPTIMISERS)
         check_choice("schedule", self.schedule, SCHEDULES)
         check_choice("precision", self.precision, PRECISIONS)
         resolve_device(self.device)
@@ -264,9 +268,9 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
             network = self._network(weights_seed)
             prepare(network)
             network = network.to(device).to(memory_format=torch.channels_last)
-            self._optimiser = Adam(network.parameters(), self.learning_rate)
+            self._optimiser = OPTIMISERS[self.optimiser](network.parameters(), self.learning_rate)
         if not hasattr(self, "_optimiser"):  # read from a file, which holds the weights alone
-            self._optimiser = Adam(network.parameters(), self.learning_rate)
+            self._optimiser = OPTIMISERS[self.optimiser](network.parameters(), self.learning_rate)
         for group in self._optimiser.param_groups:  # a schedule has left its last rate there
             group["lr"] = self.learning_rate
         x = to_tensor(inputs, device)

@@ -42,8 +42,8 @@ class ConvClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]  
     activation : {"relu", "sigmoid", "tanh"}, default="relu"
     loss : {"softmax", "bce"}, default="softmax"
         Cross-entropy of a softmax, or of independent sigmoids against one-hot labels.
-    image_shape, epochs, batches, batch_size, learning_rate, schedule, validation_fraction, patience, report_every, \
-validate_every, precision, device, random_state, verbose, deterministic, checkpoint_dir, checkpoint_every
+    image_shape, epochs, batches, batch_size, learning_rate, optimiser, schedule, validation_fraction, patience, \
+report_every, validate_every, precision, device, random_state, verbose, deterministic, checkpoint_dir, checkpoint_every
         As in :class:`NetworkEstimator`, whose attributes there are too.
 
     Attributes

@@ -15,7 +15,8 @@ from hourglass.plots import new_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-RATES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+# Adam divides by the gradient's own size, so that its useful rates are smaller.
+RATES = {"sgd": (1e-3, 1e-2, 1e-1, 1.0, 10.0), "adam": (1e-4, 1e-3, 1e-2, 1e-1, 1.0)}
 INITS: dict[str, str | float] = {"Glorot": "glorot", "He": "he", "σ 0.05": 0.05, "σ 1": 1.0, "σ 5": 5.0}
 ACTIVATIONS = ("relu", "sigmoid", "tanh")
 NORMS = ("none", "layer")
@@ -27,13 +28,14 @@ def plan(seeds: int, updates: int) -> list[Cell]:
     """The whole grid, seed by seed."""
     return [
         {
-            "learning_rate": rate, "init": name, "kernel_init": init, "activation": activation, "norm": norm,
-            "norm_momentum": 0.1, "seed": seed, "updates": updates,
+            "optimiser": optimiser, "learning_rate": rate, "init": name, "kernel_init": init, "activation": activation,
+            "norm": norm, "norm_momentum": 0.1, "seed": seed, "updates": updates,
         }
         for seed in range(seeds)
+        for optimiser, rates in RATES.items()
         for activation in ACTIVATIONS
         for name, init in INITS.items()
-        for rate in RATES
+        for rate in rates
         for norm in NORMS
     ]  # fmt: skip
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor, nn
 
-from hourglass import tricks
 from hourglass.data import Dataset
 from hourglass.lab.cells import Cell, Measures, grouped
 from hourglass.lab.networks import BATCH, accuracy, accuracy_by_batch, examples, train
 from hourglass.lab.statistics import paired, summarise
 from hourglass.lab.study import Rows, Study, Table
 from hourglass.nn import recompute_statistics
+from hourglass.nn.population import normalisations
 from hourglass.plots import line_style, new_figure
 from hourglass.training import Observer
 
@@ -36,7 +36,7 @@ _EVERY, _SHOWN, _POPULATION = 25, 500, 50
 def plan(seeds: int, updates: int) -> list[Cell]:
     """Every arm from every seed: the seed gives the weights and the order of the batches."""
     return [
-        {"arm": arm, "norm": norm, "kernel_init": init, "kernels": "own", "seed": seed, "updates": updates}
+        {"arm": arm, "norm": norm, "kernel_init": init, "seed": seed, "updates": updates}
         for seed in range(seeds)
         for arm, norm, init in ARMS
     ]
@@ -45,9 +45,7 @@ def plan(seeds: int, updates: int) -> list[Cell]:
 def measure(cell: Cell, data: Dataset) -> Measures:
     """Curves on held-out images, and test accuracy early and at the end, in three modes of inference."""
     observer = _Curves(data)
-    # Else both would be computed by one and the same faster form.
-    with tricks.without("lean-batchnorm"):
-        estimator = train(cell, data, observer, report_every=_EVERY)
+    estimator = train(cell, data, observer, report_every=_EVERY)
     updates = sorted(estimator.history_.reports)
     curves = {
         name: [round(estimator.history_.reports[update][name], 4) for update in updates]
@@ -77,7 +75,8 @@ class _Curves(Observer):
     def test(self, network: nn.Module) -> dict[str, float]:
         """Accuracy on the test images by moving statistics, by each batch's own, and by the population's."""
         twin = copy.deepcopy(network).eval()
-        recompute_statistics(twin, self.population)
+        if normalisations(twin):
+            recompute_statistics(twin, self.population)
         found = {
             "inference": accuracy(network, self.tested),
             "by_batch": accuracy_by_batch(network, self.tested),

@@ -19,7 +19,8 @@ CHANCE = 0.1
 
 # What a cell says about the training; the rest is the experiment's own.
 _PARAMETERS = (
-    "norm", "norm_momentum", "kernel_init", "activation", "depth", "learning_rate", "schedule", "batch_size",
+    "norm", "norm_momentum", "kernel_init", "activation", "depth", "learning_rate", "optimiser", "schedule",
+    "batch_size",
 )  # fmt: skip
 
 

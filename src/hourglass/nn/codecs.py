@@ -234,12 +234,8 @@ class ConvCodec(Codec):
             if self.skip:
                 joined.append(F.relu(x))
             # The maximum commutes with ReLU; taken first, ReLU sees a quarter of the numbers.
-            x = self._relu(self.pool(x))  # (n, channels, ceil(h / 2), ceil(w / 2))
+            x = F.relu_(self.pool(x))  # (n, channels, ceil(h / 2), ceil(w / 2))
         return x, sizes, joined
-
-    def _relu(self, x: Tensor) -> Tensor:
-        # A normalisation's output may be a view, into which nothing may be written while a gradient is wanted.
-        return F.relu_(x) if self.norm == "none" else F.relu(x)
 
     def _writes_phases(self, x: Tensor, size: tuple[int, int]) -> bool:
         """Whether the last stage and the output can be computed as one."""
@@ -260,7 +256,7 @@ class ConvCodec(Codec):
                 conv = cast(UpsampleConv2d, grow).conv
                 last = (conv.weight, conv.get_parameter("bias"), self.output.weight, self.output_bias)
                 return fast.upsample_output_conv2d(x, *last)
-            x = self._relu(self.decoder_norms[i](grow(x, size)))
+            x = F.relu_(self.decoder_norms[i](grow(x, size)))
             if self.skip:
                 x = F.relu(self.joins[i](torch.cat([x, joined[-1 - i]], dim=1)))
         return self.output(x)  # type: ignore[no-any-return]  # torch types calls as Any

@@ -1,30 +1,33 @@
-"""Convolutions and batch normalisation in forms that suit a processor's vector units; see :mod:`hourglass.tricks`.
+"""Convolutions and maxima in forms that suit a processor's vector units; see :mod:`hourglass.tricks`.
 
 Maps are ``(n, c, h, w)``, channels last in memory, so that pixels are rows of channels without a copy.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from hourglass import tricks
+from hourglass.nn.internals import is_transformed
 
 # oneDNN computes 16 output channels at a time: with so few, matrix products waste less.
 FEW_OUTPUTS = 3
-# Numbers in a row that the vector units are busy with, and maps for which wider rows pay.
-_ROW, _LARGE = 64, 100_000
 
 
 def applies(trick: str, x: Tensor) -> bool:
-    """Whether a trick is switched on and made for this tensor: on the CPU, and not while a graph is exported."""
+    """Whether a trick is switched on and made for this tensor.
+
+    It has to be on the CPU and in single or half precision, and nothing but PyTorch's ordinary autograd may look on:
+    under ``torch.func``, forward-mode differentiation, tracing, compilation and export the plain form is computed.
+    """
     return (
         tricks.uses(trick)
         and x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.bfloat16)
-        and not torch.compiler.is_exporting()
+        and not is_transformed()
     )
 
 
@@ -53,7 +56,7 @@ def _phases(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """The four phases of :func:`upsample_conv2d`, ``(n, 4c', h + 1, w + 1)``: row's parity, column's, channel."""
     out_channels, in_channels = weight.shape[:2]
     with _whole_precision():
-        taps = weight.reshape(-1, 9) @ _DOUBLED
+        taps = weight.reshape(-1, 9) @ _DOUBLED.to(weight.dtype)
     phases = taps.view(out_channels, in_channels, 2, 2, 2, 2).permute(2, 4, 0, 3, 5, 1)
     kernel = phases.reshape(4 * out_channels, 2, 2, in_channels).permute(0, 3, 1, 2)
     return F.conv2d(x, kernel, bias.repeat(4), padding=1)
@@ -87,7 +90,7 @@ def upsample_output_conv2d(x: Tensor, weight: Tensor, bias: Tensor, out_weight: 
     """
     outputs, channels = out_weight.shape[:2]
     with _whole_precision():
-        taps = out_weight.reshape(-1, 9) @ _REREAD_BOTH
+        taps = out_weight.reshape(-1, 9) @ _REREAD_BOTH.to(out_weight.dtype)
     taps = taps.view(outputs, channels, 2, 2, 2, 2, 2, 2).permute(2, 3, 0, 6, 7, 4, 5, 1)
     kernel = taps.reshape(4 * outputs, 2, 2, 4 * channels).permute(0, 3, 1, 2)
     maps = F.relu_(_phases(x, weight, bias))
@@ -111,7 +114,6 @@ class _Interleave(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, maps: Tensor) -> Tensor:
         n, channels, height, width = maps.shape[0], maps.shape[1] // 4, maps.shape[2] - 1, maps.shape[3] - 1
-        ctx.shape = (n, height, width, channels)
         phases = maps.permute(0, 2, 3, 1).reshape(n, height + 1, width + 1, 2, 2, channels)
         out = _empty_maps(maps, n, channels, 2 * height, 2 * width)
         rows = out.permute(0, 2, 3, 1)
@@ -121,15 +123,26 @@ class _Interleave(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        n, height, width, channels = ctx.shape
-        grad = grad.permute(0, 2, 3, 1)
-        phases = grad.new_zeros(n, height + 1, width + 1, 2, 2, channels)
+        return cast(Tensor, _Separate.apply(grad))  # type: ignore[no-untyped-call]  # torch leaves apply untyped
+
+
+class _Separate(torch.autograd.Function):
+    """Adjoint of :class:`_Interleave`, and so each one's gradient is the other."""
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor) -> Tensor:
+        n, channels, height, width = maps.shape[0], maps.shape[1], maps.shape[2] // 2, maps.shape[3] // 2
+        rows = maps.permute(0, 2, 3, 1)
+        phases = maps.new_zeros(n, height + 1, width + 1, 2, 2, channels)
         for a in (0, 1):
             for b in (0, 1):
-                phases[:, a : a + height, b : b + width, a, b] = grad[:, a::2, b::2]
+                phases[:, a : a + height, b : b + width, a, b] = rows[:, a::2, b::2]
         return phases.reshape(n, height + 1, width + 1, 4 * channels).permute(0, 3, 1, 2)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return cast(Tensor, _Interleave.apply(grad))  # type: ignore[no-untyped-call]  # torch leaves apply untyped
 
 
 def _empty_maps(like: Tensor, *shape: int) -> Tensor:
@@ -140,7 +153,7 @@ def _empty_maps(like: Tensor, *shape: int) -> Tensor:
 def few_outputs_conv2d(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """3×3 'same' convolution with stride 1 to few channels.
 
-    One matrix product takes each pixel's channels to nine taps; the taps, shifted, are summed in float32.
+    One matrix product takes each pixel's channels to nine taps; the taps, shifted, are summed in float32 at least.
 
     Parameters
     ----------
@@ -150,7 +163,7 @@ def few_outputs_conv2d(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
     Returns
     -------
-    torch.Tensor of shape (n, c', h, w), float32
+    torch.Tensor of shape (n, c', h, w), float32; float64 where x is
     """
     out: Tensor = _FewOutputs.apply(x, weight, bias)  # type: ignore[no-untyped-call]  # torch leaves apply untyped
     return out
@@ -159,26 +172,26 @@ def few_outputs_conv2d(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 class _FewOutputs(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        n, channels, height, width = x.shape
+        n, _, height, width = x.shape
         few = len(weight)
-        rows = x.permute(0, 2, 3, 1).reshape(n, height * width, channels)
-        taps = weight.to(x.dtype).permute(2, 3, 0, 1).reshape(9 * few, channels)
-        ctx.save_for_backward(rows, taps)
-        ctx.shape = x.shape
+        rows, taps = _rows_and_taps(x, weight)
+        ctx.save_for_backward(x, weight, bias)
         # Taps before pixels, so that each is a contiguous map; one product an image, which is what fits the cache.
-        parts = torch.bmm(taps.expand(n, *taps.shape), rows.transpose(1, 2)).float().view(n, 9, few, height, width)
-        out = bias.float().view(1, few, 1, 1).expand(n, few, height, width).contiguous()
+        parts = torch.bmm(taps.expand(n, *taps.shape), rows.transpose(1, 2)).view(n, 9, few, height, width)
+        parts, out = parts.to(_wide(x)), bias.to(_wide(x)).view(1, few, 1, 1).expand(n, few, height, width).contiguous()
         for tap in range(9):
             target, source = _shifted(tap, height, width)
             out[(..., *target)] += parts[:, tap][(..., *source)]
         return out
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        rows, taps = ctx.saved_tensors
-        n, channels, height, width = ctx.shape
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, bias = ctx.saved_tensors
+        if torch.is_grad_enabled():  # the gradient's own gradient is wanted
+            return _plain_gradients((x, weight, bias), ctx.needs_input_grad, grad)
+        n, channels, height, width = x.shape
         few = grad.shape[1]
+        rows, taps = _rows_and_taps(x, weight)
         parts, low = taps.new_zeros(n, 9, few, height, width), grad.to(taps.dtype)
         for tap in range(9):
             target, source = _shifted(tap, height, width)
@@ -189,8 +202,31 @@ class _FewOutputs(torch.autograd.Function):
             .view(n, height, width, channels)
             .permute(0, 3, 1, 2)
         )
-        grad_weight = torch.bmm(flat, rows).sum(0, dtype=torch.float32)
+        grad_weight = torch.bmm(flat, rows).sum(0, dtype=_wide(x))
         return grad_x, grad_weight.view(3, 3, few, channels).permute(2, 3, 0, 1), grad.sum((0, 2, 3))
+
+
+def _wide(x: Tensor) -> torch.dtype:
+    """Type in which products of x are summed: float32 for half precision, else that of x."""
+    return torch.promote_types(x.dtype, torch.float32)
+
+
+def _rows_and_taps(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Pixels ``(n, h·w, c)`` and the kernel's taps ``(9·c', c)``."""
+    n, channels, height, width = x.shape
+    rows = x.permute(0, 2, 3, 1).reshape(n, height * width, channels)
+    return rows, weight.to(x.dtype).permute(2, 3, 0, 1).reshape(9 * len(weight), channels)
+
+
+def _plain_gradients(
+    inputs: tuple[Tensor, Tensor, Tensor], needed: Sequence[bool], grad: Tensor
+) -> tuple[Tensor | None, ...]:
+    """Gradients of the convolution by image, kernel and bias, as functions that can be differentiated again."""
+    x, weight, bias = inputs
+    out = F.conv2d(x, weight.to(x.dtype), bias.to(x.dtype), padding=1).to(_wide(x))
+    wanted = [value for value, need in zip(inputs, needed, strict=True) if need]
+    found = iter(torch.autograd.grad(out, wanted, grad, create_graph=True))
+    return tuple(next(found) if need else None for need in needed)
 
 
 def _shifted(tap: int, height: int, width: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
@@ -223,88 +259,3 @@ def max_pool2d(x: Tensor) -> Tensor:
 def one_pixel_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """3×3 'same' convolution, of any stride, of maps of one pixel: only the middle of the kernel meets it."""
     return F.linear(x[:, :, 0, 0], weight[:, :, 1, 1], bias)[:, :, None, None]
-
-
-def batch_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Batch normalisation by the batch's own moments, in float32.
-
-    Parameters
-    ----------
-    x : torch.Tensor of shape (n, c) or (n, c, h, w)
-    weight, bias : torch.Tensor of shape (c,)
-    eps : float
-
-    Returns
-    -------
-    normalised : torch.Tensor of the shape of x
-    mean, variance : torch.Tensor of shape (c,)
-        Of the batch, the variance biased; without gradient.
-    """
-    with _whole_precision():
-        normalised, mean, variance = _BatchNorm.apply(x, weight, bias, eps)  # type: ignore[no-untyped-call]  # torch leaves apply untyped
-    return normalised, mean, variance
-
-
-class _BatchNorm(torch.autograd.Function):
-    """Sums over rows as products with a row of ones, which is fast for any number of channels.
-
-    PyTorch's kernel for channels-last maps is slow where their number is no multiple of 16. Narrow rows are read
-    several at a time.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-        channels = x.shape[1]
-        rows = x.permute(0, 2, 3, 1).reshape(-1, channels) if x.dim() == 4 else x
-        count = len(rows)
-        together = _rows_together(count, channels)
-        rows = rows.reshape(count // together, together * channels)
-        ones = rows.new_full((1, len(rows)), 1 / count)
-        mean = _per_channel(ones @ rows, together)
-        centred = rows - _tiled(mean, together)
-        variance = _per_channel(ones @ centred.square(), together)
-        inverse = torch.rsqrt(variance + eps)
-        out = torch.addcmul(_tiled(bias, together), centred, _tiled(inverse * weight, together))
-        ctx.save_for_backward(centred, inverse, weight, ones)
-        ctx.together, ctx.shape = together, x.shape
-        ctx.mark_non_differentiable(mean, variance)
-        return _as_maps(out, x.shape), mean, variance
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor, None]:
-        centred, inverse, weight, ones = ctx.saved_tensors
-        together, shape = ctx.together, ctx.shape
-        rows = (grad.permute(0, 2, 3, 1) if len(shape) == 4 else grad).reshape(centred.shape)
-        # Means over the batch of the gradient, and of it times the centred values.
-        mean = _per_channel(ones @ rows, together)
-        product = _per_channel(ones @ (rows * centred), together)
-        scale = inverse * weight
-        constant, slope = -scale * mean, -scale * inverse.square() * product
-        out = torch.addcmul(_tiled(constant, together), centred, _tiled(slope, together))
-        out.addcmul_(rows, _tiled(scale, together))
-        count = centred.numel() // len(mean)
-        return _as_maps(out, shape), product * inverse * count, mean * count, None
-
-
-def _rows_together(count: int, channels: int) -> int:
-    """How many rows to read as one."""
-    together = 1
-    while count * channels >= _LARGE and count % (2 * together) == 0 and 2 * together * channels <= _ROW:
-        together *= 2
-    return together
-
-
-def _per_channel(sums: Tensor, together: int) -> Tensor:
-    return sums[0] if together == 1 else sums.view(together, -1).sum(0)
-
-
-def _tiled(values: Tensor, together: int) -> Tensor:
-    return values if together == 1 else values.repeat(together)
-
-
-def _as_maps(rows: Tensor, shape: torch.Size) -> Tensor:
-    if len(shape) == 2:
-        return rows.view(shape)
-    n, channels, height, width = shape
-    return rows.view(n, height, width, channels).permute(0, 3, 1, 2)

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hourglass.nn import fast
+from hourglass.nn.internals import AnyNorm
 
 KERNEL_INITS = ("glorot", "he", "truncated-normal")
 
@@ -179,7 +180,7 @@ def reset_children_(module: nn.Module, generator: torch.Generator | None) -> Non
         reset = getattr(child, "reset_parameters", None)
         if reset is None:
             reset_children_(child, generator)
-        elif isinstance(child, nn.modules.batchnorm._NormBase | nn.GroupNorm):
+        elif isinstance(child, AnyNorm | nn.GroupNorm):
             reset()
         else:
             reset(generator)

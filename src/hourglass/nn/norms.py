@@ -1,6 +1,7 @@
 """Normalisations by name: of the batch, of parts of it, and of each image by itself."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from hourglass.nn.batchnorm import (
     check_maps,
     other_axes,
     per_channel,
+    widened,
 )
 
 
@@ -24,26 +26,42 @@ class GroupNorm(nn.GroupNorm):
     Parameters
     ----------
     num_features : int
-        Channels: the x is ``(n, num_features)`` or ``(n, num_features, height, width)``.
+        Channels: the input is ``(n, num_features)`` or ``(n, num_features, height, width)``.
     eps : float, default=1e-5
         Added to the variance.
     groups : int, default=4
         Of channels; where their number is no multiple of it, the greatest common divisor of both.
+    affine : bool, default=True
+        Whether there is a scale, ``weight``, and a shift, ``bias``, for each channel.
+    device : torch.device or str, optional
+        Where the parameters are made.
+    dtype : torch.dtype, optional
+        Of the parameters.
 
     Raises
     ------
     ValueError
-        When ``groups`` is below 1; from the forward pass where a group has one value only.
+        When ``groups`` is below 1; from the forward pass where a group has one value only, or the input has another
+        number of axes or channels.
     """
 
-    def __init__(self, num_features: int, eps: float = 1e-5, *, groups: int = 4) -> None:
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        *,
+        groups: int = 4,
+        affine: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         if groups < 1:
             raise ValueError(f"groups={groups}; expected 1 or more")
-        super().__init__(math.gcd(groups, num_features), num_features, eps)
+        super().__init__(math.gcd(groups, num_features), num_features, eps, affine, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         check_maps(x, self.num_channels)
-        if x[:1].numel() == self.num_groups:
+        if x.shape[1:].numel() == self.num_groups:
             raise ValueError(
                 f"one value per group in x of shape {tuple(x.shape)} with {self.num_groups} groups: normalised it is 0 "
                 "whatever it was; use fewer groups or larger maps"
@@ -58,12 +76,12 @@ class LayerNorm(GroupNorm):
 
     Parameters
     ----------
-    num_features, eps
+    num_features, eps, affine, device, dtype
         As in :class:`GroupNorm`.
     """
 
-    def __init__(self, num_features: int, eps: float = 1e-5) -> None:
-        super().__init__(num_features, eps, groups=1)
+    def __init__(self, num_features: int, eps: float = 1e-5, **options: Any) -> None:
+        super().__init__(num_features, eps, groups=1, **options)
 
 
 class InstanceNorm(GroupNorm):
@@ -73,12 +91,12 @@ class InstanceNorm(GroupNorm):
 
     Parameters
     ----------
-    num_features, eps
+    num_features, eps, affine, device, dtype
         As in :class:`GroupNorm`.
     """
 
-    def __init__(self, num_features: int, eps: float = 1e-5) -> None:
-        super().__init__(num_features, eps, groups=num_features)
+    def __init__(self, num_features: int, eps: float = 1e-5, **options: Any) -> None:
+        super().__init__(num_features, eps, groups=num_features, **options)
 
 
 class GhostBatchNorm(FrameworkBatchNorm):
@@ -89,25 +107,25 @@ class GhostBatchNorm(FrameworkBatchNorm):
 
     Parameters
     ----------
-    num_features, eps, momentum, stored_variance
-        As in :class:`ManualBatchNorm`.
+    num_features, eps, momentum, affine, track_running_stats, device, dtype, bias, stored_variance
+        As in :class:`MovingStatistics`, whose attributes it has too. With ``momentum=None`` all parts of all batches
+        are averaged alike.
     ghost_size : int, default=16
-        Images in a part; a batch that is no multiple of it is cut into parts that differ by one at most, none larger.
+        Images in a part; a batch that is no multiple of it is divided into parts that differ by one at most, none
+        larger.
     """
 
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float = 0.1,
-        *,
-        stored_variance: str = "bessel",
-        ghost_size: int = 16,
-    ) -> None:
+    def __init__(self, *args: Any, ghost_size: int = 16, **options: Any) -> None:
         if ghost_size < 1:
             raise ValueError(f"ghost_size={ghost_size}; expected 1 image or more")
-        super().__init__(num_features, eps, momentum, stored_variance=stored_variance)
+        super().__init__(*args, **options)
         self.ghost_size = ghost_size
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, ghost_size={self.ghost_size}"
+
+    def _why_not_synchronised(self) -> str | None:
+        return "it normalises parts of each process's batch, which are to be small"
 
     def forward(self, x: Tensor) -> Tensor:
         self._check_input_dim(x)
@@ -129,8 +147,11 @@ class BatchRenorm(MovingStatistics):
 
     Parameters
     ----------
-    num_features, eps, momentum, stored_variance
-        As in :class:`ManualBatchNorm`; the paper's deviation is the biased one.
+    num_features, eps, momentum, affine, track_running_stats, device, dtype, bias
+        As in :class:`MovingStatistics`, whose attributes it has too. Without moving statistics there is nothing to
+        correct towards, and ``track_running_stats=False`` is refused.
+    stored_variance : {"biased", "bessel"}, default="biased"
+        Which batch variance the moving one averages; the paper's is the biased one.
     scale_limit : float, default=3
         Largest r; its inverse is the smallest.
     shift_limit : float, default=5
@@ -139,27 +160,40 @@ class BatchRenorm(MovingStatistics):
         Updates between which the limits open, along a line; the paper's, for longer training, are 5,000 and 40,000.
     """
 
+    running_mean: Tensor
+    running_var: Tensor
+
     def __init__(
         self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float = 0.1,
-        *,
+        *args: Any,
         stored_variance: str = "biased",
         scale_limit: float = 3.0,
         shift_limit: float = 5.0,
         ramp: tuple[int, int] = (100, 400),
+        **options: Any,
     ) -> None:
         if scale_limit < 1 or shift_limit < 0:
             raise ValueError(
                 f"scale_limit={scale_limit}, shift_limit={shift_limit}; expected 1 or more and 0 or more: they "
                 "bound r, which is about 1, and d, which is about 0"
             )
-        super().__init__(num_features, eps, momentum, stored_variance=stored_variance)
+        super().__init__(*args, stored_variance=stored_variance, **options)
+        if not self.track_running_stats:
+            raise ValueError(
+                "track_running_stats=False leaves batch renormalisation nothing to correct towards; "
+                "use FrameworkBatchNorm"
+            )
         self.scale_limit, self.shift_limit, self.ramp = scale_limit, shift_limit, ramp
 
+    def extra_repr(self) -> str:
+        said = f"scale_limit={self.scale_limit}, shift_limit={self.shift_limit}, ramp={self.ramp}"
+        return f"{super().extra_repr()}, {said}"
+
+    def _why_not_synchronised(self) -> str | None:
+        return "that does not correct towards the moving statistics"
+
     def limits(self) -> tuple[float, float]:
-        """Of r and of d, after as many updates as there were."""
+        """Bounds of r and of d, after as many updates as there were."""
         begin, end = self.ramp
         tracked = 0 if self.num_batches_tracked is None else int(self.num_batches_tracked)
         open_ = min(max((tracked - begin) / max(end - begin, 1), 0.0), 1.0)
@@ -169,28 +203,27 @@ class BatchRenorm(MovingStatistics):
         self._check_input_dim(x)
         if not self.training:
             return self._infer(x)
-        given, count = x.dtype, self._count(x)
-        x = x.float() if given in (torch.bfloat16, torch.float16) else x
+        count, given, x = self._count(x), x.dtype, widened(x)
         axes, shape = other_axes(x), per_channel(x)
         mean = x.mean(axes)  # (channels,)
         centred = x - mean.view(shape)
         variance = centred.square().mean(axes)
         deviation = torch.sqrt(variance + self.eps)
         with torch.no_grad():
-            moving = torch.sqrt(self.running_var + self.eps)
+            moving = torch.sqrt(self.running_var.to(x.dtype) + self.eps)
             scale_limit, shift_limit = self.limits()
             r = (deviation / moving).clamp(1 / scale_limit, scale_limit)
-            d = ((mean - self.running_mean) / moving).clamp(-shift_limit, shift_limit)
+            d = ((mean - self.running_mean.to(x.dtype)) / moving).clamp(-shift_limit, shift_limit)
         self._update(mean, self._stored(variance, count))
         normalised = centred * (r / deviation).view(shape) + d.view(shape)
-        output = normalised * self.weight.view(shape) + self.bias.view(shape)
-        return output.to(given)
+        weight, bias = self._affine(x)
+        return (normalised * weight.view(shape) + bias.view(shape)).to(given)
 
     @torch.no_grad()
     def _update(self, mean: Tensor, variance: Tensor) -> None:
-        moving = torch.sqrt(self.running_var + self.eps)
+        moving = torch.sqrt(self.running_var.to(variance.dtype) + self.eps)
         super()._update(mean, variance)
-        averaged = moving.lerp(torch.sqrt(variance + self.eps), self.momentum)
+        averaged = moving.lerp(torch.sqrt(variance + self.eps), self._share())
         self.running_var.copy_(averaged.square() - self.eps)
 
 
@@ -236,5 +269,5 @@ def create_norm(
         return nn.Identity()
     if issubclass(norm, MovingStatistics):
         variance = {} if stored_variance is None else {"stored_variance": stored_variance}
-        return norm(num_features, eps, momentum, **variance)
+        return norm(num_features, eps, momentum, **variance)  # type: ignore[arg-type]  # the variance is a keyword
     return norm(num_features, eps)

@@ -9,19 +9,48 @@ from torch import Tensor, nn
 
 from hourglass.nn.batchnorm import ManualBatchNorm, MovingStatistics, other_axes
 from hourglass.nn.convnet import ConvNet
+from hourglass.nn.internals import BatchNorm
 from hourglass.nn.layers import SameConv2d
 from hourglass.nn.norms import BatchRenorm
 
 Module = TypeVar("Module", bound=nn.Module)
 
 
-def normalisations(module: nn.Module) -> dict[str, MovingStatistics]:
-    """Every layer of a module that has moving statistics, by name."""
-    return {name: layer for name, layer in module.named_modules() if isinstance(layer, MovingStatistics)}
+def normalisations(module: nn.Module) -> dict[str, BatchNorm]:
+    """Every layer of a module that has moving statistics over batches, ours and PyTorch's, by name.
+
+    Raises
+    ------
+    ValueError
+        When another layer has moving statistics, such as ``InstanceNorm2d(track_running_stats=True)``: they are of
+        each image, and not of batches.
+    """
+    found = {}
+    for name, layer in module.named_modules():
+        if getattr(layer, "running_mean", None) is None:
+            continue
+        if not isinstance(layer, BatchNorm):
+            raise ValueError(
+                f"{name or 'the module'} is a {type(layer).__name__}, whose moving statistics are not those "
+                "of a batch; this is for batch normalisation"
+            )
+        found[name] = layer
+    return found
 
 
 def batch_statistics(module: Module) -> Module:
-    """Copy of a module that normalises every batch by its own moments, as in training, and keeps no account of it."""
+    """Copy of a module that normalises every batch by its own moments, as in training, and keeps no account of it.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        With batch normalisation of ours, of PyTorch's, or none.
+
+    Raises
+    ------
+    ValueError
+        When a layer has moving statistics that are not those of a batch.
+    """
     twin = copy.deepcopy(module).train()
     for layer in normalisations(twin).values():
         layer.momentum = 0.0
@@ -46,15 +75,22 @@ def recompute_statistics(module: nn.Module, batches: Iterable[Tensor]) -> None:
     Parameters
     ----------
     module : torch.nn.Module
-        With trained weights; its mode stays as it is.
+        With trained weights and batch normalisation, of ours or of PyTorch's; its mode stays as it is. A layer that
+        no batch reaches keeps the statistics that it has.
     batches : iterable of torch.Tensor
         Inputs, each of the size of training's batches; at least one.
 
     Raises
     ------
     ValueError
-        When there is no batch.
+        When there is no batch, no layer with moving statistics, or one whose statistics are not those of a batch.
     """
+    own = normalisations(module)
+    if not own:
+        raise ValueError(
+            "no layer of the module has moving statistics, so that there is nothing to recompute; "
+            "only batch normalisation has them"
+        )
     twin = batch_statistics(module)
     sums: dict[str, tuple[int, Tensor, Tensor]] = {}
 
@@ -67,15 +103,14 @@ def recompute_statistics(module: nn.Module, batches: Iterable[Tensor]) -> None:
 
         return add
 
-    layers = normalisations(twin)
-    for name, layer in layers.items():
+    for name, layer in normalisations(twin).items():
         layer.register_forward_pre_hook(account(name))
     for batch in batches:
         twin(batch)
-    if layers and not sums:
+    if not sums:
         raise ValueError("no batch to compute the population's moments from; give at least one")
-    for name, layer in normalisations(module).items():
-        if name not in sums:  # no batch came by, and it keeps what it has
+    for name, layer in own.items():
+        if name not in sums or layer.running_mean is None or layer.running_var is None:
             continue
         count, total, squares = sums[name]
         mean = total / count

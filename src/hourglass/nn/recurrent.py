@@ -4,7 +4,58 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hourglass.nn.batchnorm import FrameworkBatchNorm
 from hourglass.nn.layers import Dense
+
+
+class StepNorm(nn.Module):
+    """Batch normalisation of a sequence: moving statistics for each time step, one scale and shift for all.
+
+    Parameters
+    ----------
+    num_features : int
+        Numbers in each step.
+    steps : int
+        Time steps with statistics of their own; later ones use those of the last.
+    gamma : float
+        Start of the scale.
+    eps : float, default=1e-5
+        Added to the variance.
+    momentum : float, default=0.1
+        Share of the new batch in the moving statistics.
+    shift : bool, default=False
+        Whether there is a shift, ``beta``.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        steps: int,
+        gamma: float,
+        *,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        shift: bool = False,
+    ) -> None:
+        super().__init__()
+        self.start = gamma
+        self.gamma = nn.Parameter(torch.empty(num_features))
+        self.register_parameter("beta", nn.Parameter(torch.empty(num_features)) if shift else None)
+        self.steps = nn.ModuleList(FrameworkBatchNorm(num_features, eps, momentum, affine=False) for _ in range(steps))
+        self.reset_parameters()
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Set the scale to its start, the shift to 0, and the moving statistics to 0 and 1."""
+        nn.init.constant_(self.gamma, self.start)
+        if self.beta is not None:
+            nn.init.zeros_(self.beta)
+        for step in self.steps:
+            step.reset_parameters()
+
+    def forward(self, x: Tensor, step: int) -> Tensor:
+        """Rows ``(n, num_features)`` of a time step, counted from 0."""
+        normalised: Tensor = self.gamma * self.steps[min(step, len(self.steps) - 1)](x)
+        return normalised if self.beta is None else normalised + self.beta
 
 
 class LSTM(nn.Module):
@@ -49,20 +100,17 @@ class LSTM(nn.Module):
         noise: float = 0.1,
     ) -> None:
         super().__init__()
-        self.hidden, self.steps, self.gamma, self.momentum, self.eps = hidden, steps, gamma, momentum, eps
+        self.hidden, self.steps, self.gamma = hidden, steps, gamma
         self.noise = noise
         self.from_input = nn.Parameter(torch.empty(4 * hidden, features))
         self.from_hidden = nn.Parameter(torch.empty(4 * hidden, hidden))
         self.bias = nn.Parameter(torch.empty(4 * hidden))
         self.output = Dense(hidden, classes)
         if gamma is not None:
-            self.gamma_input = nn.Parameter(torch.empty(4 * hidden))
-            self.gamma_hidden = nn.Parameter(torch.empty(4 * hidden))
-            self.gamma_cell = nn.Parameter(torch.empty(hidden))
-            self.beta_cell = nn.Parameter(torch.empty(hidden))
-            for name, width in (("input", 4 * hidden), ("hidden", 4 * hidden), ("cell", hidden)):
-                self.register_buffer(f"mean_{name}", torch.empty(steps, width))
-                self.register_buffer(f"variance_{name}", torch.empty(steps, width))
+            options = {"eps": eps, "momentum": momentum}
+            self.norm_input = StepNorm(4 * hidden, steps, gamma, **options)
+            self.norm_hidden = StepNorm(4 * hidden, steps, gamma, **options)
+            self.norm_cell = StepNorm(hidden, steps, gamma, shift=True, **options)
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
@@ -72,13 +120,9 @@ class LSTM(nn.Module):
             self.from_hidden.copy_(torch.eye(self.hidden).repeat(4, 1))
         nn.init.zeros_(self.bias)
         self.output.reset_parameters(generator)
-        if self.gamma is not None:
-            for name in ("gamma_input", "gamma_hidden", "gamma_cell"):
-                nn.init.constant_(self.get_parameter(name), self.gamma)
-            nn.init.zeros_(self.beta_cell)
-            for name in ("input", "hidden", "cell"):
-                self.get_buffer(f"mean_{name}").zero_()
-                self.get_buffer(f"variance_{name}").fill_(1)
+        for norm in self.children():
+            if isinstance(norm, StepNorm):
+                norm.reset_parameters()
 
     def forward(self, sequences: Tensor) -> Tensor:
         """Sequences ``(n, steps, features)`` to logits ``(n, classes)``; images ``(n, 1, h, w)`` by rows."""
@@ -103,16 +147,5 @@ class LSTM(nn.Module):
         return states
 
     def _normalise(self, name: str, x: Tensor, step: int) -> Tensor:
-        if self.gamma is None:
-            return x
-        step = min(step, self.steps - 1)
-        return F.batch_norm(
-            x,
-            self.get_buffer(f"mean_{name}")[step],
-            self.get_buffer(f"variance_{name}")[step],
-            self.get_parameter(f"gamma_{name}"),
-            self.beta_cell if name == "cell" else None,
-            training=self.training,
-            momentum=self.momentum,
-            eps=self.eps,
-        )
+        """Input of the step normalised, where there is normalisation."""
+        return x if self.gamma is None else self.get_submodule(f"norm_{name}")(x, step)

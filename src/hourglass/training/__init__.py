@@ -14,7 +14,7 @@ from hourglass.training.history import History
 from hourglass.training.interruption import Interrupted
 from hourglass.training.loop import Observer, Report, Trainer
 from hourglass.training.losses import LOSSES
-from hourglass.training.optimisers import Adam
+from hourglass.training.optimisers import OPTIMISERS, SGD, Adam
 from hourglass.training.progress import PlainProgress, Progress, RichProgress, progress_for
 from hourglass.training.schedules import SCHEDULES
 from hourglass.training.stopping import EarlyStopping
@@ -22,8 +22,10 @@ from hourglass.training.threads import on_threads
 
 __all__ = [
     "LOSSES",
+    "OPTIMISERS",
     "PRECISIONS",
     "SCHEDULES",
+    "SGD",
     "Adam",
     "BlindSpot",
     "Checkpoints",

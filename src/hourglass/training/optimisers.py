@@ -1,4 +1,4 @@
-"""Adam as TensorFlow computes it."""
+"""Optimisers by name: Adam as TensorFlow computes it, and plain gradient descent."""
 
 import inspect
 import math
@@ -57,6 +57,25 @@ class Adam(torch.optim.Adam):
         super().load_state_dict(state_dict)
         steps = {int(state["step"]) for state in self.state.values()}
         self.updates = steps.pop() if steps else 0
+
+
+class SGD(torch.optim.SGD):
+    """Plain stochastic gradient descent: ``w -= lr · gradient``.
+
+    Parameters
+    ----------
+    params : iterable of torch.nn.Parameter or of parameter groups
+    lr : float, default=0.001
+    """
+
+    def __init__(self, params: Iterable[Tensor] | Iterable[dict[str, Any]], lr: float = 1e-3) -> None:
+        super().__init__(params, lr)
+
+    add_param_group = Adam.add_param_group
+
+
+OPTIMISERS: dict[str, type[Adam] | type[SGD]] = {"adam": Adam, "sgd": SGD}
+"""Every optimiser by name; each takes parameters and a learning rate."""
 
 
 class FlatParameters:
