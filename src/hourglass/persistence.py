@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,13 +19,19 @@ PARTIAL = ".part-"
 LARGEST_METADATA = 16 << 20
 LARGEST_TENSORS = 16 << 30
 LOCK = ".lock"
-TENSORS, METADATA = "model.safetensors", "model.json"
+TENSORS, METADATA, OPTIMISER = "model.safetensors", "model.json", "optimiser.safetensors"
 
 
-def write_model(folder: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+def write_model(
+    folder: str | os.PathLike[str],
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, Any],
+    *,
+    optimiser: Mapping[str, Tensor] | None = None,
+) -> None:
     """Write ``model.safetensors`` and ``model.json`` into a folder, which is made where there is none.
 
-    Each file appears whole or not at all; ``model.json`` comes last and names the other's checksum.
+    Each file appears whole or not at all; ``model.json`` comes last and names the others' checksums.
 
     Parameters
     ----------
@@ -32,6 +39,8 @@ def write_model(folder: str | os.PathLike[str], tensors: Mapping[str, Tensor], m
     tensors : mapping of str to torch.Tensor
     metadata : mapping
         Anything that JSON can hold.
+    optimiser : mapping of str to torch.Tensor, optional
+        State of the optimiser, for ``optimiser.safetensors``; without it a file of that name is removed.
 
     Raises
     ------
@@ -43,14 +52,28 @@ def write_model(folder: str | os.PathLike[str], tensors: Mapping[str, Tensor], m
     folder = Path(folder)
     stored, checksum = pack_tensors(tensors)
     document = {"format": FORMAT, "sha256": checksum, **metadata}
+    state: bytes | None = None
+    if optimiser is not None:
+        state, document["optimiser_sha256"] = pack_tensors(optimiser)
     text = json.dumps(document, indent=2, allow_nan=False) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / TENSORS, stored, durable=True)
+    if state is None:
+        (folder / OPTIMISER).unlink(missing_ok=True)
+    else:
+        write_whole(folder / OPTIMISER, state, durable=True)
     write_whole(folder / METADATA, text.encode(), durable=True)
 
 
-def read_model(folder: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what :func:`write_model` wrote.
+def read_model(
+    folder: str | os.PathLike[str],
+) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Tensor] | None]:
+    """Read what :func:`write_model` wrote: tensors, metadata and, where it is there, the optimiser's state.
+
+    Warns
+    -----
+    UserWarning
+        When the optimiser's state is damaged; it is left out.
 
     Raises
     ------
@@ -81,7 +104,18 @@ def read_model(folder: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
             raise ValueError(f"{folder / TENSORS} has NaN or infinity in {name}; its training diverged, train it again")
-    return tensors, metadata
+    return tensors, metadata, _read_optimiser(folder / OPTIMISER, metadata.get("optimiser_sha256"))
+
+
+def _read_optimiser(path: Path, checksum: Any) -> dict[str, Tensor] | None:
+    """State of the optimiser; None where the model came without it."""
+    if checksum is None or not path.exists():
+        return None
+    try:
+        return read_tensors(path, str(checksum))
+    except (OSError, ValueError) as error:
+        warnings.warn(f"{error}; the model is whole, and training on will warm up", stacklevel=4)
+        return None
 
 
 def pack_tensors(tensors: Mapping[str, Tensor]) -> tuple[bytes, str]:

@@ -90,8 +90,8 @@ def run(
         bool,
         typer.Option(
             "--resume",
-            help="Leave finished runs in --out, go on with an unfinished one from its last checkpoint. Where there is "
-            "an unfinished one, this is so anyway.",
+            help="Leave finished runs in --out and resume an unfinished one from its last checkpoint. Where there is "
+            "an unfinished one, this is so anyway. A finished run is lengthened by more --epochs or --batches.",
         ),
     ] = False,
     checkpoint_every: CheckpointEvery = "60s",

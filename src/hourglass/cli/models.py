@@ -57,8 +57,8 @@ def train(
         bool,
         typer.Option(
             "--resume",
-            help="Go on with an unfinished training in --out from its last checkpoint; where there is one, this is so "
-            "anyway. A finished one is left as it is.",
+            help="Resume an unfinished training in --out from its last checkpoint; where there is one, this is so "
+            "anyway. A finished one is lengthened by more --epochs or --batches, and else left as it is.",
         ),
     ] = False,
     checkpoint_every: CheckpointEvery = "60s",
@@ -81,18 +81,16 @@ def train(
         raise Misuse("--self-supervised learns from pictures that are noisy already; leave --noise out")
     if resume and overwrite:
         raise Misuse("--resume goes on with what --overwrite replaces; give one of them")
-    checkpoints = out / ".unfinished"
+    checkpoints, state = out / ".unfinished", out / "state"
 
     def refuse_to_replace() -> None:
         # Beside what an unfinished training left, the model is an older one, which it was told to overwrite.
         if (out / "model.json").exists() and not overwrite and not checkpoints.exists():
             raise FileExistsError(f"{out} holds a model; --overwrite replaces it")
 
-    if resume and (out / "model.json").exists() and not checkpoints.exists():
-        if not quiet:
-            typer.echo(f"model: {out} (finished already)")
-        return
-    refuse_to_replace()
+    finished = resume and (out / "model.json").exists() and not checkpoints.exists()
+    if not finished:
+        refuse_to_replace()
     check_writable(out)
     size = _size(resize) if resize is not None else (crop or 64, crop or 64)
     parameters = merge(parse_settings(settings or []), epochs=epochs, batches=batches)
@@ -113,6 +111,10 @@ def train(
     except ValueError as error:
         raise Misuse(str(error)) from error
 
+    if finished and not (state.is_dir() and _is_lengthened(out, estimator)):
+        if not quiet:
+            typer.echo(f"model: {out} (finished already)")
+        return
     paths = find_pictures(folder, beside=out)
     with Tally("reading", len(paths), quiet=quiet) as tally:
         images = training_images(
@@ -125,6 +127,8 @@ def train(
             on_outcome=tally.note,
         )
     with locked(out):
+        if finished:
+            shutil.copytree(state, checkpoints)
         refuse_to_replace()
         if checkpoints.exists() and not resume and not quiet:
             typer.echo(f"{out} holds an unfinished training: going on with it", err=True)
@@ -133,10 +137,20 @@ def train(
             estimator.fit(images)
         how = f"resized to {size[0]}×{size[1]}" if resize is not None else f"cuts of {size[0]}×{size[1]}"
         save(estimator, out, notes={"pictures": tally.done, "images": len(images), "prepared": how})
-        shutil.rmtree(checkpoints)
+        # From its last checkpoint the training can be lengthened.
+        shutil.rmtree(state, ignore_errors=True)
+        checkpoints.rename(state)
     if not quiet:
         typer.echo(f"model: {out}")
     tally.exit()
+
+
+def _is_lengthened(out: Path, estimator: Any) -> bool:
+    """Whether the model of a finished training is wanted with more epochs or batches than it has."""
+    from hourglass.models import load_model
+
+    there = load_model(out, device="cpu")
+    return any((getattr(estimator, name) or 0) > (getattr(there, name) or 0) for name in ("epochs", "batches"))
 
 
 @app.command()

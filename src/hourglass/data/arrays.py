@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Shape = tuple[int, int, int]
+# Grey, grey with alpha, colour, colour with alpha.
+MOST_CHANNELS = 4
 
 
 def infer_image_shape(array_shape: tuple[int, ...], *, square: bool) -> Shape:
@@ -23,7 +25,7 @@ def infer_image_shape(array_shape: tuple[int, ...], *, square: bool) -> Shape:
     Raises
     ------
     ValueError
-        When the array has another number of axes, or no pixels.
+        When the array has another number of axes, or no pixels, or has its channels first, by its sizes.
     """
     if len(array_shape) not in (2, 3, 4):
         raise ValueError(
@@ -32,6 +34,12 @@ def infer_image_shape(array_shape: tuple[int, ...], *, square: bool) -> Shape:
     if math.prod(array_shape) == 0:
         raise ValueError(f"X has shape {array_shape}, which holds no pixels; give at least one image")
     if len(array_shape) == 4:
+        _, first, height, last = array_shape
+        if first <= MOST_CHANNELS < min(height, last):
+            raise ValueError(
+                f"X has shape {array_shape}, which looks like channels first; expected (n, height, width, channels): "
+                f"use X.transpose(0, 2, 3, 1), or set image_shape={array_shape[1:]} where this is meant"
+            )
         return array_shape[1], array_shape[2], array_shape[3]
     if len(array_shape) == 3:
         return array_shape[1], array_shape[2], 1

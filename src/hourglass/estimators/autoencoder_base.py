@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
@@ -14,8 +14,9 @@ from torch import Tensor
 from hourglass.data.arrays import Shape, to_images
 from hourglass.data.clipping import SMALLEST_FOR_LEVEL, estimate_noise_level, undo_clipping
 from hourglass.data.corruption import CORRUPTIONS, GaussianNoise, Strength, clips
-from hourglass.estimators.base import DTYPES, Floats, NetworkEstimator
+from hourglass.estimators.base import DTYPES, NetworkEstimator
 from hourglass.estimators.checks import check_choice, check_number
+from hourglass.estimators.fitting import Floats, Task, train, transaction
 from hourglass.nn import Codec
 from hourglass.training import LOSSES, BlindSpot, Progress
 
@@ -73,7 +74,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
             What the output is compared with, as clean images for noisy ones; by default ``X`` itself. One
             number an image is a label, as a pipeline passes, and not looked at.
         validation_data : pair of array-like, optional
-            Inputs and targets whose loss is recorded; nothing else is done with them but what ``patience`` says.
+            Inputs and targets whose loss is recorded, and which ``patience`` watches; nothing else is done with them.
         progress : Progress, optional
             Where to show how it goes; by default as ``verbose`` says.
 
@@ -84,21 +85,33 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
             noise that is clipped to it, and with ``undo_clipping``.
         FloatingPointError
             When training diverges.
+        KeyboardInterrupt
+            When training is interrupted; the network as it was then is in ``partly_trained_``.
+
+        Whatever is raised, the estimator is then what it was before the call.
         """
-        self._fit(X, y, validation_data, progress, going_on=False)
+        with transaction(self):
+            self._fit(X, y, validation_data, progress)
         return self
 
     def partial_fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
-        """Train one pass over images more, at ``learning_rate`` without a schedule.
+        """Train one pass over images more, at one rate.
 
-        The first call draws the weights. Validation and early stopping are for :meth:`fit`.
+        The first call draws the weights, and trains at ``learning_rate``; later ones, and those after :meth:`fit`,
+        train on from what is there, at ``continue_learning_rate``. Validation and early stopping are for :meth:`fit`.
 
         Parameters
         ----------
         X, y
             As in :meth:`fit`; ``X`` with as many features in every call.
+
+        Raises
+        ------
+        ValueError, FloatingPointError
+            As in :meth:`fit`. The estimator is then what it was before the call.
         """
-        self._fit(X, y, None, None, going_on=hasattr(self, "network_"), one_pass=True)
+        with transaction(self):
+            self._fit(X, y, None, None, one_pass=True)
         return self
 
     def _fit(
@@ -108,34 +121,34 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
         validation_data: tuple[ArrayLike, ArrayLike] | None,
         progress: Progress | None,
         *,
-        going_on: bool,
         one_pass: bool = False,
     ) -> None:
         self.check_parameters()
         unit = "loss='bce'" if self.loss == "bce" else None
-        images, _ = self._check_images(X, fitting=not going_on, unit_range=self._why_unit_range())
+        continues = (one_pass or self.warm_start) and self._continues()
+        images, _ = self._check_images(
+            X, fitting=not continues, continuing=continues, unit_range=self._why_unit_range()
+        )
         images = images.astype(np.float32, copy=False)
         targets = self._targets(y, "y", unit_range=unit) if y is not None and _is_target(y) else None
         if targets is not None and len(targets) != len(images):
             raise ValueError(f"X has {len(images)} images but y has {len(targets)}; give one target an image")
         if targets is not None and self.self_supervised:
             raise ValueError("self_supervised=True learns from X alone; leave y out, or set self_supervised=False")
-        if not going_on or not hasattr(self, "_random"):
+        if not continues:
             self._seed()
         validation = None
         if validation_data is not None:
-            validation = (
-                self._targets(validation_data[0], "validation_data[0]"),
-                self._targets(validation_data[1], "validation_data[1]", unit_range=unit),
-            )
+            inputs, expected = self._check_validation(validation_data)
+            validation = inputs, self._targets(expected, "validation_data[1]", unit_range=unit)
         elif self.validation_fraction is not None and not one_pass:
             kept, held = self._hold_out(len(images))
-            validation = self._spoil(images[held]), (images if targets is None else targets)[held]
+            validation = self._corrupted(images[held]), (images if targets is None else targets)[held]
             images, targets = images[kept], None if targets is None else targets[kept]
         mask = None
         if validation is not None and self.self_supervised:
-            spoilt, mask = BlindSpot(torch.Generator().manual_seed(0))(_channels_first(validation[0]))
-            validation = spoilt.permute(0, 2, 3, 1).numpy(), validation[1]
+            hidden, mask = BlindSpot(torch.Generator().manual_seed(0))(_channels_first(validation[0]))
+            validation = hidden.permute(0, 2, 3, 1).numpy(), validation[1]
 
         def start_at_mean(codec: Codec) -> None:
             if self.output_bias == "mean" and not getattr(codec, "residual", False):
@@ -150,19 +163,18 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
                 output, target = output[mask.to(output.device)], target[mask.to(output.device)]
             return {"loss": float(LOSSES[self.loss](output, target))}
 
-        self._train(
-            images,
-            targets,
-            loss=self.loss,
+        task = Task(
+            inputs=images,
+            targets=targets,
+            measure=measure,
             prepare=start_at_mean,
             corrupt=self._corrupt(),
-            measure=measure,
-            report_training=False,
             validation=validation,
             progress=progress,
+            continues=continues,
             one_pass=one_pass,
-            going_on=going_on,
         )
+        train(self, task)
 
     def transform(self, X: ArrayLike) -> Floats:
         """Encode images.
@@ -211,14 +223,49 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
         return self._unclip(restored, images).reshape(np.shape(X))
 
     def score(self, X: ArrayLike, y: ArrayLike | None = None) -> float:
-        """Minus the mean squared error of ``reconstruct(X)``, against ``y`` or, without it or with labels, ``X``."""
+        """Minus the mean squared error of ``reconstruct(X)``, against ``y`` or, without it or with labels, ``X``.
+
+        Parameters
+        ----------
+        X, y
+            As in :meth:`fit`.
+
+        Returns
+        -------
+        float
+            At most 0; higher is better.
+        """
+        output, target = self._compared(X, y)
+        return -float(np.mean(np.square(output - target), dtype=np.float64))
+
+    def score_samples(self, X: ArrayLike, y: ArrayLike | None = None) -> NDArray[np.float64]:
+        """Minus each image's mean squared error, so that the images unlike those of training score lowest.
+
+        Parameters
+        ----------
+        X, y
+            As in :meth:`score`.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+            At most 0; their mean is :meth:`score`.
+        """
+        output, target = self._compared(X, y)
+        errors: NDArray[np.float64] = np.square(output - target, dtype=np.float64).reshape(len(output), -1).mean(1)
+        return -errors
+
+    def _compared(self, X: ArrayLike, y: ArrayLike | None) -> tuple[Floats, Floats]:
+        """Reconstructed images, and what they are compared with, of equal shape."""
         output = self.reconstruct(X)  # first, since it says when nothing was fitted
         values, name = (y, "y") if y is not None and _is_target(y) else (X, "X")
         shape = self.image_shape_
         if output.ndim > 2:
             shape = (*output.shape[1:3], shape[2])  # a convolutional one takes other sizes
         target = to_images(values, shape, name=name)
-        return -float(np.mean(np.square(output.reshape(target.shape) - target), dtype=np.float64))
+        if len(target) != len(output):
+            raise ValueError(f"X has {len(output)} images but {name} has {len(target)}; give one target an image")
+        return output.reshape(target.shape), target
 
     @property
     def has_code(self) -> bool:
@@ -285,13 +332,13 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
             return lambda images, generator: BlindSpot(generator)(images)
         return self._corruption()
 
-    def _spoil(self, images: Floats) -> Floats:
-        """Held-out images, spoilt once as each batch is in training."""
+    def _corrupted(self, images: Floats) -> Floats:
+        """Held-out images, corrupted once as each batch is in training."""
         corruption = self._corruption()
         if corruption is None or self.self_supervised:
             return images
-        spoilt = corruption(_channels_first(images), torch.Generator().manual_seed(0))
-        return np.asarray(spoilt.permute(0, 2, 3, 1).numpy())
+        corrupted = corruption(_channels_first(images), torch.Generator().manual_seed(0))
+        return np.asarray(corrupted.permute(0, 2, 3, 1).numpy())
 
 
 def _is_target(y: ArrayLike) -> bool:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from numpy.typing import ArrayLike
 
 from hourglass.estimators.autoencoder_base import Autoencoder
-from hourglass.estimators.base import Floats
 from hourglass.estimators.checks import check_choice, check_norm, check_number
+from hourglass.estimators.fitting import Floats
 from hourglass.nn import UPSAMPLES, Codec, ConvCodec, DenseCodec
 
 

@@ -3,9 +3,7 @@
 import copy
 import math
 import os
-import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
@@ -15,42 +13,33 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
+from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Tensor, nn
 
-from hourglass.data.arrays import Shape, check_image_shape, check_unit_range, fingerprint, infer_image_shape
-from hourglass.estimators.checks import check_choice, check_number, check_shape, warn_if_dead
+from hourglass.data.arrays import Shape, check_image_shape, check_unit_range, infer_image_shape, to_images
+from hourglass.estimators.checks import (
+    check_bytes_fit,
+    check_choice,
+    check_number,
+    check_pixel_range,
+    check_random_state,
+    check_shape,
+    warn_if_scaled_down,
+)
+from hourglass.estimators.fitting import Floats, describes_network
 from hourglass.estimators.inference import apply_in_pieces, to_tensor
-from hourglass.persistence import locked
 from hourglass.training import (
-    LOSSES,
     OPTIMISERS,
     PRECISIONS,
     SCHEDULES,
-    Checkpoints,
-    EarlyStopping,
-    History,
     Interval,
-    Observer,
-    Progress,
-    Report,
-    ShuffledBatches,
-    Trainer,
-    deterministic_algorithms,
     has_bfloat16,
-    progress_for,
     resolve_device,
-    resolve_precision,
 )
 
-# What training lasts where nobody says: enough for a first look at any data, in seconds.
-DEFAULT_UPDATES = 500
-# Of one training on one machine: no part of a model, nor of what a run is compared by.
-CHECKPOINT_PARAMETERS = ("checkpoint_dir", "checkpoint_every")
 # Integers and half precision become the first.
 DTYPES = (np.float32, np.float64)
-
-Floats = NDArray[np.floating[Any]]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -69,6 +58,13 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
         Images in a batch; all of them where there are fewer.
     learning_rate : float, default=0.01
         Of the optimiser, the peak of the schedule.
+    continue_learning_rate : float, optional
+        Rate with which ``partial_fit``, and ``fit`` with ``warm_start``, train on from weights that are there. By
+        default a tenth of ``learning_rate`` after a schedule that goes down to almost nothing, which a good network
+        stands; else ``learning_rate``.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from the weights and the optimiser's state of the last call, where there was one; by
+        default it draws new weights.
     optimiser : {"adam", "sgd"}, default="adam"
         Adam, as TensorFlow computes it, or plain stochastic gradient descent, which needs larger learning rates.
     schedule : {"one-cycle", "linear", "constant"}, default="one-cycle"
@@ -85,7 +81,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
     precision : {"float32", "bfloat16", "auto"}, default="float32"
         Of the forward pass, in training and in inference; ``auto`` takes bfloat16 where the processor has it
         and the network gains.
-    device : {"auto", "cpu", "cuda"}, default="auto"
+    device : {"auto", "cpu", "cuda"} or torch.device, default="auto"
     random_state : int or numpy.random.RandomState, optional
         Seeds weights, order and noise; None draws from the system's entropy. NumPy's and PyTorch's global
         states are not used.
@@ -117,6 +113,11 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
         Of the last call of ``fit`` or ``partial_fit``.
     n_updates_ : int
         Since the weights were drawn.
+    dead_units_ : dict of str to pair of int
+        By layer with ReLU, units that give 0 for each of the first 256 training images, and units.
+    partly_trained_ : estimator
+        After KeyboardInterrupt in ``fit`` or ``partial_fit``: a copy with the network as it was then. The estimator
+        itself is what it was before the call.
     train_seconds_ : float
         Time in training, without reports.
     images_per_second_ : float or None
@@ -132,6 +133,8 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
     batches: int | None = None
     batch_size: int = 64
     learning_rate: float = 0.01
+    continue_learning_rate: float | None = None
+    warm_start: bool = False
     optimiser: str = "adam"
     schedule: str = "one-cycle"
     validation_fraction: float | None = None
@@ -139,7 +142,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
     report_every: int | None = None
     validate_every: int | None = None
     precision: str = "float32"
-    device: str = "auto"
+    device: str | torch.device = "auto"
     random_state: int | np.random.RandomState | None = None
     verbose: int = 0
     deterministic: bool = False
@@ -151,7 +154,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
 
     def _build(self) -> nn.Module:
         """Make the network for ``image_shape_``, on the device that is current."""
-        raise NotImplementedError  # every estimator has its own network; this class is none to be used
+        raise NotImplementedError  # abstract base class: every estimator has its own network
 
     def check_parameters(self) -> None:
         """Raise ValueError when a parameter is out of its range; ``fit`` calls it first."""
@@ -159,6 +162,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
         check_number("batches", self.batches, whole=True, optional=True)
         check_number("batch_size", self.batch_size, whole=True)
         check_number("learning_rate", self.learning_rate)
+        check_number("continue_learning_rate", self.continue_learning_rate, optional=True)
         check_number("report_every", self.report_every, whole=True, optional=True)
         check_number("validate_every", self.validate_every, whole=True, optional=True)
         check_number("validation_fraction", self.validation_fraction, optional=True)
@@ -175,12 +179,39 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
                 f"random_state={self.random_state!r} with checkpoint_dir; only an int, as random_state=0, "
                 "lets a run be gone on with bit for bit"
             )
+        if self.checkpoint_dir is not None and self.warm_start:
+            raise ValueError(
+                "warm_start=True with checkpoint_dir; a finished training in checkpoint_dir is lengthened by more "
+                "epochs or batches, without warm_start"
+            )
+        check_random_state(self.random_state)
         check_shape("image_shape", self.image_shape)
 
     def _check_images(
-        self, X: Any, y: Any = None, *, fitting: bool = False, unit_range: str | None = None, any_size: bool = False
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        fitting: bool = False,
+        continuing: bool = False,
+        unit_range: str | None = None,
+        any_size: bool = False,
     ) -> tuple[Floats, Any]:
-        """Images ``(n, h, w, c)``, float32 or float64 as they came, and ``y`` as scikit-learn checks it."""
+        """Images ``(n, h, w, c)``, float32 or float64 as they came, and ``y`` as scikit-learn checks it.
+
+        Parameters
+        ----------
+        X, y
+            As the public methods take them.
+        fitting : bool, default=False
+            Whether the images decide what shape and range the model is for.
+        continuing : bool, default=False
+            Whether they are trained on by a network that is there.
+        unit_range : str, optional
+            What needs pixels in [0, 1], if anything does.
+        any_size : bool, default=False
+            Whether stacks of another height and width are taken.
+        """
         if not fitting:
             check_is_fitted(self, "network_")
         array = X if hasattr(X, "columns") or issparse(X) else np.asarray(X)
@@ -191,27 +222,34 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
             if any_size and array.shape[3:] in ((), (shape[2],)) and array.size:
                 shape = (*array.shape[1:3], shape[2])
             check_image_shape(array.shape, shape, name="X")
-            bytes_ = array.dtype == np.uint8
+            dtypes = {array.dtype}
             array = array.reshape(len(array), -1)
         else:
-            bytes_ = getattr(array, "dtype", None) == np.uint8 or set(getattr(array, "dtypes", ())) == {
-                np.dtype("uint8")
-            }
+            dtypes = set(getattr(array, "dtypes", ())) or {getattr(array, "dtype", None)}
+        training = fitting or continuing
         check_width = not stacked or fitting
         # In inference the numbers are looked at piece by piece, when they are in the cache anyway.
-        rows, y = self._validated(array, y, fitting=fitting, check_width=check_width, ensure_all_finite=fitting)
+        rows, y = self._validated(array, y, fitting=fitting, check_width=check_width, ensure_all_finite=training)
         if shape is None:
             shape = infer_image_shape(rows.shape, square=self._square_images)
         check_image_shape(rows.shape, shape, name="X")
         images = rows.reshape(len(rows), *shape)
-        if bytes_:
+        if dtypes == {np.dtype(np.uint8)}:
+            if not fitting:
+                check_bytes_fit(self.pixel_range_)
             images = images / images.dtype.type(255)
         if unit_range is not None:
             check_unit_range(images, unit_range, name="X")
-        if fitting:
-            self.pixel_range_ = float(images.min()), float(images.max())
+        span = (float(images.min()), float(images.max())) if training else None
+        if fitting and span:
+            self.pixel_range_: tuple[float, float] = span
             self.image_shape_: Shape = tuple(int(length) for length in shape)  # type: ignore[assignment]  # three numbers
             self._flat = not stacked
+        elif continuing and span:
+            check_pixel_range(*span, self.pixel_range_, name="X")
+            self.pixel_range_ = min(span[0], self.pixel_range_[0]), max(span[1], self.pixel_range_[1])
+        else:
+            warn_if_scaled_down(images, self.pixel_range_)
         return images, y
 
     def _validated(
@@ -224,134 +262,50 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
             return validate_data(self, rows, reset=fitting, **options), None
         return check_array(rows, estimator=self, input_name="X", **options), None
 
+    def _continues(self) -> bool:
+        """Whether there is a network to train on from; it has to be the one that the parameters describe.
+
+        Raises
+        ------
+        ValueError
+            When the parameters were changed and describe another one.
+        """
+        if not hasattr(self, "network_"):
+            return False
+        if not describes_network(self):
+            raise ValueError(
+                "the parameters were changed after fit and describe another network; "
+                "set them back to train on, or call fit with warm_start=False"
+            )
+        if not hasattr(self, "_random"):  # read from a file
+            self._seed()
+        return True
+
+    def _check_validation(self, validation_data: Any) -> tuple[Floats, Any]:
+        """Images and targets to measure, the images checked as those of training."""
+        if not isinstance(validation_data, tuple | list) or len(validation_data) != 2:
+            raise ValueError("validation_data is no pair; expected (images, targets)")
+        if self.validation_fraction is not None:
+            raise ValueError(
+                f"validation_data and validation_fraction={self.validation_fraction!r} both say what is held out; "
+                "give one of them"
+            )
+        images = to_images(validation_data[0], self.image_shape_, name="validation_data[0]")
+        if images.size:
+            check_pixel_range(float(images.min()), float(images.max()), self.pixel_range_, name="validation_data[0]")
+        if len(images) != len(validation_data[1]):
+            raise ValueError(
+                f"validation_data has {len(images)} images and {len(validation_data[1])} targets; "
+                "give one target an image"
+            )
+        return images, validation_data[1]
+
     def _network(self, seed: int) -> Any:
         """Build the network and draw its weights, nothing from PyTorch's global generator."""
         with torch.random.fork_rng([]):
             network: Any = self._build()
         network.reset_parameters(torch.Generator().manual_seed(seed))
         return network
-
-    def _train(
-        self,
-        inputs: Floats,
-        targets: Floats | None,
-        *,
-        loss: str,
-        prepare: Callable[[Any], None] = lambda network: None,
-        corrupt: Callable[[Tensor, torch.Generator], Tensor | tuple[Tensor, Tensor]] | None = None,
-        measure: Callable[[Tensor, Tensor], dict[str, float]],
-        report_training: bool,
-        validation: tuple[Floats, Floats] | None,
-        progress: Progress | None,
-        observer: Observer | None = None,
-        one_pass: bool = False,
-        going_on: bool = False,
-    ) -> None:
-        """Train ``network_``, which is built first unless this is ``going_on``; ``one_pass`` has no schedule.
-
-        ``measure`` takes outputs and targets to numbers by name; they are recorded as ``validation_…`` and,
-        with ``report_training``, of each reported batch as ``training_…``.
-        """
-        self.network_: Any
-        self.n_updates_: int
-        if self.patience is not None and validation is None and not one_pass:
-            raise ValueError(
-                f"patience={self.patience} needs held-out images to watch; "
-                "set validation_fraction, as validation_fraction=0.1, or give fit validation_data"
-            )
-        started = time.perf_counter()
-        device = resolve_device(self.device)
-        weights_seed, order_seed, noise_seed = (int(seed) for seed in self._random.randint(2**31 - 1, size=3))
-        if going_on:
-            network = self.network_
-        else:
-            network = self._network(weights_seed)
-            prepare(network)
-            network = network.to(device).to(memory_format=torch.channels_last)
-            self._optimiser = OPTIMISERS[self.optimiser](network.parameters(), self.learning_rate)
-        if not hasattr(self, "_optimiser"):  # read from a file, which holds the weights alone
-            self._optimiser = OPTIMISERS[self.optimiser](network.parameters(), self.learning_rate)
-        for group in self._optimiser.param_groups:  # a schedule has left its last rate there
-            group["lr"] = self.learning_rate
-        x = to_tensor(inputs, device)
-        y = x if targets is None else to_tensor(targets, device)
-        noise_generator = torch.Generator(device).manual_seed(noise_seed)
-        epoch = math.ceil(len(x) / min(self.batch_size, len(x)))
-        updates = epoch if one_pass else self._updates(len(x), epoch)
-
-        def training_report(index: Tensor) -> dict[str, float]:
-            if not report_training:
-                return {}
-            numbers = measure(network(x[index]), y[index])
-            return {f"training_{name}": value for name, value in numbers.items()}
-
-        report_every = self.report_every or epoch
-        reports = [Report(training_report, report_every)]
-        if validation is not None:
-            held_out, expected = (to_tensor(part, device) for part in validation)
-
-            def validation_report(index: Tensor) -> dict[str, float]:
-                numbers = measure(apply_in_pieces(network, held_out, self.image_shape_), expected)
-                return {f"validation_{name}": value for name, value in numbers.items()}
-
-            reports.append(Report(validation_report, self.validate_every or report_every))
-
-        if observer is not None:
-            observer.begin(network.train())
-            reports.append(Report(lambda index: observer.measure(network), report_every))
-        self.device_ = str(device)
-        self.precision_ = resolve_precision(self.precision, device, pays=self._bfloat16_pays)
-        stopping = EarlyStopping("validation_loss", self.patience) if self.patience and not one_pass else None
-        trainer = Trainer(
-            network,
-            LOSSES[loss],
-            self._optimiser,
-            x,
-            y,
-            batches=ShuffledBatches(len(x), self.batch_size, torch.Generator().manual_seed(order_seed), device),
-            updates=updates,
-            schedule=SCHEDULES["constant" if one_pass else self.schedule],
-            corrupt=None if corrupt is None else lambda images: corrupt(images, noise_generator),
-            precision=self.precision_,
-            reports=reports,
-            stopping=stopping,
-            progress=progress or progress_for(type(self).__name__, quiet=not self.verbose),
-            checkpoints=None if one_pass else self._checkpoints(updates, inputs, targets, validation),
-            generators=[noise_generator],
-        )
-        setup = time.perf_counter() - started
-        kept = nullcontext() if trainer.checkpoints is None else locked(trainer.checkpoints.folder)
-        with kept, deterministic_algorithms(wanted=self.deterministic):
-            self.history_: History = trainer.run()
-        self.network_ = network
-        warn_if_dead(network, x)
-        self.n_updates_ = len(self.history_) + (self.n_updates_ if going_on else 0)
-        self.train_seconds_ = setup + trainer.train_seconds
-        self.images_per_second_ = trainer.images_per_second
-
-    def _checkpoints(
-        self, updates: int, inputs: Floats, targets: Floats | None, validation: tuple[Floats, Floats] | None
-    ) -> Checkpoints | None:
-        if self.checkpoint_dir is None:
-            return None
-        identity: dict[str, Any] = {"estimator": type(self).__name__, "updates": updates}
-        identity |= {"precision": self.precision_, "device": self.device_.partition(":")[0]}
-        for name in sorted(self.get_params().keys() - {"precision", "device", "verbose", *CHECKPOINT_PARAMETERS}):
-            value = getattr(self, name)
-            identity[name] = value if isinstance(value, bool | int | float | str | None) else repr(value)
-        identity["images"] = fingerprint(inputs)
-        if targets is not None:
-            identity["targets"] = fingerprint(targets)
-        identity["validation"] = [fingerprint(part) for part in validation or ()]
-        surroundings = {"threads": torch.get_num_threads(), "torch": torch.__version__}
-        return Checkpoints(self.checkpoint_dir, identity, Interval.parse(self.checkpoint_every), surroundings)
-
-    def _updates(self, images: int, epoch: int) -> int:
-        if self.batches is not None:
-            return self.batches
-        if self.epochs is not None:
-            return math.ceil(self.epochs * images / min(self.batch_size, images))
-        return max(DEFAULT_UPDATES, epoch)
 
     def _hold_out(self, n: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Indices of the images to train on and of those held out, as ``validation_fraction`` says."""
@@ -385,19 +339,21 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
         shape = values.shape[1:] if values.ndim == 4 else self.image_shape_
         device = torch.device(self.device_)
         # A model may come from a machine that had bfloat16 to one that has not.
-        low = self.precision_ == "bfloat16" and values.dtype == np.float32 and has_bfloat16(device)
+        half = self.precision_ == "bfloat16" and values.dtype == np.float32 and has_bfloat16(device)
 
         def apply(piece: Tensor) -> Tensor:
-            with torch.autocast(device.type, torch.bfloat16, enabled=low):
+            with torch.autocast(device.type, torch.bfloat16, enabled=half):
                 return function(network, piece)
 
+        def check(piece: Tensor) -> None:
+            low, high = (float(end) for end in torch.aminmax(piece)) if piece.numel() else (0.0, 0.0)
+            if not (math.isfinite(low) and math.isfinite(high)):  # scikit-learn says which number
+                assert_all_finite(piece.cpu().numpy(), estimator_name=type(self).__name__, input_name="X")
+            if values.ndim == 4:
+                check_pixel_range(low, high, self.pixel_range_, name="X")
+
         outputs = apply_in_pieces(
-            apply,
-            to_tensor(values, device, values.dtype),
-            shape,
-            activation=activation,
-            halo=halo,
-            name=type(self).__name__,
+            apply, to_tensor(values, device, values.dtype), shape, activation=activation, halo=halo, check=check
         )
         if outputs.dim() == 4:
             outputs = outputs.permute(0, 2, 3, 1)

@@ -2,15 +2,20 @@
 
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from hourglass.nn import NORMS
+
+# A largest pixel above it comes of images that were not scaled to [0, 1].
+_BYTES_FROM = 50
 
 
 def check_number(name: str, value: Any, *, whole: bool = False, optional: bool = False) -> None:
@@ -48,6 +53,69 @@ def check_norm(norm: object, momentum: float) -> None:
         raise ValueError(f"norm_momentum={momentum!r}; expected the share of the new batch, at most 1")
 
 
+def check_classes(classes: NDArray[Any]) -> NDArray[Any]:
+    """Labels in order, of which there are several and which a file can hold; raises ValueError where not."""
+    if len(classes) < 2:
+        raise ValueError(f"y holds one class only ({classes[0]!r}); a classifier needs two or more")
+    plain = classes.dtype.kind in "biufUSmM" or all(type(label) in (str, int, float, bool) for label in classes)
+    if not plain:
+        kinds = ", ".join(sorted({type(label).__name__ for label in classes.tolist()}))
+        raise ValueError(f"y holds labels of type {kinds}; expected numbers, text, booleans, dates or times")
+    return classes
+
+
+def check_class_weight(value: Any) -> None:
+    """Raise ValueError unless a parameter is None, ``"balanced"`` or weights of at least 0 by label."""
+    if value is None or (isinstance(value, str) and value == "balanced"):
+        return
+    if not isinstance(value, Mapping):
+        raise ValueError(f"class_weight={value!r}; expected a dictionary of weights by label, 'balanced' or None")
+    for label, weight in value.items():
+        if isinstance(weight, bool) or not isinstance(weight, Real) or not 0 <= float(weight) < math.inf:
+            raise ValueError(f"class_weight has {weight!r} for {label!r}; expected a number of at least 0")
+
+
+def check_random_state(value: Any) -> None:
+    """Raise ValueError unless a parameter seeds a ``numpy.random.RandomState``."""
+    if value is None or isinstance(value, np.random.RandomState):
+        return
+    if isinstance(value, bool) or not isinstance(value, Integral) or not 0 <= int(value) < 2**32:
+        raise ValueError(f"random_state={value!r}; expected a whole number from 0, a numpy.random.RandomState or None")
+
+
+def check_pixel_range(low: float, high: float, known: tuple[float, float], *, name: str) -> None:
+    """Raise ValueError where pixels from ``low`` to ``high`` are on another scale than those of training.
+
+    Noise may lead out of the range of training; by more than its width (or 1, where that is less) it does not.
+    """
+    room = max(known[1] - known[0], 1)
+    if low < known[0] - room or high > known[1] + room:
+        bytes_ = known[0] >= -1 and known[1] <= 2 < high <= 255
+        raise ValueError(
+            f"{name} spans [{low:g}, {high:g}], but the model was trained on pixels in [{known[0]:g}, {known[1]:g}]; "
+            + ("divide the images by 255" if bytes_ else "bring the images to that scale")
+        )
+
+
+def check_bytes_fit(known: tuple[float, float]) -> None:
+    """Raise ValueError where bytes, which are scaled to [0, 1], are not on the scale of training."""
+    if known[0] < -1 or known[1] > 2:
+        raise ValueError(
+            f"X holds bytes, which are scaled to [0, 1], but the model was trained on pixels in "
+            f"[{known[0]:g}, {known[1]:g}]; give them as floating-point numbers on that scale, as X.astype('float32')"
+        )
+
+
+def warn_if_scaled_down(images: NDArray[Any], known: tuple[float, float]) -> None:
+    """Warn where images in [0, 1] are given to a model that was trained on pixels of up to some hundreds."""
+    if known[1] > _BYTES_FROM and images.size and images.min() >= 0 and 0 < images.max() <= 1:
+        warnings.warn(
+            f"X spans [{images.min():g}, {images.max():g}], and the model was trained on pixels in "
+            f"[{known[0]:g}, {known[1]:g}]: have the images been scaled to [0, 1]?",
+            stacklevel=3,
+        )
+
+
 def warn_if_dead(network: Any, x: Tensor) -> None:
     """Warn where every image has the same output: then all units of some layer are off, and nothing can be learnt."""
     rows = x[:64]
@@ -57,7 +125,8 @@ def warn_if_dead(network: Any, x: Tensor) -> None:
         output = network(rows)
     if bool((output == output[:1]).all()):
         warnings.warn(
-            "the network gives the same output for every image: all units of a layer are off (dead ReLUs); "
+            "the network gives the same output for every image: all units of a layer are off (dead ReLUs, counted by "
+            "layer in dead_units_); "
             "try a smaller learning_rate or another random_state",
             ConvergenceWarning,
             stacklevel=4,

@@ -1,5 +1,6 @@
 """The deep classifier with scikit-learn's interface."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -7,12 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_expit, softmax
 from sklearn.base import ClassifierMixin
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight
 from torch import Tensor
 
-from hourglass.data.arrays import to_images
-from hourglass.estimators.base import Floats, NetworkEstimator
-from hourglass.estimators.checks import check_choice, check_norm, check_number
+from hourglass.estimators.base import NetworkEstimator
+from hourglass.estimators.checks import check_choice, check_class_weight, check_classes, check_norm, check_number
+from hourglass.estimators.fitting import Floats, Task, train, transaction
 from hourglass.nn import ACTIVATIONS, KERNEL_INITS, ConvNet
 from hourglass.training import LOSSES, Observer, Progress
 
@@ -42,6 +45,9 @@ class ConvClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]  
     activation : {"relu", "sigmoid", "tanh"}, default="relu"
     loss : {"softmax", "bce"}, default="softmax"
         Cross-entropy of a softmax, or of independent sigmoids against one-hot labels.
+    class_weight : dict, "balanced" or None, default=None
+        Weight of each label in the loss, 1 where the dictionary has none; ``"balanced"`` weighs by the inverse of how
+        often a label is among the images of the call.
     image_shape, epochs, batches, batch_size, learning_rate, optimiser, schedule, validation_fraction, patience, \
 report_every, validate_every, precision, device, random_state, verbose, deterministic, checkpoint_dir, checkpoint_every
         As in :class:`NetworkEstimator`, whose attributes there are too.
@@ -59,6 +65,7 @@ report_every, validate_every, precision, device, random_state, verbose, determin
     kernel_init: str | float = "glorot"
     activation: str = "relu"
     loss: str = "softmax"
+    class_weight: Mapping[Any, float] | str | None = None
 
     @property
     def _bfloat16_pays(self) -> bool:  # type: ignore[override]  # a constant elsewhere
@@ -76,6 +83,7 @@ report_every, validate_every, precision, device, random_state, verbose, determin
             check_number("kernel_init", self.kernel_init)
         check_choice("activation", self.activation, ACTIVATIONS)
         check_choice("loss", self.loss, CLASSIFIER_LOSSES)
+        check_class_weight(self.class_weight)
 
     def _build(self) -> ConvNet:
         return ConvNet(
@@ -93,21 +101,25 @@ report_every, validate_every, precision, device, random_state, verbose, determin
         self,
         X: ArrayLike,
         y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
         *,
         validation_data: tuple[ArrayLike, ArrayLike] | None = None,
         progress: Progress | None = None,
         observer: Observer | None = None,
     ) -> Self:
-        """Train on images and their labels.
+        """Train on images and their labels; where anything is raised, the estimator is what it was before.
 
         Parameters
         ----------
         X : array-like of shape (n, h, w), (n, h, w, c) or (n, features)
             Unsigned bytes are scaled by 1/255, other numbers are taken as they are.
         y : array-like of shape (n,)
-            Labels of any type, at least two different ones.
+            Labels: numbers, text, booleans, dates or times; at least two different ones.
+        sample_weight : array-like of shape (n,), optional
+            Weight of each image in the loss, at least 0; their scale means nothing. Images of weight 0 are left out.
+            By default all weigh alike. Batch normalisation takes its moments without weights.
         validation_data : pair of array-like, optional
-            Images and labels whose loss and accuracy are recorded, and nothing else.
+            Images and labels whose loss and accuracy are recorded, and whose loss ``patience`` watches.
         progress : Progress, optional
             Where to show how it goes; by default as ``verbose`` says.
         observer : Observer, optional
@@ -119,42 +131,108 @@ report_every, validate_every, precision, device, random_state, verbose, determin
             When a parameter or a value is out of its range, or there is one class only.
         FloatingPointError
             When training diverges.
+        KeyboardInterrupt
+            When training is interrupted; the network as it was then is in ``partly_trained_``.
         """
+        with transaction(self):
+            self._fit(X, y, sample_weight, validation_data, progress, observer)
+        return self
+
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Train one pass over images more, at one rate.
+
+        The first call draws the weights, and trains at ``learning_rate``; later ones, and those after :meth:`fit`,
+        train on from what is there, at ``continue_learning_rate``.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in :meth:`fit`; ``X`` with as many features in every call.
+        classes : array-like of shape (classes,), optional
+            Every label that will come; needed in the first call, where nothing was fitted before.
+
+        Raises
+        ------
+        ValueError, FloatingPointError
+            As in :meth:`fit`, and when a label is none of the classes. The estimator is then what it was before.
+        """
+        with transaction(self):
+            self._fit(X, y, sample_weight, None, None, None, one_pass=True, classes=classes)
+        return self
+
+    def _fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None,
+        validation_data: tuple[ArrayLike, ArrayLike] | None,
+        progress: Progress | None,
+        observer: Observer | None,
+        *,
+        one_pass: bool = False,
+        classes: ArrayLike | None = None,
+    ) -> None:
         self.check_parameters()
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None: a classifier learns from labels")
-        images, labels = self._check_images(X, y, fitting=True)
+        continues = (one_pass or self.warm_start) and self._continues()
+        images, labels = self._check_images(X, y, fitting=not continues, continuing=continues)
         check_classification_targets(labels)
         images = images.astype(np.float32, copy=False)
-        self.classes_ = np.unique(labels)
-        if len(self.classes_) < 2:
-            raise ValueError(f"y holds one class only ({self.classes_[0]!r}); a classifier needs two or more")
-        self._seed()
+        if not continues:
+            if one_pass and classes is None:
+                raise ValueError("the first call of partial_fit needs classes: every label that will come")
+            self.classes_ = check_classes(np.unique(labels if classes is None else np.asarray(classes)))
+            self._seed()
+        elif classes is not None and not np.array_equal(np.unique(np.asarray(classes)), self.classes_):
+            raise ValueError(f"classes={classes!r} are not those of the first call, {self.classes_.tolist()}")
+        weights = self._weights(sample_weight, labels, X)
         targets = self._one_hot(labels)
-        validation = validation_data and (
-            to_images(validation_data[0], self.image_shape_, name="validation_data[0]"),
-            self._one_hot(np.asarray(validation_data[1])),
-        )
-        if validation is None and self.validation_fraction is not None:
+        if weights is not None and not weights.all():
+            images, targets, weights = images[weights > 0], targets[weights > 0], weights[weights > 0]
+        validation = None
+        if validation_data is not None:
+            inputs, expected = self._check_validation(validation_data)
+            validation = inputs, self._one_hot(np.asarray(expected))
+        elif self.validation_fraction is not None and not one_pass:
             kept, held = self._hold_out(len(images))
             validation = images[held], targets[held]
-            images, targets = images[kept], targets[kept]
+            images, targets, weights = images[kept], targets[kept], None if weights is None else weights[kept]
 
         def measure(output: Tensor, target: Tensor) -> dict[str, float]:
             accuracy = (output.argmax(1) == target.argmax(1)).double().mean()
             return {"loss": float(LOSSES[self.loss](output, target)), "accuracy": float(accuracy)}
 
-        self._train(
-            images,
-            targets,
-            loss=self.loss,
+        task = Task(
+            inputs=images,
+            targets=targets,
+            weights=None if weights is None else weights / weights.mean(dtype=np.float64).astype(np.float32),
             measure=measure,
             report_training=True,
             validation=validation,
             progress=progress,
             observer=observer,
+            continues=continues,
+            one_pass=one_pass,
         )
-        return self
+        train(self, task)
+
+    def _weights(self, sample_weight: ArrayLike | None, labels: NDArray[Any], X: Any) -> NDArray[np.float32] | None:
+        """Weight of each image, the product of its own and its class's; None where all weigh alike."""
+        if sample_weight is None and self.class_weight is None:
+            return None
+        weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        if self.class_weight is not None:
+            weights = weights * compute_sample_weight(self.class_weight, labels)
+        if not weights.any():  # the weights of classes may leave none of the images'
+            raise ValueError("every image has weight 0; give one or more a weight above 0")
+        return np.asarray(weights, dtype=np.float32)
 
     def logits(self, X: ArrayLike) -> Floats:
         """Output of the network for each class, of shape (n, classes), float64 where X is, else float32."""
@@ -186,6 +264,6 @@ report_every, validate_every, precision, device, random_state, verbose, determin
     def _one_hot(self, labels: NDArray[Any]) -> NDArray[np.float32]:
         unknown = np.setdiff1d(labels, self.classes_)
         if len(unknown):
-            raise ValueError(f"label {unknown[0]!r} was not among the training labels")
+            raise ValueError(f"label {unknown[0]!r} is none of the classes, {self.classes_.tolist()}")
         rows: NDArray[np.float32] = np.equal(labels[:, None], self.classes_).astype(np.float32)
         return rows

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.utils import assert_all_finite
 from torch import Tensor
 
 from hourglass import tricks
@@ -29,7 +28,7 @@ def apply_in_pieces(
     *,
     activation: Callable[..., Tensor] | None = None,
     halo: tuple[int, int] | None = None,
-    name: str | None = None,
+    check: Callable[[Tensor], None] | None = None,
 ) -> Tensor:
     """Apply a function of rows to all of them.
 
@@ -46,8 +45,8 @@ def apply_in_pieces(
     halo : (stride, radius), optional
         Of a network that takes images of any size, in pixels: large ones are cut into strips, each computed with
         so much of its neighbours that the result is the same.
-    name : str, optional
-        Of the estimator that refuses rows with NaN or infinity; by default they are not looked for.
+    check : callable, optional
+        Called with each piece of the rows before it is computed; raises where the piece is not what it should be.
 
     Returns
     -------
@@ -56,8 +55,8 @@ def apply_in_pieces(
 
     Raises
     ------
-    ValueError
-        When ``name`` is given and a number is not finite.
+    Exception
+        Whatever ``check`` raises.
     """
     places = list(_places(rows, shape, halo))
     result: list[Tensor] = []
@@ -67,9 +66,8 @@ def apply_in_pieces(
     def compute(place: tuple[Place, Place, Place]) -> None:
         source, inner, target = place
         piece = rows[source]
-        # A sum is not finite where a number is not, and takes a moment; scikit-learn then says which.
-        if name is not None and not math.isfinite(piece.sum()):
-            assert_all_finite(piece.cpu().numpy(), estimator_name=name, input_name="X")
+        if check is not None:
+            check(piece)
         output = function(piece)[inner].to(rows.dtype)
         with lock:
             if not result:

@@ -9,6 +9,8 @@ from sklearn.base import clone
 from hourglass.estimators import Autoencoder, ConvAutoencoder, ConvClassifier, DenseAutoencoder
 
 RECIPES = ("classic", "fast")
+# Share of the training images that early stopping watches where nobody says.
+HELD_OUT = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +40,9 @@ class Experiment:
     def configure(self, recipe: str = "classic", **parameters: Any) -> Autoencoder | ConvClassifier:
         """Unfitted estimator of a recipe, with some parameters changed.
 
+        With ``patience`` an autoencoder holds out a tenth of the training images, unless ``validation_fraction`` says
+        how many: the test images are measured in the end, and nothing is chosen on them.
+
         Raises
         ------
         ValueError
@@ -59,6 +64,14 @@ class Experiment:
             parameters = {"batches": None, **parameters}
         estimator.set_params(**parameters)
         estimator.check_parameters()
+        if isinstance(estimator, ConvClassifier):
+            if estimator.validation_fraction is not None:
+                raise ValueError(
+                    f"validation_fraction={estimator.validation_fraction!r}; {self.name} holds out the data set's own "
+                    "validation images, which patience watches: leave validation_fraction out"
+                )
+        elif estimator.patience is not None and estimator.validation_fraction is None:
+            estimator.set_params(validation_fraction=HELD_OUT)
         return estimator
 
 

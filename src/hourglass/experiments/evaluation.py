@@ -68,6 +68,8 @@ def autoencoder_figures(estimator: Autoencoder, data: Dataset) -> dict[str, "Fig
         "curve": plots.training_curve(
             estimator.history_,
             loss_name="binary cross-entropy (nats a pixel)" if estimator.loss == "bce" else "mean squared error",
-            validation_name="test images (first 1,000)",
+            validation_name="test images (first 1,000)"
+            if estimator.validation_fraction is None
+            else "held-out training images",
         ),
     }

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 RESULT, HISTORY = "result.json", "history.csv"
 UNFINISHED = ".unfinished"
+STATE = "state"
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,13 +69,21 @@ class Run:
         names = ("experiment", "recipe", "dataset", "seed", "parameters", "metrics", "baselines", "timing")
         return {name: getattr(self, name) for name in (*names, "environment")}
 
-    def write(self, out: Path) -> Path:
+    def write(self, out: Path, *, state: Path | None = None, replace: bool = False) -> Path:
         """Write the run's folder under ``out``; it appears only whole.
+
+        Parameters
+        ----------
+        out : Path
+        state : Path, optional
+            Folder of the run's last checkpoint, which is kept with it: from there it can be lengthened.
+        replace : bool, default=False
+            Whether to put it in the place of a shorter run.
 
         Raises
         ------
         FileExistsError
-            When it is there already.
+            When it is there already, without ``replace``.
         """
         final = run_folder(out, self.experiment, self.recipe, self.seed)
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -86,12 +95,18 @@ class Run:
                 save_figure(figure, partial / f"{name}.png")
             text = json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n"
             (partial / RESULT).write_text(text, encoding="utf-8")
+            if state is not None:
+                shutil.copytree(state, partial / STATE, ignore=shutil.ignore_patterns(".*"))
             partial.chmod(0o755)
-            if final.exists():
+            if final.exists() and not replace:
                 raise FileExistsError(f"{final} is there already; choose another --out")
             sync_folder(partial, files=True)
+            if final.exists():
+                # Were the run lost between the two steps, its last checkpoint would still be there.
+                final.rename(partial.with_name(f"{partial.name}-shorter"))
             partial.rename(final)
             sync_folder(final.parent)
+            shutil.rmtree(partial.with_name(f"{partial.name}-shorter"), ignore_errors=True)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise

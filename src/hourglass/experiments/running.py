@@ -1,12 +1,14 @@
 """Running an experiment: train, score, compare, draw."""
 
 import json
+import math
 import os
 import platform
 import shutil
 import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +19,12 @@ from sklearn.base import clone
 import hourglass
 from hourglass.data import Dataset, load
 from hourglass.estimators import Autoencoder, ConvAutoencoder, ConvClassifier, NetworkEstimator
-from hourglass.estimators.base import CHECKPOINT_PARAMETERS
+from hourglass.estimators.fitting import CHECKPOINT_PARAMETERS
 from hourglass.experiments import evaluation
 from hourglass.experiments.baselines import Scores, baselines
 from hourglass.experiments.checkerboard import checkerboard_figure
 from hourglass.experiments.declared import Experiment, find
-from hourglass.experiments.result import Result, Run, run_folder, unfinished_folder, unfinished_runs
+from hourglass.experiments.result import STATE, Result, Run, run_folder, unfinished_folder, unfinished_runs
 from hourglass.metrics import SMALLEST_FOR_SSIM
 from hourglass.persistence import check_writable, differences, locked
 from hourglass.plots import classifier_curves
@@ -68,8 +70,9 @@ def run(
     out : path-like, optional
         Folder for each run's files; by default nothing is written.
     resume : bool, optional
-        Leave finished runs in ``out`` as they are and go on with an unfinished one from its last checkpoint, bit for
-        bit; by default where ``out`` holds an unfinished one. What is missing is begun.
+        Leave finished runs in ``out`` as they are and resume an unfinished one from its last checkpoint, bit for
+        bit; by default where ``out`` holds an unfinished one. A finished run that differs in nothing but fewer
+        ``epochs`` or ``batches`` is lengthened. What is missing is begun.
     checkpoint_every : str or float, default="60s"
         How often a run in ``out`` writes its state; see :class:`hourglass.DenseAutoencoder`.
     verbose : int, default=0
@@ -108,9 +111,7 @@ def run(
     ['test_bce', 'test_mse', 'test_psnr_db', 'test_ssim']
     """
     experiment = find(name)
-    seeds = list(seeds)
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds={seeds}; expected at least one, and none twice, as seeds=(0,)")
+    seeds = _check_seeds(seeds)
     estimator = experiment.configure(recipe, **parameters)
     device = resolve_device(estimator.device)
     resolve_precision(estimator.precision, device)
@@ -154,13 +155,36 @@ def _finished(
         run = Run.read(folder)
         wanted = {"dataset": data.name} | json.loads(json.dumps(_parameters(estimator)))
         there = {"dataset": run.dataset} | run.parameters
+        unfinished = unfinished_folder(out, experiment.name, recipe, seed)
+        if _is_longer(wanted, there) and (folder / STATE).is_dir():
+            if not unfinished.exists():
+                shutil.copytree(folder / STATE, unfinished)
+            continue
         if said := differences(there, wanted):
             raise ValueError(f"{folder} holds another run: {said}; repeat its settings, or choose another --out")
         # Where it was killed between the last two steps.
-        shutil.rmtree(unfinished_folder(out, experiment.name, recipe, seed), ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
         say(f"{experiment.name} {recipe} seed {seed}: finished already, left as it is")
         found[seed] = run
     return found
+
+
+def _check_seeds(seeds: Any) -> list[int]:
+    numbers = list(seeds) if isinstance(seeds, Iterable) and not isinstance(seeds, str) else []
+    whole = all(isinstance(seed, Integral) and not isinstance(seed, bool) and int(seed) >= 0 for seed in numbers)
+    if not numbers or not whole or len(set(numbers)) < len(numbers):
+        raise ValueError(f"seeds={seeds!r}; expected whole numbers from 0, at least one and none twice, as range(3)")
+    return [int(seed) for seed in numbers]
+
+
+def _is_longer(wanted: dict[str, Any], there: dict[str, Any]) -> bool:
+    """Whether a run is wanted that differs from the one that is there in nothing but its length, which is more."""
+    lengths = [name for name in ("epochs", "batches") if name in wanted and wanted.get(name) != there.get(name)]
+    return (
+        len(lengths) == 1
+        and wanted[lengths[0]] > there.get(lengths[0], math.inf)
+        and {**there, lengths[0]: None} == {**wanted, lengths[0]: None}
+    )
 
 
 def _compared(name: str, estimator: NetworkEstimator, data: Dataset, say: Callable[[str], None]) -> dict[str, Scores]:
@@ -255,7 +279,7 @@ def _run_one(
         figures=figures,
     )
     if out is not None:
-        run.write(Path(out))
+        run.write(Path(out), state=unfinished, replace=True)
         shutil.rmtree(unfinished_folder(out, experiment.name, recipe, seed))
     return run
 
@@ -263,9 +287,12 @@ def _run_one(
 def _train_autoencoder(
     estimator: Autoencoder, data: Dataset, progress: Progress, seed: int
 ) -> tuple[Scores, dict[str, "Figure"]]:
-    noisy = evaluation.test_inputs(data, evaluation.noise_level(estimator))
-    held_out = (noisy[:_CURVE_IMAGES], data.test.images[:_CURVE_IMAGES])
-    estimator.fit(data.train.images, validation_data=held_out, progress=progress)
+    if estimator.validation_fraction is None:
+        noisy = evaluation.test_inputs(data, evaluation.noise_level(estimator))
+        shown = (noisy[:_CURVE_IMAGES], data.test.images[:_CURVE_IMAGES])
+        estimator.fit(data.train.images, validation_data=shown, progress=progress)
+    else:
+        estimator.fit(data.train.images, progress=progress)
     figures = evaluation.autoencoder_figures(estimator, data)
     if isinstance(estimator, ConvAutoencoder) and estimator.noise is None:
         figures["checkerboards"] = checkerboard_figure(estimator, data, seed)

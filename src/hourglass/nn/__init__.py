@@ -1,5 +1,6 @@
 """Networks as plain PyTorch modules, usable without the rest of the package."""
 
+from hourglass.nn.activity import dead_units
 from hourglass.nn.batchnorm import FrameworkBatchNorm, ManualBatchNorm
 from hourglass.nn.codecs import UPSAMPLES, Codec, ConvCodec, DenseCodec
 from hourglass.nn.convnet import ACTIVATIONS, ConvNet
@@ -48,6 +49,7 @@ __all__ = [
     "UpsampleConv2d",
     "batch_statistics",
     "create_norm",
+    "dead_units",
     "fold",
     "recompute_statistics",
     "same_padding",

@@ -61,6 +61,10 @@ class Codec(nn.Module):
         """Bias of the last layer."""
         raise NotImplementedError
 
+    def rectified(self) -> dict[str, nn.Module]:
+        """Modules whose output a ReLU is given, by the layer's name."""
+        raise NotImplementedError
+
     def encode(self, images: Tensor) -> Tensor:
         """Images ``(n, c, h, w)`` to codes ``(n, code_size)``, each at least 0."""
         raise NotImplementedError
@@ -111,6 +115,9 @@ class DenseCodec(Codec):
     @property
     def output_bias(self) -> Tensor:
         return self.decoder.bias
+
+    def rectified(self) -> dict[str, nn.Module]:
+        return {"encoder": self.encoder}
 
     def encode(self, images: Tensor) -> Tensor:
         return F.relu(self.encoder(to_height_width_channel(images)))
@@ -210,6 +217,10 @@ class ConvCodec(Codec):
                 low, high = 2 * low - 1, 2 * high + 2  # a pooled pair, and the convolution before it
             farthest = max(farthest, place - low, high - place)
         return farthest
+
+    def rectified(self) -> dict[str, nn.Module]:
+        groups = {"encoder": self.encoder_norms, "decoder": self.decoder_norms, "join": self.joins}
+        return {f"{name} {i}": layer for name, layers in groups.items() for i, layer in enumerate(layers, 1)}
 
     def encode(self, images: Tensor) -> Tensor:
         return to_height_width_channel(self._encode(images)[0])

@@ -102,6 +102,12 @@ class ConvNet(nn.Module):
         x = activate(self.hidden_norm(self.hidden(to_height_width_channel(x))))  # (n, hidden)
         return self.output(x)  # type: ignore[no-any-return]  # torch types calls as Any
 
+    def rectified(self) -> dict[str, nn.Module]:
+        """Modules whose output a ReLU is given, by the layer's name; none with another activation."""
+        if self.activation != "relu":
+            return {}
+        return {f"convolution {i}": norm for i, norm in enumerate(self.norms, 1)} | {"hidden": self.hidden_norm}
+
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw every weight anew and set the moving statistics to 0 and 1."""
         reset_children_(self, generator)

@@ -14,9 +14,9 @@ from hourglass.training.history import History
 from hourglass.training.interruption import Interrupted
 from hourglass.training.loop import Observer, Report, Trainer
 from hourglass.training.losses import LOSSES
-from hourglass.training.optimisers import OPTIMISERS, SGD, Adam
+from hourglass.training.optimisers import OPTIMISERS, SGD, Adam, optimiser_tensors, restore_optimiser
 from hourglass.training.progress import PlainProgress, Progress, RichProgress, progress_for
-from hourglass.training.schedules import SCHEDULES
+from hourglass.training.schedules import SCHEDULES, warmed_up
 from hourglass.training.stopping import EarlyStopping
 from hourglass.training.threads import on_threads
 
@@ -43,7 +43,10 @@ __all__ = [
     "deterministic_algorithms",
     "has_bfloat16",
     "on_threads",
+    "optimiser_tensors",
     "progress_for",
     "resolve_device",
     "resolve_precision",
+    "restore_optimiser",
+    "warmed_up",
 ]

@@ -20,8 +20,11 @@ KEPT = 2
 UNITS = ("s", "steps", "epochs")
 NEVER = "never"
 
+# What a training may have had less of: one that goes on for longer begins where the shorter one ended.
+LENGTHS = ("updates", "epochs", "batches")
+
 _NAME = re.compile(r"checkpoint-(\d{9})\.(json|safetensors)")
-# Bytes of a document: more is none of ours, and is not read.
+# Upper bound for a document, in bytes; larger files are not read.
 LARGEST_DOCUMENT = 256 << 20
 
 State = tuple[dict[str, Tensor], dict[str, Any]]
@@ -61,7 +64,7 @@ class Interval:
         return cls(float(match[1]), unit if unit in UNITS else f"{unit}s")
 
     def is_due(self, seconds: float, updates: int, epochs: float) -> bool:
-        """Whether so much since the last one is enough."""
+        """Whether a checkpoint is due, so much after the last one."""
         return {"s": seconds, "steps": updates, "epochs": epochs}[self.unit] >= self.count
 
 
@@ -80,7 +83,8 @@ class Checkpoints:
     folder : path-like
         Made when the first is written.
     identity : mapping of str to JSON values
-        What must be equal for a run to go on from a checkpoint: kind, parameters, data.
+        What must be equal for a run to resume from a checkpoint: kind, parameters, data. Only its ``updates``, with
+        ``epochs`` and ``batches``, may be more than they were: the run is lengthened.
     every : Interval
     surroundings : mapping of str to JSON values, optional
         What must be equal for equal bits, and is else warned of: version, number of threads.
@@ -161,7 +165,11 @@ class Checkpoints:
         return sorted(found, reverse=True)
 
     def _check(self, path: Path, document: Mapping[str, Any]) -> None:
-        if said := differences(document["identity"], self.identity):
+        there, here = dict(document["identity"]), dict(self.identity)
+        if int(there.get("updates", 0)) < int(here.get("updates", 0)):
+            for name in LENGTHS:
+                there.pop(name, None), here.pop(name, None)
+        if said := differences(there, here):
             raise ValueError(
                 f"{path.parent} holds another run's checkpoint: {said}; "
                 "repeat that run's settings to go on, or choose another folder"

@@ -13,12 +13,12 @@ DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("float32", "bfloat16", "auto")
 
 
-def resolve_device(name: str) -> torch.device:
+def resolve_device(name: str | torch.device) -> torch.device:
     """Device by name.
 
     Parameters
     ----------
-    name : {"auto", "cpu", "cuda"}
+    name : {"auto", "cpu", "cuda"} or torch.device
         ``auto`` is CUDA where there is one. A numbered device such as ``cuda:1`` is taken too.
 
     Raises
@@ -26,6 +26,9 @@ def resolve_device(name: str) -> torch.device:
     ValueError
         When the name is unknown, or CUDA is asked for and there is none.
     """
+    if not isinstance(name, str | torch.device):
+        raise ValueError(f"device={name!r} is no name of a device; choose one of {', '.join(DEVICES)}")
+    name = str(name)
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name.split(":")[0] not in DEVICES:

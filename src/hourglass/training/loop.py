@@ -4,7 +4,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +16,6 @@ from hourglass.training.checkpoints import Checkpoints
 from hourglass.training.hardware import keep_freed_memory
 from hourglass.training.history import History, Record
 from hourglass.training.interruption import Interrupted, Interruption
-from hourglass.training.losses import Loss
 from hourglass.training.optimisers import FlatParameters
 from hourglass.training.progress import Progress
 from hourglass.training.schedules import Schedule, constant
@@ -70,13 +69,15 @@ class Trainer:
     module : torch.nn.Module
         On the device of the data.
     loss : callable
-        Of the module's output and the target, to a scalar: a mean.
+        Of the module's output and the target, and of each image's weight where there are any, to a scalar: a mean.
     optimiser : torch.optim.Optimizer
         Of the module's parameters; each group's ``lr`` is the peak that ``schedule`` scales.
     inputs : torch.Tensor of shape (size, ...)
         Every training image, on the device.
     targets : torch.Tensor of shape (size, ...), optional
         What the output is compared with; by default the inputs themselves.
+    weights : torch.Tensor of shape (size,), optional
+        Of each image in the loss; by default all weigh alike. Their mean should be 1.
     batches : ShuffledBatches
         Indices of each batch.
     updates : int
@@ -111,11 +112,12 @@ class Trainer:
     def __init__(
         self,
         module: nn.Module,
-        loss: Loss,
+        loss: Callable[..., Tensor],
         optimiser: torch.optim.Optimizer,
         inputs: Tensor,
         targets: Tensor | None = None,
         *,
+        weights: Tensor | None = None,
         batches: ShuffledBatches,
         updates: int,
         schedule: Schedule = constant,
@@ -132,6 +134,9 @@ class Trainer:
         self.optimiser = optimiser
         self.inputs = inputs
         self.targets = inputs if targets is None else targets
+        self.weights = weights
+        if len({len(values) for values in (self.inputs, self.targets, weights) if values is not None}) > 1:
+            raise ValueError(f"{len(inputs)} inputs, but another number of targets or weights; give one an input")
         self.batches = batches
         self.updates = updates
         self.schedule = schedule
@@ -178,6 +183,9 @@ class Trainer:
             # It may have come while the last checkpoint was written.
             if self.checkpoints is not None and interruption is not None and interruption.signal is not None:
                 raise self._interrupted(self.checkpoints, interruption.signal)
+        except KeyboardInterrupt:
+            self._note_interruption()
+            raise
         finally:
             self.progress.stop()
             if self._flat is not None:
@@ -201,7 +209,9 @@ class Trainer:
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             output = self.module(inputs)
         output = output.to(targets.dtype)
-        loss = self.loss(output, targets) if mask is None else self.loss(output[mask], targets[mask])
+        if mask is not None:
+            output, targets = output[mask], targets[mask]
+        loss = self.loss(output, targets, *(() if self.weights is None else (self.weights[index],)))
         if self._flat is not None:
             loss.backward()
             self._flat.step()
@@ -246,7 +256,7 @@ class Trainer:
                 enough = self.checkpoints.every.is_due(now - saved, update - saved_update, epochs)
                 if stop or over or last or enough:
                     spent = self.train_seconds + now - started if due else elapsed
-                    self._save(self.checkpoints, update, spent, over=over or last)
+                    self._save(self.checkpoints, update, spent, over=over or last, early=over)
                     saved, saved_update, saved_seen = time.perf_counter(), update, seen
                 if stop:
                     raise self._interrupted(self.checkpoints, stop)
@@ -256,6 +266,14 @@ class Trainer:
         self.train_seconds += time.perf_counter() - started
         if len(self.history) > warm_from:
             self.images_per_second = (seen - warm_seen) / max(self.train_seconds - warm_seconds, 1e-9)
+
+    def _note_interruption(self) -> None:
+        """Bring the record to the last whole update, for whoever wants the module as it is."""
+        with suppress(FloatingPointError):
+            self._collect_losses()
+        history = self.history
+        for series in (history.loss, history.learning_rate, history.epoch):
+            del series[min(len(history.loss), len(history.learning_rate), len(history.epoch)) :]
 
     def _interrupted(self, checkpoints: Checkpoints, number: int) -> Interrupted:
         return Interrupted(
@@ -276,15 +294,16 @@ class Trainer:
                 f"{checkpoints.folder}: its checkpoint does not fit this run ({error}); choose another folder"
             ) from error
         self.progress.note(f"going on from update {len(self.history)} of {self.updates}")
-        return bool(values["over"])
+        # One that early stopping ended is over however long it might have been.
+        return bool(values["over"]) and (bool(values.get("early")) or len(self.history) >= self.updates)
 
-    def _save(self, checkpoints: Checkpoints, update: int, seconds: float, *, over: bool) -> None:
+    def _save(self, checkpoints: Checkpoints, update: int, seconds: float, *, over: bool, early: bool) -> None:
         self._collect_losses()
         # What is no longer a number must not take the place of what was.
         self._check_weights(update)
         if self._flat is not None:
             self._flat.count()
-        checkpoints.save(update, *gather_state(self, seconds, over=over))
+        checkpoints.save(update, *gather_state(self, seconds, over=over, early=early))
 
     def _check_weights(self, update: int) -> None:
         """Raise FloatingPointError when a weight is not finite: then a gradient was not."""

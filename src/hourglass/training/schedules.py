@@ -32,4 +32,12 @@ def linear(done: float, *, warmup: float = 0.1, start: float = 0.04) -> float:
     return (1 - done) / (1 - warmup)
 
 
+def warmed_up(schedule: Schedule, share: float) -> Schedule:
+    """Schedule whose factor rises from almost 0 over the first share of training, multiplied onto another's.
+
+    For an optimiser that knows nothing of gradients yet, and a network that has much to lose.
+    """
+    return lambda done: schedule(done) * min(1.0, (done + 1e-3) / share)
+
+
 SCHEDULES: dict[str, Schedule] = {"constant": constant, "one-cycle": one_cycle, "linear": linear}

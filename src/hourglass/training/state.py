@@ -26,7 +26,9 @@ class Trainer(Protocol):
     train_seconds: float
 
 
-def gather_state(trainer: Trainer, seconds: float, *, over: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def gather_state(
+    trainer: Trainer, seconds: float, *, over: bool, early: bool
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Weights, optimiser, batches, generators, history, early stopping; and the seconds spent."""
     history = trainer.history
     tensors = {f"module.{name}": value for name, value in trainer.module.state_dict().items()}
@@ -38,6 +40,7 @@ def gather_state(trainer: Trainer, seconds: float, *, over: bool) -> tuple[dict[
         tensors[f"history.{name}"] = torch.tensor(getattr(history, name), dtype=torch.float64)
     values: dict[str, Any] = {
         "over": over,
+        "early": early,
         "seconds": seconds,
         "reports": {str(update): report for update, report in history.reports.items()},
     }

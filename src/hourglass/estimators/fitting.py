@@ -1,0 +1,284 @@
+"""Training of an estimator's network: beside the one that it has, and taken over when it has succeeded."""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hourglass.data.arrays import fingerprint
+from hourglass.estimators.checks import warn_if_dead
+from hourglass.estimators.inference import apply_in_pieces, to_tensor
+from hourglass.nn import dead_units
+from hourglass.persistence import locked
+from hourglass.training import (
+    LOSSES,
+    OPTIMISERS,
+    SCHEDULES,
+    Checkpoints,
+    EarlyStopping,
+    Interval,
+    Observer,
+    Progress,
+    Report,
+    ShuffledBatches,
+    Trainer,
+    deterministic_algorithms,
+    progress_for,
+    resolve_device,
+    resolve_precision,
+    warmed_up,
+)
+
+Estimator = Any
+"""A :class:`hourglass.estimators.NetworkEstimator`, whose module imports this one."""
+
+# What training lasts where nobody says: enough for a first look at any data, in seconds.
+DEFAULT_UPDATES = 500
+# Share of the peak rate at which a network learns on whose rate has gone down to almost nothing.
+CONTINUING_SHARE = 0.1
+# Updates over which the rate rises where Adam has lost its moments.
+WARM_UP = 100
+# Parameters of one training on one machine: no part of a model, nor of what a run is compared by.
+CHECKPOINT_PARAMETERS = ("checkpoint_dir", "checkpoint_every")
+# Training images on which units are counted that are off for all of them.
+IMAGES_TO_COUNT_ON = 256
+
+Floats = NDArray[np.floating[Any]]
+Measure = Callable[[Tensor, Tensor], dict[str, float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What one call of ``fit`` or ``partial_fit`` trains on, and how.
+
+    Parameters
+    ----------
+    inputs : ndarray of shape (n, h, w, c)
+    targets : ndarray of shape (n, ...), optional
+        What the output is compared with; by default the inputs.
+    weights : ndarray of shape (n,), optional
+        Of each image in the loss.
+    measure : callable
+        Of outputs and targets, to numbers by name. They are recorded as ``validation_…`` and, with
+        ``report_training``, of each reported batch as ``training_…``.
+    prepare : callable, optional
+        Called with a new network, before its first update.
+    corrupt : callable, optional
+        Of a batch and a generator; see :class:`hourglass.training.Trainer`.
+    report_training : bool, default=False
+    validation : pair of ndarray, optional
+        Inputs and targets that are measured and not trained on.
+    progress : Progress, optional
+        By default as the estimator's ``verbose`` says.
+    observer : Observer, optional
+    continues : bool, default=False
+        Whether training goes on from the weights that the estimator has.
+    one_pass : bool, default=False
+        One pass over the images at one rate, as ``partial_fit`` does, in place of the schedule.
+    """
+
+    inputs: Floats
+    targets: Floats | None = None
+    weights: Floats | None = None
+    measure: Measure
+    prepare: Callable[[Any], None] = lambda network: None
+    corrupt: Callable[[Tensor, torch.Generator], Tensor | tuple[Tensor, Tensor]] | None = None
+    report_training: bool = False
+    validation: tuple[Floats, Floats] | None = None
+    progress: Progress | None = None
+    observer: Observer | None = None
+    continues: bool = False
+    one_pass: bool = False
+
+
+@contextmanager
+def transaction(estimator: Estimator) -> Iterator[None]:
+    """Put an estimator back as it was, with the state of its random numbers, where the block raises.
+
+    After KeyboardInterrupt in training what had been reached is kept as ``partly_trained_``, an estimator of its own.
+    """
+    before = dict(estimator.__dict__)
+    streams = [stream for stream in before.values() if isinstance(stream, np.random.RandomState)]
+    states = [stream.get_state() for stream in streams]
+    try:
+        yield
+    except BaseException as error:
+        reached = copy.copy(estimator) if estimator.__dict__.pop("_interrupted", False) else None
+        estimator.__dict__.clear()
+        estimator.__dict__.update(before)
+        for stream, state in zip(streams, states, strict=True):
+            stream.set_state(state)
+        if isinstance(error, KeyboardInterrupt) and reached is not None:
+            estimator.partly_trained_ = reached
+            error.add_note(
+                f"The estimator is as it was before this call; after {len(reached.history_)} updates the network that "
+                "was in training is in partly_trained_, an estimator of its own."
+            )
+        raise
+    estimator.__dict__.pop("partly_trained_", None)
+
+
+def train(estimator: Estimator, task: Task) -> None:
+    """Train a network as a task and the estimator's parameters say, and give the estimator what came of it.
+
+    Until it has succeeded, the estimator keeps the network, the optimiser and the record that it had.
+    """
+    if estimator.patience is not None and task.validation is None and not task.one_pass:
+        raise ValueError(
+            f"patience={estimator.patience} needs held-out images to watch; "
+            "set validation_fraction, as validation_fraction=0.1, or give fit validation_data"
+        )
+    started = time.perf_counter()
+    device = resolve_device(estimator.device)
+    weights_seed, order_seed, noise_seed = (int(seed) for seed in estimator._random.randint(2**31 - 1, size=3))
+    if task.continues:
+        network, optimiser = _copies(estimator)
+    else:
+        network, optimiser = estimator._network(weights_seed), None
+        task.prepare(network)
+        network = network.to(device).to(memory_format=torch.channels_last)
+    warm_up = task.continues and optimiser is None
+    rate = _rate(estimator) if task.continues else estimator.learning_rate
+    if optimiser is None:
+        optimiser = OPTIMISERS[estimator.optimiser](network.parameters(), rate)
+    for group in optimiser.param_groups:  # a schedule has left its last rate there
+        group["lr"] = rate
+    x = to_tensor(task.inputs, device)
+    y = x if task.targets is None else to_tensor(task.targets, device)
+    noise_generator = torch.Generator(device).manual_seed(noise_seed)
+    epoch = math.ceil(len(x) / min(estimator.batch_size, len(x)))
+    updates = epoch if task.one_pass else count_updates(estimator, len(x), epoch)
+    schedule = SCHEDULES["constant" if task.one_pass else estimator.schedule]
+    estimator.device_ = str(device)
+    estimator.precision_ = resolve_precision(estimator.precision, device, pays=estimator._bfloat16_pays)
+    corrupt = task.corrupt
+    trainer = Trainer(
+        network,
+        LOSSES[estimator.loss],
+        optimiser,
+        x,
+        y,
+        weights=None if task.weights is None else to_tensor(task.weights, device),
+        batches=ShuffledBatches(len(x), estimator.batch_size, torch.Generator().manual_seed(order_seed), device),
+        updates=updates,
+        schedule=warmed_up(schedule, min(WARM_UP, updates) / updates) if warm_up else schedule,
+        corrupt=None if corrupt is None else lambda images: corrupt(images, noise_generator),
+        precision=estimator.precision_,
+        reports=_reports(estimator, task, network, x, y, estimator.report_every or epoch),
+        stopping=EarlyStopping("validation_loss", estimator.patience)
+        if estimator.patience and not task.one_pass
+        else None,
+        progress=task.progress or progress_for(type(estimator).__name__, quiet=not estimator.verbose),
+        checkpoints=None if task.one_pass else _checkpoints(estimator, task, updates),
+        generators=[noise_generator],
+    )
+    setup = time.perf_counter() - started
+    kept = nullcontext() if trainer.checkpoints is None else locked(trainer.checkpoints.folder)
+    try:
+        with kept, deterministic_algorithms(wanted=estimator.deterministic):
+            trainer.run()
+    except KeyboardInterrupt:
+        estimator._interrupted = len(trainer.history) > 0
+        _take_over(estimator, task, trainer, setup)
+        raise
+    _take_over(estimator, task, trainer, setup)
+    estimator.dead_units_ = dead_units(network, x[:IMAGES_TO_COUNT_ON])
+    warn_if_dead(network, x)
+
+
+def _take_over(estimator: Estimator, task: Task, trainer: Trainer, setup: float) -> None:
+    """Give the estimator the network that was trained, its optimiser, and the record."""
+    estimator.network_, estimator._optimiser = trainer.module, trainer.optimiser
+    estimator.history_ = trainer.history
+    estimator.n_updates_ = len(trainer.history) + (estimator.n_updates_ if task.continues else 0)
+    estimator.train_seconds_ = setup + trainer.train_seconds
+    estimator.images_per_second_ = trainer.images_per_second
+    if not task.one_pass:
+        estimator._annealed = estimator.schedule != "constant"
+    elif not task.continues:
+        estimator._annealed = False
+
+
+def _copies(estimator: Estimator) -> tuple[Any, torch.optim.Optimizer | None]:
+    """Copies of the network and of its optimiser, if that is there and of the kind that the parameters name."""
+    optimiser = getattr(estimator, "_optimiser", None)
+    if type(optimiser) is not OPTIMISERS[estimator.optimiser]:
+        return copy.deepcopy(estimator.network_), None
+    # Together, so that the one's parameters stay the other's.
+    network, optimiser = copy.deepcopy((estimator.network_, optimiser))
+    return network, optimiser
+
+
+def _rate(estimator: Estimator) -> float:
+    """Learning rate with which training goes on."""
+    if estimator.continue_learning_rate is not None:
+        return float(estimator.continue_learning_rate)
+    return float(estimator.learning_rate) * (CONTINUING_SHARE if getattr(estimator, "_annealed", True) else 1)
+
+
+def count_updates(estimator: Estimator, images: int, epoch: int) -> int:
+    """How many updates ``fit`` does of so many images, of which an epoch takes so many updates."""
+    if estimator.batches is not None:
+        return int(estimator.batches)
+    if estimator.epochs is not None:
+        return math.ceil(float(estimator.epochs) * images / min(estimator.batch_size, images))
+    return max(DEFAULT_UPDATES, epoch)
+
+
+def _reports(estimator: Estimator, task: Task, network: nn.Module, x: Tensor, y: Tensor, every: int) -> list[Report]:
+    def training_report(index: Tensor) -> dict[str, float]:
+        if not task.report_training:
+            return {}
+        numbers = task.measure(network(x[index]), y[index])
+        return {f"training_{name}": value for name, value in numbers.items()}
+
+    reports = [Report(training_report, every)]
+    if task.validation is not None:
+        held_out, expected = (to_tensor(part, x.device) for part in task.validation)
+
+        def validation_report(index: Tensor) -> dict[str, float]:
+            numbers = task.measure(apply_in_pieces(network, held_out, estimator.image_shape_), expected)
+            return {f"validation_{name}": value for name, value in numbers.items()}
+
+        reports.append(Report(validation_report, estimator.validate_every or every))
+    if (observer := task.observer) is not None:
+        observer.begin(network.train())
+        reports.append(Report(lambda index: observer.measure(network), every))
+    return reports
+
+
+def _checkpoints(estimator: Estimator, task: Task, updates: int) -> Checkpoints | None:
+    if estimator.checkpoint_dir is None:
+        return None
+    identity: dict[str, Any] = {"estimator": type(estimator).__name__, "updates": updates}
+    identity |= {"precision": estimator.precision_, "device": estimator.device_.partition(":")[0]}
+    for name in sorted(estimator.get_params().keys() - {"precision", "device", "verbose", *CHECKPOINT_PARAMETERS}):
+        value = getattr(estimator, name)
+        identity[name] = value if isinstance(value, bool | int | float | str | None) else repr(value)
+    identity["images"] = fingerprint(task.inputs)
+    for name, values in (("targets", task.targets), ("weights", task.weights)):
+        if values is not None:
+            identity[name] = fingerprint(values)
+    identity["validation"] = [fingerprint(part) for part in task.validation or ()]
+    surroundings = {"threads": torch.get_num_threads(), "torch": torch.__version__}
+    return Checkpoints(estimator.checkpoint_dir, identity, Interval.parse(estimator.checkpoint_every), surroundings)
+
+
+def shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    """Shape of each tensor, by name."""
+    return {name: tensor.shape for name, tensor in tensors.items()}
+
+
+def describes_network(estimator: Estimator) -> bool:
+    """Whether the parameters still describe the network that was trained with them."""
+    with torch.device("meta"):
+        wanted = estimator._build().state_dict()
+    return shapes(wanted) == shapes(estimator.network_.state_dict())

@@ -1,0 +1,347 @@
+"""What a call cannot handle is handled, refused with an error, or said: arguments, scales, layouts, lengths, labels."""
+
+import datetime
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.metrics import roc_auc_score
+
+import hourglass as hg
+from hourglass.data import GaussianNoise
+from hourglass.experiments import find
+from hourglass.nn import dead_units
+from hourglass.training import LOSSES, Adam, ShuffledBatches, Trainer
+
+QUICK = {"batches": 3, "random_state": 0}
+MAKERS = [hg.DenseAutoencoder, hg.ConvAutoencoder, hg.ConvClassifier]
+
+
+def fitted(make, few, scale=1.0, **options):
+    return make(**QUICK, **options).fit(few.train.images * np.float32(scale), few.train.labels)
+
+
+def methods(estimator):
+    names = ("predict", "predict_proba", "logits", "decision_function", "score")
+    if not isinstance(estimator, hg.ConvClassifier):
+        names = ("transform", "reconstruct", "score", "score_samples")
+    return {name: getattr(estimator, name) for name in names}
+
+
+def call(estimator, name, X, y):
+    return methods(estimator)[name](X, *([y] if name == "score" and isinstance(estimator, hg.ConvClassifier) else []))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("make", MAKERS)
+def test_images_on_another_scale_are_refused_by_every_method(make, dtype, few):
+    estimator = fitted(make, few)
+    y = few.test.labels
+    for name in methods(estimator):
+        with pytest.raises(ValueError, match=r"X spans \[0, 255\], but .* in \[0, 1\]; divide the images by 255"):
+            call(estimator, name, (few.test.images * 255).astype(dtype), y)
+        with pytest.raises(ValueError, match="bring the images to that scale"):
+            call(estimator, name, (few.test.images * 60_000).astype(dtype), y)
+        # Noise leads out of the range of training.
+        noisy = few.test.images + np.random.default_rng(0).normal(0, 0.2, few.test.images.shape)
+        call(estimator, name, noisy.astype(dtype), y)
+    with pytest.raises(ValueError, match="but the model was trained on pixels"):
+        estimator.partial_fit(few.test.images * 255, y)
+    assert estimator.pixel_range_ == (0, 1)
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_bytes_and_small_numbers_do_not_fit_a_model_of_large_ones(make, few):
+    estimator = fitted(make, few, 255)
+    y = few.test.labels
+    bytes_ = (few.test.images * 255).astype(np.uint8)
+    for name in methods(estimator):
+        with pytest.raises(ValueError, match="X holds bytes, which are scaled"):
+            call(estimator, name, bytes_, y)
+        with pytest.warns(UserWarning, match=r"have the images been scaled to \[0, 1\]"):
+            call(estimator, name, few.test.images, y)
+        call(estimator, name, bytes_.astype(np.float32), y)
+        call(estimator, name, np.zeros_like(few.test.images), y)  # black is black on any scale
+
+
+def test_partial_fit_widens_the_range_that_is_known(few):
+    ae = hg.DenseAutoencoder(**QUICK).partial_fit(few.train.images * np.float32(0.5))
+    assert ae.partial_fit(few.train.images).pixel_range_ == (0, 1)
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_validation_data_are_checked_as_training_data(make, few):
+    X, y = few.train.images, few.train.labels
+    expected = few.test.labels if make is hg.ConvClassifier else few.test.images
+    estimator = make(**QUICK)
+    for validation, said in (
+        ((few.test.images * 255, expected), r"validation_data\[0\] spans"),
+        ((few.test.images, expected[:1]), "100 images and 1 targets"),
+        (few.test.images, "no pair"),
+        ((few.test.images[:, :5], expected), r"validation_data\[0\] has shape"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            clone(estimator).fit(X, y, validation_data=validation)
+    with pytest.raises(ValueError, match="both say what is held out"):
+        clone(estimator).set_params(validation_fraction=0.1).fit(X, y, validation_data=(few.test.images, expected))
+
+
+@pytest.mark.parametrize("shape", [(5, 1, 28, 28), (5, 3, 32, 32), (5, 4, 9, 8)])
+@pytest.mark.parametrize("make", MAKERS)
+def test_channels_first_are_refused_unless_the_shape_is_given(make, shape):
+    X = np.random.default_rng(0).random(shape, dtype=np.float32)
+    y = np.arange(len(X)) % 2
+    with pytest.raises(ValueError, match=r"channels first.*transpose\(0, 2, 3, 1\)"):
+        make(**QUICK).fit(X, y)
+    make(**QUICK).fit(X.transpose(0, 2, 3, 1), y)
+    assert make(**QUICK, image_shape=shape[1:]).fit(X, y).image_shape_ == shape[1:]
+
+
+def test_lengths_that_differ_are_refused_and_not_repeated(few):
+    ae = fitted(hg.DenseAutoencoder, few)
+    for method in (ae.score, ae.score_samples):
+        with pytest.raises(ValueError, match="X has 50 images but y has 1"):
+            method(few.test.images[:50], few.test.images[:1])
+    for method in (ae.fit, ae.partial_fit):
+        with pytest.raises(ValueError, match="50 images but y has 1"):
+            method(few.test.images[:50], few.test.images[:1])
+    x, one = torch.rand(50, 4), torch.rand(1, 4)
+    for loss in LOSSES.values():
+        with pytest.raises(ValueError, match=r"shape \(50, 4\), the target \(1, 4\)"):
+            loss(x, one)
+    net = torch.nn.Linear(4, 4)
+    for extra in ({"targets": one}, {"weights": torch.ones(3)}):
+        with pytest.raises(ValueError, match="50 inputs"):
+            Trainer(
+                net, LOSSES["mse"], Adam(net.parameters()), x, **extra,
+                batches=ShuffledBatches(50, 5, torch.Generator()), updates=1,
+            )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"device": torch.device("meta")}, "device='meta' is unknown"),
+        ({"device": 3}, "device=3 is no name"),
+        ({"random_state": "seed"}, "random_state='seed'"),
+        ({"random_state": -1}, "random_state=-1"),
+        ({"random_state": np.random.default_rng(0)}, "random_state=Generator"),
+        ({"optimiser": "lion"}, "optimiser='lion' is unknown; choose one of adam, sgd"),
+        ({"precision": torch.bfloat16}, "precision=torch.bfloat16 is unknown"),
+        ({"image_shape": (28, 28)}, "expected .height, width, channels"),
+        ({"learning_rate": "0.1"}, "learning_rate='0.1'"),
+        ({"checkpoint_every": "soon"}, "checkpoint_every='soon'"),
+        ({"continue_learning_rate": -1}, "continue_learning_rate=-1"),
+    ],
+)
+@pytest.mark.parametrize("make", MAKERS)
+def test_parameters_are_checked_at_the_door(make, parameters, said, few):
+    with pytest.raises(ValueError, match=said):
+        make(batches=1).set_params(**parameters).fit(few.train.images, few.train.labels)
+
+
+@pytest.mark.parametrize("seeds", [3, "012", [1.5], [-1], [None], [True]])
+def test_seeds_of_a_run_are_checked_at_the_door(seeds, few):
+    with pytest.raises(ValueError, match=r"seeds=.*range\(3\)"):
+        hg.run("dense", dataset=few, seeds=seeds, batches=1)
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_a_device_may_be_an_object(make, few, tmp_path):
+    estimator = fitted(make, few, device=torch.device("cpu"))
+    hg.save(estimator, tmp_path)
+    again = hg.load_model(tmp_path, device=torch.device("cpu"))
+    assert (again.device, again.device_) == ("cpu", "cpu")
+
+
+LABELS = {
+    "int8": np.arange(10, dtype=np.int8),
+    "uint64": np.arange(10, dtype=np.uint64),
+    "float": np.arange(10) / 1.0,
+    "bool": np.arange(10) > 4,
+    "text": np.array(list("abcdefghij")),
+    "long text": np.array([f"class number {i}" for i in range(10)]),
+    "objects": np.array([f"o{i}" for i in range(10)], dtype=object),
+    "days": np.datetime64("2026-11-20") + np.arange(10),
+    "moments": np.datetime64("2026-11-20T01:02:03.000004") + np.arange(10),
+    "durations": np.arange(10).astype("timedelta64[s]"),
+}
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_labels_of_every_kind_are_predicted_saved_and_read(kind, few, tmp_path):
+    labels = LABELS[kind][few.train.labels]
+    clf = hg.ConvClassifier(**QUICK, depth=2).fit(few.train.images, labels)
+    hg.save(clf, tmp_path)
+    again = hg.load_model(tmp_path)
+    assert np.array_equal(again.classes_, clf.classes_)
+    assert again.classes_.dtype == clf.classes_.dtype
+    found, expected = again.predict(few.test.images), clf.predict(few.test.images)
+    assert np.array_equal(found, expected)
+    assert found.dtype == expected.dtype
+
+
+@pytest.mark.parametrize("label", [datetime.date(2026, 1, 1), (1, 2), 1 + 2j, b"a"])
+def test_labels_that_no_file_can_hold_are_refused_in_fit(label, few):
+    labels = np.empty(len(few.train), dtype=object)
+    labels[:] = [label if i % 2 else 7 for i in range(len(labels))]
+    with pytest.raises((ValueError, TypeError)):
+        hg.ConvClassifier(**QUICK).fit(few.train.images, labels)
+
+
+@pytest.mark.parametrize("name", ["dense", "conv", "denoise"])
+def test_early_stopping_of_a_run_watches_training_images_alone(name, few, monkeypatch):
+    seen = []
+    fit = hg.DenseAutoencoder.__mro__[1].fit
+
+    def watched(self, X, y=None, *, validation_data=None, **options):
+        seen.append((self.validation_fraction, validation_data))
+        return fit(self, X, y, validation_data=validation_data, **options)
+
+    monkeypatch.setattr(hg.DenseAutoencoder.__mro__[1], "fit", watched)
+    result = hg.run(name, dataset=few, batches=4, patience=3)
+    assert seen[0] == (0.1, None)
+    assert result.runs[0].parameters["validation_fraction"] == 0.1
+    if name != "dense":  # the others are slow, and alike
+        return
+    seen.clear()
+    hg.run(name, dataset=few, batches=4, validation_fraction=0.3)
+    assert seen[0] == (0.3, None)
+    # Without either the curve shows test images, and nothing looks at it.
+    seen.clear()
+    hg.run(name, dataset=few, batches=4)
+    assert seen[0][0] is None
+    assert len(seen[0][1][0]) == 100
+
+
+def test_the_early_stopping_of_a_run_does_not_depend_on_the_test_images(few):
+    other = hg.Dataset("few", few.train, hg.Images(1 - few.test.images, few.test.labels), validation_size=50)
+    losses = [
+        hg.run("dense", dataset=data, batches=60, patience=1, learning_rate=3.0, report_every=1).runs[0].history.loss
+        for data in (few, other)
+    ]
+    assert losses[0] == losses[1]
+    assert len(losses[0]) < 60
+
+
+@pytest.mark.parametrize("name", ["bn-none", "bn-layer"])
+def test_a_classifier_has_validation_images_of_its_own(name, few):
+    with pytest.raises(ValueError, match="leave validation_fraction out"):
+        hg.run(name, dataset=few, batches=2, validation_fraction=0.1)
+    assert "validation_loss" in hg.run(name, dataset=few, batches=2, patience=3).runs[0].history.measures
+
+
+# What was expected and missing.
+
+
+def test_scores_of_samples_are_minus_their_errors(few):
+    ae = fitted(hg.ConvAutoencoder, few)
+    clean, noisy = few.test.images, GaussianNoise(0.3)(torch.from_numpy(few.test.images.copy())).numpy()
+    scores = ae.score_samples(clean)
+    assert scores.shape == (100,)
+    assert scores.dtype == np.float64
+    errors = [-np.mean((ae.reconstruct(image[None])[0] - image) ** 2, dtype=np.float64) for image in clean]
+    np.testing.assert_allclose(scores, errors, rtol=1e-4)
+    assert scores.mean() == pytest.approx(ae.score(clean), rel=1e-6)
+    np.testing.assert_allclose(ae.score_samples(noisy, clean).mean(), ae.score(noisy, clean), rtol=1e-6)
+
+
+def test_what_is_unlike_the_training_images_scores_lowest(few):
+    ae = hg.DenseAutoencoder(batches=200, random_state=0).fit(few.train.images)
+    strange = np.random.default_rng(0).random(few.test.images.shape, dtype=np.float32)
+    known = np.r_[np.ones(100), np.zeros(100)]
+    assert roc_auc_score(known, ae.score_samples(np.concatenate([few.test.images, strange]))) == 1
+
+
+def test_sample_weights_are_repetitions_and_zero_is_absence():
+    random = np.random.default_rng(0)
+    X, y = random.random((20, 6, 6, 1), dtype=np.float32), np.arange(20) % 3
+    weights = random.integers(0, 4, 20)
+    clf = hg.ConvClassifier(depth=2, norm="group", batches=15, learning_rate=0.003, random_state=0)
+    weighted = clone(clf).fit(X, y, sample_weight=weights)
+    repeated = clone(clf).fit(np.repeat(X, weights, axis=0), np.repeat(y, weights))
+    np.testing.assert_allclose(weighted.predict_proba(X), repeated.predict_proba(X), atol=1e-3)
+    # Their scale means nothing, and weights of one are none.
+    again = clone(clf).fit(X, y, sample_weight=weights * 7.0)
+    np.testing.assert_allclose(weighted.predict_proba(X), again.predict_proba(X), atol=1e-3)
+    plain, ones = clone(clf).fit(X, y), clone(clf).fit(X, y, sample_weight=np.ones(20))
+    np.testing.assert_allclose(plain.predict_proba(X), ones.predict_proba(X), atol=1e-3)
+    assert np.abs(plain.predict_proba(X) - weighted.predict_proba(X)).max() > 0.01
+
+
+@pytest.mark.parametrize("loss", ["softmax", "bce"])
+def test_class_weights_are_the_sample_weights_of_their_images(loss, few):
+    X, y = few.train.images, few.train.labels
+    clf = hg.ConvClassifier(depth=2, loss=loss, batches=10, random_state=0)
+    chosen = {0: 5.0, 3: 0.5}
+    by_class = clone(clf).set_params(class_weight=chosen).fit(X, y)
+    by_sample = clone(clf).fit(X, y, sample_weight=[chosen.get(label, 1.0) for label in y])
+    assert np.array_equal(by_class.logits(X), by_sample.logits(X))
+    counts = np.bincount(y, minlength=10)
+    balanced = clone(clf).set_params(class_weight="balanced").fit(X, y)
+    by_count = clone(clf).fit(X, y, sample_weight=1 / counts[y])
+    np.testing.assert_allclose(balanced.logits(X), by_count.logits(X), atol=1e-2)
+
+
+def test_class_weights_survive_saving_and_nonsense_is_refused(few, tmp_path):
+    X, y = few.train.images, few.train.labels
+    hg.save(hg.ConvClassifier(**QUICK, class_weight={0: 2, 3: 0.5}).fit(X, y), tmp_path / "a")
+    assert hg.load_model(tmp_path / "a").class_weight == {0: 2.0, 3: 0.5}
+    text = np.array(list("abcdefghij"))[y]
+    hg.save(hg.ConvClassifier(**QUICK, class_weight={"a": 2}).fit(X, text), tmp_path / "b")
+    assert hg.load_model(tmp_path / "b").class_weight == {"a": 2.0}
+    for value in ("fair", 3, {0: -1}, {0: "x"}):
+        with pytest.raises(ValueError, match="class_weight"):
+            hg.ConvClassifier(**QUICK, class_weight=value).fit(X, y)
+    with pytest.raises(ValueError, match="at least one non-zero"):
+        hg.ConvClassifier(**QUICK).fit(X, y, sample_weight=np.zeros(len(X)))
+    with pytest.raises(ValueError, match="every image has weight 0"):
+        hg.ConvClassifier(**QUICK, class_weight=dict.fromkeys(range(10), 0)).fit(X, y)
+    with pytest.raises(ValueError, match=r"sample_weight\.shape"):
+        hg.ConvClassifier(**QUICK).fit(X, y, sample_weight=np.ones(3))
+    with pytest.raises(ValueError, match=r"[Nn]egative"):
+        hg.ConvClassifier(**QUICK).fit(X, y, sample_weight=-np.ones(len(X)))
+
+
+def test_a_classifier_learns_in_parts(few):
+    X, y = few.train.images, few.train.labels
+    clf = hg.ConvClassifier(depth=3, batch_size=50, random_state=0)
+    with pytest.raises(ValueError, match="the first call of partial_fit needs classes"):
+        clf.partial_fit(X, y)
+    assert not hasattr(clf, "classes_")
+    for _ in range(15):
+        clf.partial_fit(X[y < 5], y[y < 5], classes=range(10)).partial_fit(X[y >= 5], y[y >= 5])
+    assert clf.score(X, y) > 0.9
+    assert clf.n_updates_ == 15 * (-(-(y < 5).sum() // 50) + -(-(y >= 5).sum() // 50))
+    with pytest.raises(ValueError, match=r"label .*77.* is none of the classes"):
+        clf.partial_fit(X, np.full(len(X), 77))
+    with pytest.raises(ValueError, match="are not those of the first call"):
+        clf.partial_fit(X, y, classes=range(11))
+    again = hg.ConvClassifier(**QUICK).fit(X, y).partial_fit(X, y)
+    assert again.n_updates_ == 3 + 4
+
+
+def test_dead_units_are_counted_by_layer(few, tmp_path):
+    ae = fitted(hg.ConvAutoencoder, few, channels=(6, 4))
+    assert {name: units for name, (_, units) in ae.dead_units_.items()} == {
+        "encoder 1": 6, "encoder 2": 4, "decoder 1": 4, "decoder 2": 6,
+    }  # fmt: skip
+    images = torch.from_numpy(few.train.images).permute(0, 3, 1, 2)
+    alive = dead_units(ae.network_, images)["encoder 1"][0]
+    with torch.no_grad():
+        for unit in range(6):
+            ae.network_.encoder[0].bias[unit] = -1e6 if unit in (1, 4) else 1e3
+    assert alive <= 6
+    assert dead_units(ae.network_, images)["encoder 1"] == (2, 6)
+    assert not ae.network_.training
+    hg.save(fitted(hg.ConvClassifier, few), tmp_path)
+    counted = hg.load_model(tmp_path).dead_units_
+    assert list(counted) == [*(f"convolution {i}" for i in range(1, 7)), "hidden"]
+    assert counted["hidden"][1] == 100
+    assert fitted(hg.ConvClassifier, few, activation="tanh").dead_units_ == {}
+    assert list(fitted(hg.DenseAutoencoder, few).dead_units_) == ["encoder"]
+
+
+def test_the_networks_of_the_lesson_have_few_dead_units(few):
+    assert find("bn-layer").configure(batches=3).fit(few.train.images, few.train.labels).dead_units_["hidden"][1] == 100
