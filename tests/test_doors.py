@@ -141,6 +141,11 @@ def test_parameters_are_checked_at_the_door(make, parameters, said, few):
         make(batches=1).set_params(**parameters).fit(few.train.images, few.train.labels)
 
 
+def test_noise_is_not_put_onto_images_that_are_noisy_already(few):
+    with pytest.raises(ValueError, match=r"noise=0\.3 with self_supervised=True"):
+        hg.ConvAutoencoder(noise=0.3, self_supervised=True).fit(few.train.images)
+
+
 @pytest.mark.parametrize("seeds", [3, "012", [1.5], [-1], [None], [True]])
 def test_seeds_of_a_run_are_checked_at_the_door(seeds, few):
     with pytest.raises(ValueError, match=r"seeds=.*range\(3\)"):

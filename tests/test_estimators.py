@@ -257,7 +257,11 @@ def test_classifier_refuses_bad_labels(few):
 def test_models_go_to_files_and_back(estimator, few, tmp_path):
     fitted = clone(estimator).fit(few.train.images, few.train.labels if estimator is CLASSIFIER else None)
     hg.save(fitted, tmp_path / "model")
-    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["model.json", "model.safetensors"]
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [
+        "model.json",
+        "model.safetensors",
+        "optimiser.safetensors",
+    ]
     again = hg.load_model(tmp_path / "model")
     assert again.get_params() == fitted.get_params()
     call = "decision_function" if estimator is CLASSIFIER else "reconstruct"

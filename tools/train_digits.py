@@ -68,7 +68,7 @@ def train(data: hg.Dataset, target: Path) -> None:
     images[1::2] = 1 - images[1::2]
     ae = hg.ConvAutoencoder(**PARAMETERS, random_state=SEED, verbose=1, report_every=500).fit(images)
     ae.set_params(verbose=0, report_every=None)
-    hg.save(ae, target, notes={"images": "MNIST's 60,000 training images, half of them inverted"})
+    hg.save(ae, target, notes={"images": "MNIST's 60,000 training images, half of them inverted"}, optimiser=False)
 
 
 def card(data: hg.Dataset, target: Path) -> str:

@@ -28,7 +28,11 @@ CLASS_WEIGHT = "class-weight"
 
 
 def save(
-    estimator: NetworkEstimator, folder: str | os.PathLike[str], *, notes: Mapping[str, Any] | None = None
+    estimator: NetworkEstimator,
+    folder: str | os.PathLike[str],
+    *,
+    notes: Mapping[str, Any] | None = None,
+    optimiser: bool = True,
 ) -> None:
     """Write a fitted estimator to a folder: weights as safetensors, the rest as JSON.
 
@@ -44,6 +48,8 @@ def save(
     notes : mapping, optional
         Anything of JSON that should stand with the model, such as where its images came from; ``load_model`` gives
         it back as ``notes_``. By default what the estimator carries already.
+    optimiser : bool, default=True
+        Whether the optimiser's state is written too.
 
     Raises
     ------
@@ -78,7 +84,7 @@ def save(
         fitted["classes"] = _labels_to_json(estimator.classes_)
     if not describes_network(estimator):
         raise ValueError("the parameters were changed after fit and describe another network; fit again, then save")
-    optimiser = getattr(estimator, "_optimiser", None)
+    state = getattr(estimator, "_optimiser", None) if optimiser else None
     write_model(
         folder,
         estimator.network_.state_dict(),
@@ -89,7 +95,7 @@ def save(
             "fitted": fitted,
             "notes": dict(getattr(estimator, "notes_", {}) if notes is None else notes),
         },
-        optimiser=None if optimiser is None else optimiser_tensors(optimiser),
+        optimiser=None if state is None else optimiser_tensors(state),
     )
 
 

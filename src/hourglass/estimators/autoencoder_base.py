@@ -16,7 +16,7 @@ from hourglass.data.clipping import SMALLEST_FOR_LEVEL, estimate_noise_level, un
 from hourglass.data.corruption import CORRUPTIONS, GaussianNoise, Strength, clips
 from hourglass.estimators.base import DTYPES, NetworkEstimator
 from hourglass.estimators.checks import check_choice, check_number
-from hourglass.estimators.fitting import Floats, Task, train, transaction
+from hourglass.estimators.fitting import Floats, Task, check_validation, start_at_mean, train, transaction
 from hourglass.nn import Codec
 from hourglass.training import LOSSES, BlindSpot, Progress
 
@@ -24,8 +24,6 @@ Corrupt = Callable[[Tensor, torch.Generator], Tensor]
 AUTOENCODER_LOSSES = ("mse", "bce")
 OUTPUT_BIASES = ("mean", "zero")
 ESTIMATE = "estimate"
-# Pixels that are black (or white) in every image would have an infinite logit.
-SMALLEST_MEAN = 1e-3
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -51,6 +49,11 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
                 "use one of hourglass.data's corruptions"
             )
         self._corruption()
+        if self.noise is not None and self.self_supervised:
+            raise ValueError(
+                f"noise={self.noise!r} with self_supervised=True, which learns from images that are noisy already; "
+                "set one of them"
+            )
         if self.undo_clipping != ESTIMATE:
             if isinstance(self.undo_clipping, str):
                 raise ValueError(f"undo_clipping={self.undo_clipping!r}; expected a level, 'estimate' or None")
@@ -64,7 +67,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
         validation_data: tuple[ArrayLike, ArrayLike] | None = None,
         progress: Progress | None = None,
     ) -> Self:
-        """Train on images.
+        """Train on images; where anything is raised, the estimator is what it was before.
 
         Parameters
         ----------
@@ -87,8 +90,6 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
             When training diverges.
         KeyboardInterrupt
             When training is interrupted; the network as it was then is in ``partly_trained_``.
-
-        Whatever is raised, the estimator is then what it was before the call.
         """
         with transaction(self):
             self._fit(X, y, validation_data, progress)
@@ -139,7 +140,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
             self._seed()
         validation = None
         if validation_data is not None:
-            inputs, expected = self._check_validation(validation_data)
+            inputs, expected = check_validation(self, validation_data)
             validation = inputs, self._targets(expected, "validation_data[1]", unit_range=unit)
         elif self.validation_fraction is not None and not one_pass:
             kept, held = self._hold_out(len(images))
@@ -150,13 +151,9 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
             hidden, mask = BlindSpot(torch.Generator().manual_seed(0))(_channels_first(validation[0]))
             validation = hidden.permute(0, 2, 3, 1).numpy(), validation[1]
 
-        def start_at_mean(codec: Codec) -> None:
+        def prepare(codec: Codec) -> None:
             if self.output_bias == "mean" and not getattr(codec, "residual", False):
-                mean = torch.from_numpy((images if targets is None else targets).mean(0, dtype=np.float64)).float()
-                # One bias for all pixels takes the logit of their common mean, not the mean of their logits.
-                if codec.output_bias.numel() != mean.numel():
-                    mean = mean.mean((0, 1), keepdim=True)
-                codec.set_output_bias(mean.clamp(SMALLEST_MEAN, 1 - SMALLEST_MEAN).logit() if unit else mean)
+                start_at_mean(codec, images if targets is None else targets, logits=self.loss == "bce")
 
         def measure(output: Tensor, target: Tensor) -> dict[str, float]:
             if mask is not None:
@@ -167,7 +164,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
             inputs=images,
             targets=targets,
             measure=measure,
-            prepare=start_at_mean,
+            prepare=prepare,
             corrupt=self._corrupt(),
             validation=validation,
             progress=progress,
@@ -292,7 +289,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
         """What needs images in [0, 1], if anything does."""
         if self.loss == "bce":
             return "loss='bce'"
-        if clips(self._corruption()) and not self.self_supervised:
+        if clips(self._corruption()):
             return f"noise={self.noise!r}, which is clipped to black and white,"
         return f"undo_clipping={self.undo_clipping!r}" if self.undo_clipping is not None else None
 
@@ -335,7 +332,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
     def _corrupted(self, images: Floats) -> Floats:
         """Held-out images, corrupted once as each batch is in training."""
         corruption = self._corruption()
-        if corruption is None or self.self_supervised:
+        if corruption is None:
             return images
         corrupted = corruption(_channels_first(images), torch.Generator().manual_seed(0))
         return np.asarray(corrupted.permute(0, 2, 3, 1).numpy())

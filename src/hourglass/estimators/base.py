@@ -17,7 +17,7 @@ from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Tensor, nn
 
-from hourglass.data.arrays import Shape, check_image_shape, check_unit_range, infer_image_shape, to_images
+from hourglass.data.arrays import Shape, check_image_shape, check_unit_range, infer_image_shape
 from hourglass.estimators.checks import (
     check_bytes_fit,
     check_choice,
@@ -280,25 +280,6 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
         if not hasattr(self, "_random"):  # read from a file
             self._seed()
         return True
-
-    def _check_validation(self, validation_data: Any) -> tuple[Floats, Any]:
-        """Images and targets to measure, the images checked as those of training."""
-        if not isinstance(validation_data, tuple | list) or len(validation_data) != 2:
-            raise ValueError("validation_data is no pair; expected (images, targets)")
-        if self.validation_fraction is not None:
-            raise ValueError(
-                f"validation_data and validation_fraction={self.validation_fraction!r} both say what is held out; "
-                "give one of them"
-            )
-        images = to_images(validation_data[0], self.image_shape_, name="validation_data[0]")
-        if images.size:
-            check_pixel_range(float(images.min()), float(images.max()), self.pixel_range_, name="validation_data[0]")
-        if len(images) != len(validation_data[1]):
-            raise ValueError(
-                f"validation_data has {len(images)} images and {len(validation_data[1])} targets; "
-                "give one target an image"
-            )
-        return images, validation_data[1]
 
     def _network(self, seed: int) -> Any:
         """Build the network and draw its weights, nothing from PyTorch's global generator."""

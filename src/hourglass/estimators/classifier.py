@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hourglass.estimators.base import NetworkEstimator
 from hourglass.estimators.checks import check_choice, check_class_weight, check_classes, check_norm, check_number
-from hourglass.estimators.fitting import Floats, Task, train, transaction
+from hourglass.estimators.fitting import Floats, Task, check_validation, train, transaction
 from hourglass.nn import ACTIVATIONS, KERNEL_INITS, ConvNet
 from hourglass.training import LOSSES, Observer, Progress
 
@@ -198,7 +198,7 @@ report_every, validate_every, precision, device, random_state, verbose, determin
             images, targets, weights = images[weights > 0], targets[weights > 0], weights[weights > 0]
         validation = None
         if validation_data is not None:
-            inputs, expected = self._check_validation(validation_data)
+            inputs, expected = check_validation(self, validation_data)
             validation = inputs, self._one_hot(np.asarray(expected))
         elif self.validation_fraction is not None and not one_pass:
             kept, held = self._hold_out(len(images))

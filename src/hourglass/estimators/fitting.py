@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hourglass.data.arrays import fingerprint
-from hourglass.estimators.checks import warn_if_dead
+from hourglass.data.arrays import fingerprint, to_images
+from hourglass.estimators.checks import check_pixel_range, warn_if_dead
 from hourglass.estimators.inference import apply_in_pieces, to_tensor
-from hourglass.nn import dead_units
+from hourglass.nn import Codec, dead_units
 from hourglass.persistence import locked
 from hourglass.training import (
     LOSSES,
@@ -48,6 +48,8 @@ CONTINUING_SHARE = 0.1
 WARM_UP = 100
 # Parameters of one training on one machine: no part of a model, nor of what a run is compared by.
 CHECKPOINT_PARAMETERS = ("checkpoint_dir", "checkpoint_every")
+# Pixels that are black (or white) in every image would have an infinite logit.
+SMALLEST_MEAN = 1e-3
 # Training images on which units are counted that are off for all of them.
 IMAGES_TO_COUNT_ON = 256
 
@@ -194,6 +196,36 @@ def train(estimator: Estimator, task: Task) -> None:
     warn_if_dead(network, x)
 
 
+def check_validation(estimator: Estimator, validation_data: Any) -> tuple[Floats, Any]:
+    """Images and targets to measure, the images checked as those of training are."""
+    if not isinstance(validation_data, tuple | list) or len(validation_data) != 2:
+        raise ValueError("validation_data is no pair; expected (images, targets)")
+    if estimator.validation_fraction is not None:
+        raise ValueError(
+            f"validation_data and validation_fraction={estimator.validation_fraction!r} both say what is held out; "
+            "give one of them"
+        )
+    images, targets = validation_data
+    images = to_images(images, estimator.image_shape_, name="validation_data[0]")
+    if images.size:
+        span = float(images.min()), float(images.max())
+        check_pixel_range(*span, estimator.pixel_range_, name="validation_data[0]")
+    if len(images) != len(targets):
+        raise ValueError(
+            f"validation_data has {len(images)} images and {len(targets)} targets; give one target an image"
+        )
+    return images, targets
+
+
+def start_at_mean(codec: Codec, outputs: Floats, *, logits: bool) -> None:
+    """Set the last layer's bias so that the untrained network gives about the mean of the wanted outputs."""
+    mean = torch.from_numpy(outputs.mean(0, dtype=np.float64)).float()
+    # One bias for all pixels takes the logit of their common mean, not the mean of their logits.
+    if codec.output_bias.numel() != mean.numel():
+        mean = mean.mean((0, 1), keepdim=True)
+    codec.set_output_bias(mean.clamp(SMALLEST_MEAN, 1 - SMALLEST_MEAN).logit() if logits else mean)
+
+
 def _take_over(estimator: Estimator, task: Task, trainer: Trainer, setup: float) -> None:
     """Give the estimator the network that was trained, its optimiser, and the record."""
     estimator.network_, estimator._optimiser = trainer.module, trainer.optimiser
@@ -229,7 +261,7 @@ def count_updates(estimator: Estimator, images: int, epoch: int) -> int:
     if estimator.batches is not None:
         return int(estimator.batches)
     if estimator.epochs is not None:
-        return math.ceil(float(estimator.epochs) * images / min(estimator.batch_size, images))
+        return math.ceil(float(estimator.epochs) * images / min(int(estimator.batch_size), images))
     return max(DEFAULT_UPDATES, epoch)
 
 

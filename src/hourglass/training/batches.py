@@ -50,3 +50,10 @@ class ShuffledBatches(Iterator[Tensor]):
             self._left = torch.cat([self._left, permutation])
         batch, self._left = self._left[: self.batch_size], self._left[self.batch_size :]
         return batch
+
+
+def take(images: Tensor, index: Tensor) -> Tensor:
+    """Rows by index, laid out in memory as they were; several times as fast as ``images[index]`` on the CPU."""
+    if images.dim() == 4 and images.is_contiguous(memory_format=torch.channels_last):
+        return images.permute(0, 2, 3, 1).index_select(0, index).permute(0, 3, 1, 2)
+    return images.index_select(0, index)

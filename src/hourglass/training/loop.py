@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hourglass import tricks
-from hourglass.training.batches import ShuffledBatches
+from hourglass.training.batches import ShuffledBatches, take
 from hourglass.training.checkpoints import Checkpoints
 from hourglass.training.hardware import keep_freed_memory
 from hourglass.training.history import History, Record
@@ -198,10 +198,10 @@ class Trainer:
 
     def step(self, index: Tensor) -> Tensor:
         """One update from the batch of these indices; returns its loss."""
-        inputs = _take(self.inputs, index)
+        inputs = take(self.inputs, index)
         # A corruption of somebody's own might write into its argument.
         same = self.targets is self.inputs and self.corrupt is None
-        targets = inputs if same else _take(self.targets, index)
+        targets = inputs if same else take(self.targets, index)
         mask = None
         if self.corrupt is not None:
             spoilt = self.corrupt(inputs)
@@ -349,10 +349,3 @@ class Trainer:
         self.history.reports[update] = record
         self.progress.report(update, shown | record)
         return record
-
-
-def _take(images: Tensor, index: Tensor) -> Tensor:
-    """Rows by index, laid out in memory as they were; several times as fast as ``images[index]`` on the CPU."""
-    if images.dim() == 4 and images.is_contiguous(memory_format=torch.channels_last):
-        return images.permute(0, 2, 3, 1).index_select(0, index).permute(0, 3, 1, 2)
-    return images.index_select(0, index)
