@@ -1,6 +1,7 @@
 """Whatever a training call raises, the estimator is what it was before, whole, or unfitted if it never was fitted."""
 
 import copy
+import os
 
 import numpy as np
 import pytest
@@ -220,3 +221,21 @@ def test_partial_fit_on_targets_that_overflow_changes_nothing(few):
         ae.partial_fit(few.train.images, huge_targets(few.train.images))
     assert same(before["network_"], state(ae)["network_"])
     assert ae.n_updates_ == 3
+
+
+def test_a_model_that_cannot_be_replaced_whole_stays_as_it_was(few, monkeypatch, tmp_path):
+    hg.save(hg.DenseAutoencoder(batches=2, random_state=0).fit(few.train.images), tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    other = hg.DenseAutoencoder(batches=2, random_state=1).fit(few.train.images)
+    synced, count = os.fsync, [0]
+
+    def full(descriptor):
+        count[0] += 1
+        if count[0] == 3:  # tensors and the optimiser's state are there, the document is not
+            raise OSError(28, "No space left on device")
+        synced(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        hg.save(other, tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -57,12 +57,10 @@ def write_model(
         state, document["optimiser_sha256"] = pack_tensors(optimiser)
     text = json.dumps(document, indent=2, allow_nan=False) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / TENSORS, stored, durable=True)
-    if state is None:
+    contents = {folder / TENSORS: stored} | ({} if state is None else {folder / OPTIMISER: state})
+    write_together(contents | {folder / METADATA: text.encode()}, durable=True)
+    if state is None:  # that of another model, which was here before
         (folder / OPTIMISER).unlink(missing_ok=True)
-    else:
-        write_whole(folder / OPTIMISER, state, durable=True)
-    write_whole(folder / METADATA, text.encode(), durable=True)
 
 
 def read_model(
@@ -218,22 +216,40 @@ def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
     durable : bool, default=False
         Wait until the disk has it, so that the file outlives a power failure too.
     """
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL)
+    write_together({path: content}, durable=durable)
+
+
+def write_together(contents: Mapping[Path, bytes], *, durable: bool = False) -> None:
+    """Write files of one folder, each whole, in order; where one cannot be written, all stay as they were.
+
+    Parameters
+    ----------
+    contents : mapping of Path to bytes
+        All are written beside the old ones before the first takes its place.
+    durable : bool, default=False
+        As in :func:`write_whole`.
+    """
+    # mkstemp makes files for the owner alone; these are for whoever may read the folder.
+    umask = os.umask(0)
+    os.umask(umask)
+    temporaries: dict[Path, Path] = {}
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+        for path, content in contents.items():
+            descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL)
+            temporaries[path] = Path(temporary)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+            temporaries[path].chmod(0o666 & ~umask)
+        for path, part in temporaries.items():
+            part.replace(path)
             if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        # mkstemp makes files for the owner alone; these are for whoever may read the folder.
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)
-        Path(temporary).replace(path)
-        if durable:
-            sync_folder(path.parent)
+                sync_folder(path.parent)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        for part in temporaries.values():
+            part.unlink(missing_ok=True)
         raise
 
 
