@@ -123,18 +123,21 @@ def table(rows: Rows) -> Table:
 
 
 def figures(rows: Rows) -> "dict[str, Figure]":
-    """Accuracy against the size of the batch, one normalisation a line."""
-    with new_figure((7, 4.2)) as (figure, axes):
-        axis = axes[0][0]
-        for i, norm in enumerate(NORMS):
+    """Accuracy against the size of the batch, one normalisation an axis."""
+    with new_figure((10, 5), 2, (len(NORMS) + 1) // 2) as (figure, axes):
+        for i, (axis, norm) in enumerate(zip(axes.flat, NORMS, strict=True)):
             found = accuracies(rows, norm)
             draw_means(axis, i, norm, list(found), [summarise(values) for values in found.values()])
-        axis.set_xscale("log", base=2)
-        axis.set_xticks(SIZES, [str(size) for size in SIZES])
-        axis.set_xlabel("images in a batch")
-        axis.set_ylabel("test accuracy in inference mode")
-        axis.set_ylim(0, 1.02)
-        figure.legend(loc="outside lower center", ncols=4, title=MEANS)
+            axis.set_title(norm, fontsize=9)
+            axis.set_xscale("log", base=2)
+            axis.set_xlim(SIZES[0] * 0.8, SIZES[-1] * 1.25)
+            axis.set_xticks(SIZES[::2], [str(size) for size in SIZES[::2]])
+            axis.set_ylim(0, 1.02)
+        for axis in axes[-1]:
+            axis.set_xlabel("images in a batch")
+        for axis in axes[:, 0]:
+            axis.set_ylabel("test accuracy in inference mode")
+        figure.suptitle(MEANS, fontsize=9)
     return {"accuracy": figure}
 
 

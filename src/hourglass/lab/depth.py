@@ -16,7 +16,7 @@ from hourglass.lab.drawing import MEANS, draw_means, draw_medians, medians_note
 from hourglass.lab.networks import BATCH, CHANCE, TRAINS, accuracy, examples, train
 from hourglass.lab.statistics import compare, summarise
 from hourglass.lab.study import Row, Rows, Study, Table
-from hourglass.lab.words import Geometric, listed, sorted_out, verdict
+from hourglass.lab.words import Geometric, listed, scientific, sorted_out, verdict
 from hourglass.plots import new_figure
 from hourglass.training import Observer
 
@@ -112,20 +112,14 @@ def _signals(rows: Rows, norm: str, layers: int, what: str) -> list[float | None
     return [row["measures"][what][0][place] for row in _rows(rows, norm, layers)]
 
 
-def _magnitude(values: list[float | None]) -> str:
-    """Geometric mean of those values that are positive and finite in float32, and how many are not."""
+def _magnitude(values: list[float | None], *, interval: bool = True) -> str:
+    """Geometric mean; every seed's value where one is 0 or not finite in float32, since a mean would leave it out."""
     positive = [value for value in values if value]
-    zeros, infinite = values.count(0), values.count(None)
-    lost = [f"{count} of {len(values)} {word}" for count, word in ((zeros, "0"), (infinite, "not finite")) if count]
-    if not positive:
-        return "0" if zeros == len(values) else ", ".join(lost)
-    return f"{Geometric(positive)}{f' ({listed(lost)})' if lost else ''}"
-
-
-def _center(values: list[float | None]) -> str:
-    """Geometric mean without its interval, which the table has."""
-    positive = [value for value in values if value]
-    return Geometric(positive).mean if len(positive) == len(values) else _magnitude(values)
+    if len(positive) == len(values):
+        return str(Geometric(positive)) if interval else Geometric(positive).mean
+    if set(values) == {0}:
+        return "0"
+    return f"all runs: {', '.join('not finite' if value is None else scientific(value) for value in values)}"
 
 
 def answer(rows: Rows) -> str:
@@ -172,11 +166,11 @@ def _of_gradients(rows: Rows) -> str:
     for name, start, than, values in (
         (
             "with and without", f"At step 0 the first of {middle} layers has a gradient that", "with normalisation",
-            f"{_center(normalised)} with it and {_center(plain)} without",
+            f"{_magnitude(normalised, interval=False)} with it and {_magnitude(plain, interval=False)} without",
         ),
         (
             "deep and shallow", "With normalisation the first layer's gradient", f"at {deep} layers than at {shallow}",
-            f"{_center(ends[0])} and {_center(ends[1])}",
+            f"{_magnitude(ends[0], interval=False)} and {_magnitude(ends[1], interval=False)}",
         ),
     ):  # fmt: skip
         word = verdict(found[name], "is larger", "is smaller", undecided) if name in found else "compares as follows"
@@ -265,8 +259,8 @@ STUDY = Study(
     question="Why do deep networks need normalisation?",
     setting="The lesson's classifier with 5 to 50 layers (the convolutions and the dense one) is trained for {updates} "
     "batches of 64, with {seeds} seeds. Gradients and the inputs of the activations are those of one batch in training "
-    "mode, at step 0 and during training. Their means are geometric; values that are 0 in float32 are counted, and are "
-    "left out of the means and figures.",
+    "mode, at step 0 and during training. Their means are geometric; where one is 0 in float32, every seed's is shown "
+    "instead, and the figures leave it out.",
     source='Ioffe and Szegedy, ICML 2015; Glorot and Bengio, AISTATS 2010 (the measurement); Yang et al., "A Mean '
     'Field Theory of Batch Normalization", ICLR 2019 (gradients that grow with depth).',
     updates=200,
