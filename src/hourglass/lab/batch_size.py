@@ -83,11 +83,11 @@ def answer(rows: Rows) -> str:
             f"The accuracies with {SMALL} and with {LARGE} images a batch cannot be distinguished for "
             f"{_shown(found, undecided)}."
         )
-    sizes: dict[int | None, list[str]] = {}
+    sizes: dict[int, list[str]] = {}
+    never: list[str] = []
     for norm, at in found.items():
         size = next((size for size, values in at.items() if min(values) >= TRAINS), None)
-        sizes.setdefault(size, []).append(named(norm))
-    never = sizes.pop(None, [])
+        (never if size is None else sizes.setdefault(size, [])).append(named(norm))
     if sizes:
         shown = "; ".join(f"{size} for {listed(sizes[size])}" for size in sorted(sizes))
         said.append(f"The smallest batch with which every seed reaches {TRAINS} is {shown}.")

@@ -227,9 +227,11 @@ def _seeds(rows: Rows) -> int:
 
 
 def _layer_axis(axis: "Axes", title: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     axis.set_yscale("log")
     axis.set_xlabel("layer")
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
     axis.set_title(title, fontsize=9)
 
 

@@ -51,7 +51,7 @@ class MovingAverages(Observer):
         def count(module: nn.Module, inputs: Any, output: Any) -> None:
             self.updates += module is network and module.training
 
-        for name, layer in normalisations(network).items():
+        for name, layer in _layers(network).items():
             start = torch.zeros(len(MOMENTA), layer.num_features, dtype=torch.float64)
             self.averages[name] = start, torch.ones_like(start)
             layer.register_forward_pre_hook(self._account(name, layer))
@@ -87,10 +87,14 @@ class MovingAverages(Observer):
     @torch.no_grad()
     def _put(self, network: nn.Module, i: int, start: float) -> None:
         """Set the moving statistics to the averages of momentum ``i``, less the share ``start`` of their start."""
-        for name, layer in normalisations(network).items():
+        for name, layer in _layers(network).items():
             means, variances = self.averages[name]
-            layer.running_mean.copy_(means[i] / (1 - start))
-            layer.running_var.copy_((variances[i] - start) / (1 - start))
+            layer.get_buffer("running_mean").copy_(means[i] / (1 - start))
+            layer.get_buffer("running_var").copy_((variances[i] - start) / (1 - start))
+
+
+def _layers(network: nn.Module) -> dict[str, MovingStatistics]:
+    return {name: layer for name, layer in normalisations(network).items() if isinstance(layer, MovingStatistics)}
 
 
 def measure(cell: Cell, data: Dataset) -> Measures:
