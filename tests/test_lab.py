@@ -1,4 +1,4 @@
-"""The lab: statistics, cells that are never lost nor measured twice, studies that answer."""
+"""The lab: cells that are never lost nor measured twice, studies that measure, draw and answer."""
 
 import dataclasses
 import json
@@ -11,7 +11,7 @@ import torch
 import hourglass as hg
 from hourglass import cli
 from hourglass.data import Dataset, Images
-from hourglass.lab import STUDIES, Cells, Findings, explain, measure_cells, paired, stored_findings, summarise
+from hourglass.lab import STUDIES, Cells, Findings, explain, measure_cells, stored_findings
 from hourglass.lab import explained as lecture
 from hourglass.lab.cells import identified
 from hourglass.lab.inference import by_own_moments
@@ -27,45 +27,6 @@ def tiny():
     data = hg.load("sample")
     train = Images(data.train.images[:300], data.train.labels[:300])
     return Dataset("tiny", train, Images(data.test.images[:150], data.test.labels[:150]), validation_size=80)
-
-
-def test_summaries_are_those_of_the_textbook():
-    values = np.random.default_rng(0).normal(3, 2, 400)
-    found = summarise(values)
-    assert found.center == pytest.approx(values.mean())
-    assert found.std == pytest.approx(values.std(ddof=1))
-    assert summarise(values, np.median).center == pytest.approx(np.median(values))
-    assert summarise(values, np.median).low < np.median(values) < summarise(values, np.median).high
-    # Of many normal numbers the bootstrap interval is the normal one.
-    half = 1.96 * values.std(ddof=1) / 20
-    assert (found.low, found.high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.1 * half)
-    assert found == summarise(values)
-    assert f"{found:.1f}" == f"{found.center:.1f} [{found.low:.1f}, {found.high:.1f}]"
-
-
-@pytest.mark.parametrize(("seeds", "least", "most"), [(3, 0.64, 0.85), (5, 0.77, 0.95), (20, 0.87, 0.98)])
-def test_intervals_hold_the_mean_as_often_as_the_chapter_says(seeds, least, most):
-    random = np.random.default_rng(1)
-    held = [(s := summarise(random.normal(0, 1, seeds))).low <= 0 <= s.high for _ in range(150)]
-    assert least <= np.mean(held) <= most
-
-
-def test_one_number_has_no_interval():
-    assert f"{summarise([0.5]):.2f}" == "0.50 (one run)"
-    assert np.isnan(summarise([0.5]).std)
-    assert summarise([2.0, 2.0, 2.0]).low == 2
-    assert f"{summarise([-0.001, -0.002]):.2f}" == "0.00 [0.00, 0.00]"
-
-
-def test_pairs_are_differences_of_the_same_seed():
-    found = paired([1.0, 2.0, 4.0], [0.5, 1.5, 3.5])
-    assert (found.center, found.low, found.high) == pytest.approx((0.5, 0.5, 0.5))
-
-
-@pytest.mark.parametrize("values", [[], [np.nan], [1.0, np.inf], [[1.0]]])
-def test_what_is_no_list_of_numbers_is_refused(values):
-    with pytest.raises(ValueError, match="expected one finite number"):
-        summarise(values)
 
 
 def measured(cell, data):
@@ -301,7 +262,7 @@ def test_a_study_runs_from_the_command_line_and_goes_on(tmp_path, capsys):
     words = ("run", "bn-inference", "--batches", 2, "--jobs", 1, "--out", tmp_path)
     code, out, err = run(capsys, *words, "--seeds", 1)
     assert code == 0
-    assert "bn-inference: One image at a time" in out
+    assert "bn-inference: Moving statistics and the image's own moments cannot be distinguished" in out
     assert "1 of 1 cells" in err
     page = (tmp_path / "report.html").read_text()
     assert "One image at a time, and folding" in page

@@ -3,13 +3,14 @@
 from hourglass.lab.cells import Cells, measure_cells
 from hourglass.lab.explained import explain
 from hourglass.lab.running import STUDIES, Findings, find_study, run_study, stored_findings
-from hourglass.lab.statistics import Summary, paired, summarise
+from hourglass.lab.statistics import Median, Summary, paired, summarise, summarise_median
 from hourglass.lab.study import Study, markdown
 
 __all__ = [
     "STUDIES",
     "Cells",
     "Findings",
+    "Median",
     "Study",
     "Summary",
     "explain",
@@ -20,4 +21,5 @@ __all__ = [
     "run_study",
     "stored_findings",
     "summarise",
+    "summarise_median",
 ]

@@ -1,28 +1,31 @@
-"""bn-batch-size: every normalisation from one image a batch to 512."""
+"""bn-batch-size: every normalisation, with batches of 1 to 512 images."""
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from hourglass.data import Dataset
 from hourglass.lab.cells import Cell, Measures, grouped
-from hourglass.lab.networks import CHANCE, accuracy, examples, train
-from hourglass.lab.statistics import summarise
+from hourglass.lab.drawing import MEANS, draw_means
+from hourglass.lab.networks import CHANCE, TRAINS, accuracy, examples, train
+from hourglass.lab.statistics import compare, summarise
 from hourglass.lab.study import Rows, Study, Table
+from hourglass.lab.words import listed, named, sorted_out
 from hourglass.nn import NORMS
-from hourglass.plots import line_style, new_figure
+from hourglass.plots import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Deep enough for normalisation to matter, and not so deep that nothing trains without batches.
+# Deep enough for normalisation to matter, but not so deep that nothing trains without the batch's statistics.
 LAYERS = 10
 REFUSED = "one value per channel"
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+# Compared in the answer.
+SMALL, LARGE = 4, 128
 
 
 def plan(seeds: int, updates: int) -> list[Cell]:
-    """Every normalisation with every size, the large ones first."""
+    """Return every normalisation with every size, the large sizes first."""
     return [
         {
             "norm": norm, "batch_size": size, "norm_momentum": 0.1, "layers": LAYERS, "depth": LAYERS - 1,
@@ -35,7 +38,7 @@ def plan(seeds: int, updates: int) -> list[Cell]:
 
 
 def measure(cell: Cell, data: Dataset) -> Measures:
-    """Test accuracy in inference mode; or why the normalisation refuses the batch, or that training diverged."""
+    """Return the test accuracy in inference mode, or why there is none: a refused batch, or training diverged."""
     try:
         estimator = train(cell, data, report_every=cell["updates"])
     except FloatingPointError:
@@ -48,7 +51,7 @@ def measure(cell: Cell, data: Dataset) -> Measures:
 
 
 def accuracies(rows: Rows, norm: str) -> dict[int, list[float]]:
-    """Accuracies over seeds by batch size, in rising order, where the normalisation does not refuse the batch."""
+    """Accuracies over seeds by batch size, in rising order; sizes that the normalisation refuses are left out."""
     found = grouped([row for row in rows if row["cell"]["norm"] == norm], "batch_size")
     values = {
         size: [
@@ -67,61 +70,85 @@ def refused(rows: Rows) -> list[str]:
 
 
 def answer(rows: Rows) -> str:
-    small, large = 4, 128
+    """Say which normalisations lose accuracy in small batches, and how small a batch each of them can do with."""
+    found = {norm: accuracies(rows, norm) for norm in NORMS}
+    pairs = {norm: (at[SMALL], at[LARGE]) for norm, at in found.items() if SMALL in at and LARGE in at}
+    higher, lower, undecided = sorted_out(compare(pairs))
     said = []
-    for size in (small, large):
-        parts = [f"{norm} {summarise(found[size]):.2f}" for norm in NORMS if size in (found := accuracies(rows, norm))]
-        said.append(f"With {size} images a batch: {', '.join(parts)}.")
-    diverged = sum(row["measures"]["why"] == "diverged" for row in rows)
-    if diverged:
-        said.append(f"{diverged} trainings diverged, and count as guessing.")
-    if names := refused(rows):
-        said.insert(
-            0,
-            f"One image a batch leaves one value per channel in the last maps, which {', '.join(names)} refuse with an "
-            "error.",
+    for names, words in ((lower, "is lower than with"), (higher, "is higher than with")):
+        if names:
+            said.append(f"With {SMALL} images a batch the accuracy {words} {LARGE} for {_shown(found, names)}.")
+    if undecided:
+        said.append(
+            f"The accuracies with {SMALL} and with {LARGE} images a batch cannot be distinguished for "
+            f"{_shown(found, undecided)}."
         )
+    sizes: dict[int, list[str]] = {}
+    never: list[str] = []
+    for norm, at in found.items():
+        size = next((size for size, values in at.items() if min(values) >= TRAINS), None)
+        (never if size is None else sizes.setdefault(size, [])).append(named(norm))
+    if sizes:
+        shown = "; ".join(f"{size} for {listed(sizes[size])}" for size in sorted(sizes))
+        said.append(f"The smallest batch with which every seed reaches {TRAINS} is {shown}.")
+    if never:
+        said.append(f"For {listed(never)} no size lets every seed reach {TRAINS}.")
+    if names := refused(rows):
+        said.append(
+            f"A batch of one image is refused by {listed(names)}, since it leaves one value per channel in the last "
+            "maps."
+        )
+    if diverged := sum(row["measures"]["why"] == "diverged" for row in rows):
+        said.append(f"Of all trainings {diverged} diverged; they count as guessing.")
     return " ".join(said)
 
 
+def _shown(found: Mapping[str, Mapping[int, list[float]]], names: Sequence[str]) -> str:
+    """Names of normalisations, the first with its accuracies; the table has those of all."""
+    first, *others = names
+    accuracies_ = " and ".join(f"{summarise(found[first][size]):.2f}" for size in (SMALL, LARGE))
+    return f"{named(first)} ({accuracies_})" + (f", and also for {listed(map(named, others))}" if others else "")
+
+
 def table(rows: Rows) -> Table:
+    """Accuracies, one size a line and one normalisation a column."""
     lines = [["images a batch", *NORMS]]
     for size in SIZES:
         words = []
         for norm in NORMS:
             values = accuracies(rows, norm).get(size)
-            why = {r["measures"]["why"] for r in rows if r["cell"]["norm"] == norm and r["cell"]["batch_size"] == size}
-            words.append(f"{summarise(values):.2f}" if values else ", ".join(sorted(why)) or "–")
+            words.append(f"{summarise(values):.2f}" if values else "refused")
         lines.append([str(size), *words])
     return lines
 
 
 def figures(rows: Rows) -> "dict[str, Figure]":
-    with new_figure((7, 4.2)) as (figure, axes):
-        axis = axes[0][0]
-        for i, norm in enumerate(NORMS):
+    """Accuracy against the size of the batch, one normalisation an axis."""
+    with new_figure((10, 5), 2, (len(NORMS) + 1) // 2) as (figure, axes):
+        for i, (axis, norm) in enumerate(zip(axes.flat, NORMS, strict=True)):
             found = accuracies(rows, norm)
-            sizes, summaries = list(found), [summarise(values) for values in found.values()]
-            style = line_style(i, len(sizes)) | {"markevery": 1}
-            axis.plot(sizes, [s.center for s in summaries], label=norm, **style)
-            lows, highs = ([getattr(s, end) for s in summaries] for end in ("low", "high"))
-            axis.fill_between(sizes, np.array(lows), np.array(highs), color=style["color"], alpha=0.12, lw=0)
-        axis.set_xscale("log", base=2)
-        axis.set_xticks(SIZES, [str(size) for size in SIZES])
-        axis.set_xlabel("images in a batch")
-        axis.set_ylabel("test accuracy in inference mode")
-        axis.set_ylim(0, 1.02)
-        figure.legend(loc="outside right center", title="mean, 95% interval")
+            draw_means(axis, i, norm, list(found), [summarise(values) for values in found.values()])
+            axis.set_title(norm, fontsize=9)
+            axis.set_xscale("log", base=2)
+            axis.set_xlim(SIZES[0] * 0.8, SIZES[-1] * 1.25)
+            axis.set_xticks(SIZES[::2], [str(size) for size in SIZES[::2]])
+            axis.set_ylim(0, 1.02)
+        for axis in axes[-1]:
+            axis.set_xlabel("images in a batch")
+        for axis in axes[:, 0]:
+            axis.set_ylabel("test accuracy in inference mode")
+        figure.suptitle(MEANS, fontsize=9)
     return {"accuracy": figure}
 
 
 STUDY = Study(
     name="bn-batch-size",
-    title="Every normalisation, from one image a batch to 512",
-    question="How small may a batch be, and which normalisations do not mind?",
-    setting="The lesson's classifier with 10 layers in place of 20, classic rate, momentum 0.1; in its dense layer "
-    "`instance` is `layernorm`, `group` has 4 groups. {updates} updates whatever the size of the batch, so "
-    "that larger ones see more images; {seeds} seeds, test accuracy in inference mode.",
+    title="Every normalisation, with batches of 1 to 512 images",
+    question="How small can a batch be, and which normalisations do not depend on it?",
+    setting="The lesson's classifier, with 10 layers instead of 20, is trained with its classic learning rate and "
+    "momentum 0.1. `group` has 4 groups; in the dense layer `instance` is the same as `layernorm`. Every training "
+    "takes {updates} updates whatever the size of the batch, so that with larger batches it sees more images. There "
+    "are {seeds} seeds; the measure is the test accuracy in inference mode.",
     source="Wu and He, ECCV 2018, section 4.1; Hoffer et al., NeurIPS 2017; Ioffe, NeurIPS 2017.",
     updates=60,
     seeds=3,

@@ -1,4 +1,4 @@
-"""Cells of a study: one training each, measured in parallel, never twice."""
+"""Cells of a study: one training each, measured in parallel and never twice."""
 
 import hashlib
 import json
@@ -20,31 +20,31 @@ Say = Callable[[str], None]
 
 
 class Cells:
-    """Measured cells in a file, one JSON line each: what was asked, and what came of it.
+    """File of measured cells, each a JSON line with the cell's settings and its measures.
 
-    A line that was not written whole, because its process was killed, is passed over and overwritten.
+    An incomplete last line, left by a process that was killed, is ignored and overwritten.
 
     Parameters
     ----------
     path : path-like
-        Made with the first line.
+        The file; it is created with the first line.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Every whole line.
+        """Return every complete line.
 
         Raises
         ------
         ValueError
-            When a line before the last is no JSON: the file is damaged.
+            When a complete line is not JSON, which means that the file is damaged.
         """
         return [json.loads(line) for line in self._lines()]
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Write a line durably."""
+        """Append a line and sync it to the disk."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         whole = sum(len(line) for line in self._lines()) if self.path.exists() else 0
         with self.path.open("r+b" if self.path.exists() else "wb") as file:
@@ -73,16 +73,16 @@ class Cells:
 
 
 def key(cell: Cell) -> str:
-    """What makes two cells the same."""
+    """Text that is equal for equal cells."""
     return json.dumps(cell, sort_keys=True)
 
 
 IDENTITY = ("dataset", "images", "rest", "trained_on")
-"""What tells the data of cells apart."""
+"""Settings of a cell that identify its data."""
 
 
 def identified(data: Dataset) -> dict[str, str]:
-    """What a cell says of the data it was measured on."""
+    """Return the settings that identify data in a cell."""
     others = (data.train.labels, data.test.images, data.test.labels)
     prints = [str(data.validation_size), *(fingerprint(np.asarray(values)) for values in others)]
     return {
@@ -102,27 +102,29 @@ def measure_cells(
     jobs: int | None = None,
     say: Say = lambda message: None,
 ) -> list[dict[str, Any]]:
-    """Measure those cells that the file does not hold, each in a process of one thread, and append them as they end.
+    """Measure the cells that are not in the file yet, each in a process of one thread, and append them to it.
 
-    Joblib runs them: another of its backends, as dask's or ray's, is chosen with ``joblib.parallel_config``.
+    Joblib runs them; ``joblib.parallel_config`` chooses another backend, for example dask's or ray's.
 
     Parameters
     ----------
     measure : callable
-        Of a cell and the data, to numbers that JSON can hold; importable by name, as other processes need it.
+        Function that takes a cell and the data, and returns measures that JSON can store; it must be importable.
     cells : sequence of mapping
-        Settings that JSON can hold.
+        Settings that JSON can store.
     data : Dataset
+        Data on which all cells are measured.
     file : Cells
+        Where rows are read and appended.
     jobs : int, optional
-        Processes at once; by default as many as cores that this process may use.
+        Processes at once; by default one for each core that this process may use.
     say : callable, optional
-        Called with a line after each cell, that says how many are left and for how long.
+        Called after each cell with a line that says how many are done and how long the rest will take.
 
     Returns
     -------
     list of dict
-        A row for each of the cells, in their order: ``cell``, ``measures``, ``seconds``.
+        A row for each cell, in the order of the cells, with ``cell``, ``measures`` and ``seconds``.
     """
     from joblib import Parallel, cpu_count, delayed
 
@@ -147,8 +149,8 @@ def _measure_one(measure: Measure, cell: Cell, data: Dataset) -> dict[str, Any]:
     import torch
 
     threads = torch.get_num_threads()
-    # Processes beat threads for small networks: 3,250 images/s in two of one thread, 2,440 in one of two. And what is
-    # timed does not depend on how many cells were left.
+    # Processes beat threads for small networks: two of one thread reach 3,250 images/s, one of two threads 2,440. With
+    # one thread each, timings also do not depend on how many cells are left.
     torch.set_num_threads(1)
     started = time.perf_counter()
     try:
@@ -167,7 +169,7 @@ def _duration(seconds: float) -> str:
 def grouped(
     rows: Sequence[Mapping[str, Any]], *names: str
 ) -> Iterator[tuple[tuple[Any, ...], list[Mapping[str, Any]]]]:
-    """Rows whose cells agree in these settings, in order of first appearance; each group's in order of seed."""
+    """Group rows by settings of their cells, in order of first appearance; each group is in the order of seeds."""
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for row in rows:
         groups.setdefault(tuple(row["cell"][name] for name in names), []).append(row)

@@ -1,4 +1,4 @@
-"""bn-depth: how gradients and activations fare with depth."""
+"""bn-depth: accuracy, gradients and activations from 5 layers to 50."""
 
 import copy
 import math
@@ -7,29 +7,36 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hourglass.data import Dataset
 from hourglass.lab.cells import Cell, Measures, grouped
-from hourglass.lab.networks import BATCH, CHANCE, accuracy, examples, train
-from hourglass.lab.statistics import summarise
+from hourglass.lab.drawing import MEANS, draw_means, draw_medians, medians_note
+from hourglass.lab.networks import BATCH, CHANCE, TRAINS, accuracy, examples, train
+from hourglass.lab.statistics import compare, summarise
 from hourglass.lab.study import Row, Rows, Study, Table
-from hourglass.plots import line_style, new_figure
+from hourglass.lab.words import Geometric, listed, scientific, sorted_out, verdict
+from hourglass.plots import new_figure
 from hourglass.training import Observer
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # Layers with weights before the output: the convolutions and the dense one.
 LAYERS = (5, 10, 20, 30, 40, 50)
 DRAWN = (20, 50)
-# Reports while training; the first is after one update.
+# Reports during training; the first is after one update.
 _REPORTS = 4
 NORMS = {"none": "without", "layer": "with"}
+# What is measured of each layer, and the layer that the table names.
+SIGNALS = {"gradients": ("gradient of the first layer", 0), "activations": ("input of the last activation", -1)}
+TITLES = {"gradients": "gradient of the weights, RMS", "activations": "input of the activation, standard deviation"}
 
 
 def plan(seeds: int, updates: int) -> list[Cell]:
-    """Every depth with and without, the deep ones first."""
+    """Return every depth without and with normalisation, the deep ones first."""
     return [
         {"layers": layers, "depth": layers - 1, "norm": norm, "norm_momentum": 0.1, "seed": seed, "updates": updates}
         for seed in range(seeds)
@@ -39,7 +46,7 @@ def plan(seeds: int, updates: int) -> list[Cell]:
 
 
 class _Probe(Observer):
-    """Looks at every layer at step 0 and at each report, with one batch that stays the same."""
+    """Observer that measures every layer at step 0 and at each report, always with the same batch."""
 
     def __init__(self, data: Dataset) -> None:
         part, _ = data.split_validation()
@@ -56,9 +63,9 @@ class _Probe(Observer):
 
 
 def probe(network: Any, images: Tensor, targets: Tensor) -> dict[str, list[float | None]]:
-    """Root mean square of each layer's weight gradient, and deviation of what its activation is given.
+    """Measure each layer's weight gradient (root mean square) and its activation's input (standard deviation).
 
-    In training mode, on a copy; four digits, and None of what is not finite.
+    It is done in training mode on a copy of the network. The numbers have four digits; what is not finite is None.
     """
     twin = copy.deepcopy(network).train()
     spread: list[float] = []
@@ -75,7 +82,7 @@ def probe(network: Any, images: Tensor, targets: Tensor) -> dict[str, list[float
 
 
 def measure(cell: Cell, data: Dataset) -> Measures:
-    """Test accuracy, and each layer's gradient and activations at step 0 and during training."""
+    """Return the test accuracy, and each layer's gradient and activations at step 0 and during training."""
     observer = _Probe(data)
     reached: float | None = None
     try:
@@ -99,97 +106,133 @@ def _rows(rows: Rows, norm: str, layers: int) -> list[Row]:
     return [row for row in rows if (row["cell"]["norm"], row["cell"]["layers"]) == (norm, layers)]
 
 
-def _power(rows: Rows, norm: str, layers: int, what: str, place: int) -> str:
-    """Decimal logarithm of what a layer has at step 0, in words; of that in float32 which is neither 0 nor infinite."""
-    values = [row["measures"][what][0][place] for row in _rows(rows, norm, layers)]
-    powers = [math.log10(value) for value in values if value]
-    if not powers:
+def _signals(rows: Rows, norm: str, layers: int, what: str) -> list[float | None]:
+    """A signal at step 0 over seeds, in the layer that the table names; None where it is not finite."""
+    place = SIGNALS[what][1]
+    return [row["measures"][what][0][place] for row in _rows(rows, norm, layers)]
+
+
+def _magnitude(values: list[float | None], *, interval: bool = True) -> str:
+    """Geometric mean; every seed's value where one is 0 or not finite in float32, since a mean would leave it out."""
+    positive = [value for value in values if value]
+    if len(positive) == len(values):
+        return str(Geometric(positive)) if interval else Geometric(positive).mean
+    if set(values) == {0}:
         return "0"
-    return f"10 to the {summarise(powers):.1f}" + (f" ({len(values) - len(powers)} at 0)" * (len(powers) < len(values)))
+    return f"all runs: {', '.join('not finite' if value is None else scientific(value) for value in values)}"
 
 
 def answer(rows: Rows) -> str:
-    def reached(norm: str, layers: int) -> str:
-        return f"{summarise(_accuracies(rows, norm, layers)):.2f}"
-
-    middle, deep = DRAWN
+    """Say how deep a network trains without and with normalisation, and what its gradients are before training."""
+    found = compare(
+        {str(layers): (_accuracies(rows, "layer", layers), _accuracies(rows, "none", layers)) for layers in LAYERS}
+    )
+    better, worse, undecided = sorted_out(found)
+    said = []
+    if better:
+        said.append(f"Normalisation raises the accuracy at {listed(better)} layers")
+    if worse:
+        said.append(f"{'it' if said else 'Normalisation'} lowers the accuracy at {listed(worse)} layers")
+    if undecided:
+        said.append(f"{'its' if said else 'Its'} effect is undecided at {listed(undecided)} layers")
+    deepest = {
+        norm: max((layers for layers in LAYERS if min(_accuracies(rows, norm, layers)) >= TRAINS), default=None)
+        for norm in NORMS
+    }
+    depths = " and ".join(
+        f"{f'{layers} layers' if layers else 'fewer than all'} {NORMS[norm]} it" for norm, layers in deepest.items()
+    )
+    middle = DRAWN[0]
+    accuracies = [f"{summarise(_accuracies(rows, norm, middle)):.2f} {NORMS[norm]} it" for norm in NORMS]
     return (
-        f"Without normalisation {LAYERS[0]} layers reach {reached('none', LAYERS[0])}, {middle} layers "
-        f"{reached('none', middle)}, {deep} layers {reached('none', deep)}; with it {reached('layer', LAYERS[0])}, "
-        f"{reached('layer', middle)} and {reached('layer', deep)}. At step 0, before anything is learnt, what the "
-        f"last of {middle} activations is given has a deviation of {_power(rows, 'none', middle, 'activations', -1)} "
-        f"without and {_power(rows, 'layer', middle, 'activations', -1)} with it, and the first layer's gradient is "
-        f"{_power(rows, 'none', middle, 'gradients', 0)} without and {_power(rows, 'layer', middle, 'gradients', 0)} "
-        f"with it. With it, the first layer's gradient is "
-        f"{_power(rows, 'layer', LAYERS[0], 'gradients', 0)} at {LAYERS[0]} layers and "
-        f"{_power(rows, 'layer', deep, 'gradients', 0)} at {deep}."
+        f"{'; '.join(said)}. The deepest network that reaches {TRAINS} with every seed has {depths}. "
+        f"At {middle} layers the accuracy is {' and '.join(accuracies)}. {_of_gradients(rows)}"
     )
 
 
+def _of_gradients(rows: Rows) -> str:
+    (shallow, *_, deep), middle = LAYERS, DRAWN[0]
+    plain, normalised = (_signals(rows, norm, middle, "gradients") for norm in NORMS)
+    ends = [_signals(rows, "layer", layers, "gradients") for layers in (deep, shallow)]
+    pairs = {"with and without": (normalised, plain), "deep and shallow": (ends[0], ends[1])}
+    logs = {
+        name: ([math.log10(value) for value in left if value], [math.log10(value) for value in right if value])
+        for name, (left, right) in pairs.items()
+        if all(left) and all(right)
+    }
+    found = compare(logs)
+    undecided = "is not distinguishably different"
+    sentences = []
+    for name, start, than, values in (
+        (
+            "with and without", f"At step 0 the first of {middle} layers has a gradient that", "with normalisation",
+            f"{_magnitude(normalised, interval=False)} with it and {_magnitude(plain, interval=False)} without",
+        ),
+        (
+            "deep and shallow", "With normalisation the first layer's gradient", f"at {deep} layers than at {shallow}",
+            f"{_magnitude(ends[0], interval=False)} and {_magnitude(ends[1], interval=False)}",
+        ),
+    ):  # fmt: skip
+        word = verdict(found[name], "is larger", "is smaller", undecided) if name in found else "compares as follows"
+        sentences.append(f"{start} {word} {than}: {values} (geometric means).")
+    return " ".join(sentences)
+
+
 def table(rows: Rows) -> Table:
-    columns = {"gradients": ("first gradient", 0), "activations": ("last deviation", -1)}
+    """Accuracy, first gradient and last activation's input, one depth a line."""
     lines = [
         [
             "layers",
             *(f"accuracy {word}" for word in NORMS.values()),
-            *(f"{label} {word}" for label, _ in columns.values() for word in NORMS.values()),
+            *(f"{label}, {word}" for label, _ in SIGNALS.values() for word in NORMS.values()),
         ]
     ]
     for layers in LAYERS:
         reached = [f"{summarise(_accuracies(rows, norm, layers)):.2f}" for norm in NORMS]
-        powers = [_power(rows, norm, layers, what, place) for what, (_, place) in columns.items() for norm in NORMS]
-        lines.append([str(layers), *reached, *powers])
+        signals = [_magnitude(_signals(rows, norm, layers, what)) for what in SIGNALS for norm in NORMS]
+        lines.append([str(layers), *reached, *signals])
     return lines
 
 
 def figures(rows: Rows) -> "dict[str, Figure]":
+    """Accuracy against depth and the layers' signals at step 0; the same signals during training."""
     with new_figure((10.5, 3.8), 1, 3) as (figure, axes):
         depth, *others = axes[0]
         for i, (norm, word) in enumerate(NORMS.items()):
             found = [summarise(_accuracies(rows, norm, layers)) for layers in LAYERS]
-            style = line_style(i, len(LAYERS)) | {"markevery": 1}
-            depth.plot(LAYERS, [s.center for s in found], label=f"{word} normalisation", **style)
-            depth.fill_between(
-                LAYERS, [s.low for s in found], [s.high for s in found], color=style["color"], alpha=0.15, lw=0
-            )
+            draw_means(depth, i, f"{word} normalisation", LAYERS, found)
         depth.set_xlabel("layers")
         depth.set_ylabel("test accuracy")
         depth.set_ylim(0, 1.02)
-        depth.legend(fontsize=8)
-        drawn = {
-            "gradients": "root mean square of the weights' gradient",
-            "activations": "deviation of what ReLU is given",
-        }
-        for axis, (what, label) in zip(others, drawn.items(), strict=True):
-            place = 0
-            for (layers, norm), group in grouped(rows, "layers", "norm"):
-                if layers not in DRAWN:
-                    continue
-                values = _median(group, what, 0)
-                places = np.arange(1, len(values) + 1)
-                axis.plot(
-                    places,
-                    _drawable(values),
-                    label=f"{layers} layers, {NORMS[norm]}",
-                    **line_style(place, len(values)),
-                )
-                place += 1
-            axis.set_yscale("log")
-            axis.set_xlabel("layer")
-            axis.xaxis.get_major_locator().set_params(integer=True)
-            axis.set_title(f"{label}, step 0", fontsize=9)
-        others[0].legend(fontsize=7)
+        depth.legend(fontsize=8, title=MEANS, title_fontsize=7)
+        chosen = [row for row in rows if row["cell"]["layers"] in DRAWN]
+        for axis, (what, title) in zip(others, TITLES.items(), strict=True):
+            for i, ((layers, norm), group) in enumerate(grouped(chosen, "layers", "norm")):
+                curves = _curves(group, what, 0)
+                places = np.arange(1, curves.shape[1] + 1)
+                draw_medians(axis, i, f"{layers} layers, {NORMS[norm]}", places, curves, log=True)
+            _layer_axis(axis, f"{title}, step 0")
+        others[0].legend(fontsize=7, title=medians_note(_seeds(rows)), title_fontsize=7)
     return {"depth": figure, "training": _while_training(rows)}
 
 
-def _drawable(values: np.ndarray) -> np.ndarray:
-    """Without zeros, which a logarithmic axis has no place for."""
-    return np.where(values > 0, values, np.nan)
+def _curves(group: Rows, what: str, when: int) -> NDArray[np.float64]:
+    """A signal of every layer at a report (0 is before training), of shape (seeds, layers); infinite where None."""
+    values = np.array([row["measures"][what][when] for row in group], dtype=np.float64)
+    return np.where(np.isnan(values), np.inf, values)
 
 
-def _median(group: Rows, what: str, when: int) -> np.ndarray:
-    """Median over seeds, layer by layer, at a report; 0 is before training."""
-    return np.median(np.array([row["measures"][what][when] for row in group], dtype=np.float64), axis=0)
+def _seeds(rows: Rows) -> int:
+    return len({row["cell"]["seed"] for row in rows})
+
+
+def _layer_axis(axis: "Axes", title: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_yscale("log")
+    axis.set_xlabel("layer")
+    axis.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
+    axis.set_title(title, fontsize=9)
 
 
 def _while_training(rows: Rows) -> "Figure":
@@ -197,35 +240,29 @@ def _while_training(rows: Rows) -> "Figure":
     updates = rows[0]["cell"]["updates"]
     chosen = [row for row in rows if row["cell"]["layers"] == DRAWN[0]]
     dashes = {"step 0": "-", f"after {updates // 2}": "--", f"after {updates}": ":"}
-    labels = {
-        "gradients": "root mean square of the weights' gradient",
-        "activations": "deviation of what ReLU is given",
-    }
     with new_figure((9, 3.8), 1, 2) as (figure, axes):
-        for axis, (what, label) in zip(axes[0], labels.items(), strict=True):
+        for axis, (what, title) in zip(axes[0], TITLES.items(), strict=True):
             for i, ((norm,), group) in enumerate(grouped(chosen, "norm")):
                 last = min(len(row["measures"][what]) for row in group) - 1
                 for (word, dash), when in zip(dashes.items(), (0, (last + 1) // 2, last), strict=True):
-                    values = _median(group, what, when)
-                    style = line_style(i, len(values)) | {"linestyle": dash}
-                    places = np.arange(1, len(values) + 1)
-                    axis.plot(places, _drawable(values), label=f"{NORMS[norm]}, {word}", **style)
-            axis.set_yscale("log")
-            axis.set_xlabel("layer")
-            axis.xaxis.get_major_locator().set_params(integer=True)
-            axis.set_title(label, fontsize=9)
+                    curves = _curves(group, what, when)
+                    places = np.arange(1, curves.shape[1] + 1)
+                    draw_medians(axis, i, f"{NORMS[norm]}, {word}", places, curves, log=True, linestyle=dash)
+            _layer_axis(axis, title)
         handles, names = axes[0][0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=3, title=f"{DRAWN[0]} layers, normalisation")
+        note = f"{DRAWN[0]} layers, without and with normalisation; {medians_note(_seeds(rows))}"
+        figure.legend(handles, names, loc="outside lower center", ncols=3, title=note)
     return figure
 
 
 STUDY = Study(
     name="bn-depth",
     title="From 5 layers to 50",
-    question="Why does depth need normalisation?",
-    setting="The lesson's classifier with 5 to 50 layers (convolutions and the dense one), {updates} batches of 64, "
-    "{seeds} seeds. Gradients and activations of one batch, in training mode, at step 0 and during training; what "
-    "is 0 in float32 is not drawn.",
+    question="Why do deep networks need normalisation?",
+    setting="The lesson's classifier with 5 to 50 layers (the convolutions and the dense one) is trained for {updates} "
+    "batches of 64, with {seeds} seeds. Gradients and the inputs of the activations are those of one batch in training "
+    "mode, at step 0 and during training. Their means are geometric; where one is 0 in float32, every seed's is shown "
+    "instead, and the figures leave it out.",
     source='Ioffe and Szegedy, ICML 2015; Glorot and Bengio, AISTATS 2010 (the measurement); Yang et al., "A Mean '
     'Field Theory of Batch Normalization", ICLR 2019 (gradients that grow with depth).',
     updates=200,

@@ -19,15 +19,16 @@ EXPLAINED = ("bn-layer", "bn-manual")
 def steps(
     x: Numbers, grad: Numbers, weight: Numbers, bias: Numbers, moving: tuple[Numbers, Numbers], *, bessel: bool
 ) -> dict[str, Numbers]:
-    """Every number of one training step of batch normalisation, forward and backward, by name.
+    """Return every number of one training step of batch normalisation, forward and backward, by name.
 
     Parameters
     ----------
     x, grad : ndarray of shape (n, channels)
-        The batch, and the gradient of the loss by the output.
+        The batch, and the gradient of the loss with respect to the output.
     weight, bias : ndarray of shape (channels,)
+        Scale and shift.
     moving : pair of ndarray of shape (channels,)
-        Moving mean and variance before.
+        Moving mean and variance before the step.
     bessel : bool
         Whether the stored variance is Bessel-corrected.
     """
@@ -55,17 +56,17 @@ def steps(
 
 
 def explain(name: str) -> str:
-    """Forward and backward of one batch of four, two channels, as text.
+    """Write the forward and backward pass of one batch of four, in two channels, as text.
 
     Parameters
     ----------
     name : {"bn-layer", "bn-manual"}
-        They differ in the variance that the moving one averages.
+        The two differ in the batch variance that enters the moving variance.
 
     Raises
     ------
     ValueError
-        When the name is another.
+        When the name is unknown.
     """
     if name not in EXPLAINED:
         raise ValueError(f"{name!r} is not explained; choose one of {', '.join(EXPLAINED)}")

@@ -1,40 +1,42 @@
-"""bn-fair: none, the framework's and the written-out normalisation from equal starts."""
+"""bn-fair: no normalisation, the framework's and the written-out one, from equal starts."""
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 from torch import Tensor, nn
 
 from hourglass.data import Dataset
 from hourglass.lab.cells import Cell, Measures, grouped
-from hourglass.lab.networks import BATCH, accuracy, accuracy_by_batch, examples, train
-from hourglass.lab.statistics import paired, summarise
+from hourglass.lab.drawing import draw_medians, medians_note
+from hourglass.lab.networks import BATCH, TRAINS, accuracy, accuracy_by_batch, examples, train
+from hourglass.lab.statistics import Difference, compare, summarise, summarise_median
 from hourglass.lab.study import Rows, Study, Table
+from hourglass.lab.words import verdict
 from hourglass.nn import recompute_statistics
 from hourglass.nn.population import normalisations
-from hourglass.plots import line_style, new_figure
+from hourglass.plots import new_figure
 from hourglass.training import Observer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Name, normalisation, start of the kernels; the last is the notebooks' written-out form.
+# Name, normalisation, initialisation of the kernels; the last arm is the notebooks' written-out form.
 ARMS = (
     ("none", "none", "glorot"),
     ("layer", "layer", "glorot"),
     ("manual", "manual", "glorot"),
     ("manual, truncated normal", "manual", "truncated-normal"),
 )
-# Counted from 0, as the notebooks do: the 101st.
+# Counted from 0, as in the notebooks: the 101st batch.
 EARLY_BATCH = 100
-# Far from guessing and from the end.
-PASSED = 0.5
+MODES = {
+    "inference": "moving statistics", "by_batch": "each batch's own moments", "precise": "the population's moments",
+}  # fmt: skip
 _EVERY, _SHOWN, _POPULATION = 25, 500, 50
 
 
 def plan(seeds: int, updates: int) -> list[Cell]:
-    """Every arm from every seed: the seed gives the weights and the order of the batches."""
+    """Return every arm for every seed, which gives the weights and the order of the batches."""
     return [
         {"arm": arm, "norm": norm, "kernel_init": init, "seed": seed, "updates": updates}
         for seed in range(seeds)
@@ -43,7 +45,7 @@ def plan(seeds: int, updates: int) -> list[Cell]:
 
 
 def measure(cell: Cell, data: Dataset) -> Measures:
-    """Curves on held-out images, and test accuracy early and at the end, in three modes of inference."""
+    """Return curves on held-out images, and the test accuracy early and at the end, with three kinds of statistics."""
     observer = _Curves(data)
     estimator = train(cell, data, observer, report_every=_EVERY)
     updates = sorted(estimator.history_.reports)
@@ -73,7 +75,7 @@ class _Curves(Observer):
         }
 
     def test(self, network: nn.Module) -> dict[str, float]:
-        """Accuracy on the test images by moving statistics, by each batch's own, and by the population's."""
+        """Accuracy on the test images with moving statistics, each batch's own moments, and the population's."""
         twin = copy.deepcopy(network).eval()
         if normalisations(twin):
             recompute_statistics(twin, self.population)
@@ -87,53 +89,99 @@ class _Curves(Observer):
 
 def final(rows: Rows, arm: str, mode: str = "inference", when: str = "final") -> list[float]:
     """Test accuracies of an arm, in the order of seeds."""
-    group = next(group for (name,), group in grouped(rows, "arm") if name == arm)
+    group = _of_arm(rows, arm)
     return [row["measures"][when][mode] for row in group]
 
 
 def answer(rows: Rows) -> str:
-    layer, manual, truncated = (final(rows, arm) for arm in ("layer", "manual", "manual, truncated normal"))
-    medians = [summarise(values, np.median) for values in (layer, manual)]
-    differences = paired(manual, layer), paired(truncated, manual)
-    by_batch = paired(*(final(rows, arm, "by_batch") for arm in ("manual, truncated normal", "manual")))
-    said = (
-        f"From equal weights and batches the median test accuracy is {medians[0]:.3f} for the framework's layer and "
-        f"{medians[1]:.3f} written out, the mean of the paired differences {differences[0]:.4f}; without "
-        f"normalisation {summarise(final(rows, 'none')):.3f}. The notebooks start the written-out network from a "
-        "truncated normal and not from Glorot's uniform; that alone changes the accuracy in inference by "
-        f"{differences[1]:.4f}, and by each batch's own moments by {by_batch:.4f}."
+    """Compare the two forms, the two starts, and both forms with no normalisation."""
+    none, layer, manual, truncated = (final(rows, arm) for arm, _, _ in ARMS)
+    found = compare(
+        {
+            "forms": (manual, layer),
+            "layer": (layer, none),
+            "manual": (manual, none),
+            "start": (truncated, manual),
+            "start, by batch": (
+                final(rows, "manual, truncated normal", "by_batch"), final(rows, "manual", "by_batch"),
+            ),
+        }
+    )  # fmt: skip
+    forms = verdict(
+        found["forms"],
+        "The written-out batch normalisation reaches a higher accuracy than the framework's",
+        "The written-out batch normalisation reaches a lower accuracy than the framework's",
+        "The written-out batch normalisation and the framework's cannot be distinguished by accuracy",
     )
-    starts = {"Glorot's uniform": "manual", "the truncated normal": "manual, truncated normal"}
-    passed = {
-        mode: {word: passes(rows, arm, mode) for word, arm in starts.items()} for mode in ("by_batch", "inference")
-    }
-    if all(batches for found in passed.values() for batches in found.values()):
-        by_own, inferred = (
-            " and ".join(f"{summarise(batches):.0f} from {word}" for word, batches in found.items())
-            for found in passed.values()
-        )
-        said += (
-            f" An accuracy of {PASSED} is passed at batch {by_own} by own "
-            f"moments, and at batch {inferred} in inference."
-        )
-    if not _has_early(rows):
-        return said
-    early = {mode: summarise(final(rows, "layer", mode, "early")) for mode in ("inference", "by_batch", "precise")}
-    return (
-        f"{said} At batch {EARLY_BATCH}, where {0.99 ** (EARLY_BATCH + 1):.0%} of the moving statistics are their "
-        f"start, the layer is right in {early['inference']:.3f} in inference, where the same weights reach "
-        f"{early['by_batch']:.3f} by each batch's own moments and {early['precise']:.3f} by the population's."
-    )
-
-
-def passes(rows: Rows, arm: str, mode: str) -> list[int]:
-    """Batches after which an arm's curve first passes 0.5, seed by seed; nothing where one of them never does."""
-    group = next(group for (name,), group in grouped(rows, "arm") if name == arm)
-    found = [
-        [int(u) for u, value in zip(m["updates"], m[mode], strict=True) if value >= PASSED]
-        for m in (row["measures"] for row in group)
+    if found["layer"].above and found["manual"].above:
+        without = "Both reach more than the network without normalisation"
+    elif found["layer"].below and found["manual"].below:
+        without = "Both reach less than the network without normalisation"
+    else:
+        without = "It cannot be said of both that they differ from the network without normalisation"
+    said = [
+        f"{forms}: the mean paired difference is {found['forms']:.4f}, the median test accuracy "
+        f"{summarise_median(layer):.3f} for the framework's and {summarise_median(manual):.3f} for the written-out "
+        f"one. {without}, {summarise(none):.3f}.",
+        _of_the_start({"moving statistics": found["start"], "each batch's own moments": found["start, by batch"]}),
     ]
-    return [batches[0] for batches in found] if all(found) else []
+    if _has_early(rows):
+        said.append(_of_the_early_batch(rows))
+    return " ".join(said)
+
+
+def _of_the_start(found: dict[str, Difference]) -> str:
+    words = {
+        statistics: verdict(
+            difference, "raises the accuracy", "lowers the accuracy", "has no distinguishable effect on the accuracy"
+        )
+        for statistics, difference in found.items()
+    }
+    if len(set(words.values())) == 1:
+        shown = " and ".join(f"{difference:.4f} with {statistics}" for statistics, difference in found.items())
+        said = f"{next(iter(words.values()))} ({shown})"
+    else:
+        said = " and ".join(f"{words[each]} with {each} ({difference:.4f})" for each, difference in found.items())
+    return (
+        "The notebooks start the written-out network from a truncated normal distribution and not from Glorot's "
+        f"uniform one. By itself, this start {said}."
+    )
+
+
+def _of_the_early_batch(rows: Rows) -> str:
+    inference, by_batch = (final(rows, "layer", mode, "early") for mode in ("inference", "by_batch"))
+    found = compare({"early": (by_batch, inference)})["early"]
+    conclusion = verdict(
+        found,
+        "inference does not yet show what the network has learnt",
+        "inference is better than training mode",
+        "inference and training mode cannot be distinguished",
+    )
+    return (
+        f"At batch {EARLY_BATCH}, {conclusion}: {0.99 ** (EARLY_BATCH + 1):.0%} of the moving statistics are still "
+        f"their start; the framework's layer reaches {summarise(inference):.3f} with them and "
+        f"{summarise(by_batch):.3f} with each batch's own moments."
+    )
+
+
+def passes(rows: Rows, arm: str, mode: str) -> list[int | None]:
+    """Batches after which an arm's curve is first at 0.5 or above, seed by seed; None where it never is."""
+    return [
+        next((int(u) for u, value in zip(m["updates"], m[mode], strict=True) if value >= TRAINS), None)
+        for m in (row["measures"] for row in _of_arm(rows, arm))
+    ]
+
+
+def _passed(batches: list[int | None]) -> str:
+    reached = [count for count in batches if count is not None]
+    if len(reached) == len(batches):
+        return f"{summarise(reached):.0f}"
+    # A mean over those seeds alone that get there would look earlier than it is.
+    return f"never in {len(batches) - len(reached)} of {len(batches)} seeds"
+
+
+def _of_arm(rows: Rows, arm: str) -> Rows:
+    return next(group for (name,), group in grouped(rows, "arm") if name == arm)
 
 
 def _has_early(rows: Rows) -> bool:
@@ -142,49 +190,50 @@ def _has_early(rows: Rows) -> bool:
 
 
 def table(rows: Rows) -> Table:
+    """Accuracies early and at the end, and batches until 0.5, one arm a line."""
     times = {"early": f"at batch {EARLY_BATCH}", "final": "at the end"} if _has_early(rows) else {"final": "at the end"}
-    modes = ("inference", "by_batch", "precise")
-    lines = [["", *(f"{word}: {mode.replace('_', ' ')}" for word in times.values() for mode in modes)]]
+    curves = {"by_batch": "training mode", "inference": "inference mode"}
+    lines = [
+        [
+            "normalisation",
+            *(f"{word}, {MODES[mode]}" for word in times.values() for mode in MODES),
+            *(f"batches until {TRAINS}, {word}" for word in curves.values()),
+        ]
+    ]
     for (arm,), _ in grouped(rows, "arm"):
-        values = [f"{summarise(final(rows, arm, mode, when)):.3f}" for when in times for mode in modes]
-        lines.append([arm, *values])
+        values = [f"{summarise(final(rows, arm, mode, when)):.3f}" for when in times for mode in MODES]
+        lines.append([arm, *values, *(_passed(passes(rows, arm, mode)) for mode in curves)])
     return lines
 
 
 def figures(rows: Rows) -> "dict[str, Figure]":
+    """Accuracy on held-out images along training, in both modes."""
     modes = {"by_batch": "training mode (moments of the batch)", "inference": "inference mode (moving statistics)"}
     with new_figure((9, 3.6), 1, 2) as (figure, axes):
         for axis, (mode, title) in zip(axes[0], modes.items(), strict=True):
             for i, ((arm,), group) in enumerate(grouped(rows, "arm")):
-                draw_band(axis, i, arm, group[0]["measures"]["updates"], [row["measures"][mode] for row in group])
+                draw_medians(axis, i, arm, group[0]["measures"]["updates"], [row["measures"][mode] for row in group])
             axis.set_title(title, fontsize=9)
             axis.set_xlabel("batches")
             axis.set_ylim(0, 1.02)
         axes[0][0].set_ylabel("accuracy on held-out images")
         handles, labels = axes[0][0].get_legend_handles_labels()
-        seeds = len({row["cell"]["seed"] for row in rows})
-        note = f"median of {seeds} seeds, band: the middle half"
+        note = medians_note(len({row["cell"]["seed"] for row in rows}))
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), title=note)
     return {"curves": figure}
 
 
-def draw_band(axis: Any, i: int, label: str, x: Any, curves: Any) -> None:
-    """Draw the median of curves and the band between their quartiles."""
-    lower, median, upper = np.quantile(np.asarray(curves, dtype=np.float64), [0.25, 0.5, 0.75], axis=0)
-    style = line_style(i, len(x))
-    axis.plot(x, median, label=label, **style)
-    axis.fill_between(x, lower, upper, color=style["color"], alpha=0.18, lw=0)
-
-
 STUDY = Study(
     name="bn-fair",
-    title="None, the framework's and a written-out normalisation, from equal starts",
-    question="Is batch normalisation written by hand the same as the framework's, where both begin from the same "
-    "weights and see the same batches, and what does either change?",
-    setting="The lesson's 20-layer classifier, its classic schedule of {updates} batches of 64, {seeds} seeds; a seed "
-    "gives weights and batches to all arms. As in the notebooks, the framework's layer stores the variance of "
-    "the convolutions with Bessel's correction, the written-out one without. Accuracy on all test images; curves on "
-    "500 held-out ones, after every 25 batches. By its own moments goes every whole batch of 64.",
+    title="No normalisation, the framework's and a written-out one, from equal starts",
+    question="Is batch normalisation written by hand as good as the framework's when both start from the same weights "
+    "and see the same batches, and what does either change?",
+    setting="The lesson's 20-layer classifier is trained with its classic schedule of {updates} batches of 64. There "
+    "are {seeds} seeds; each gives the same weights and batches to all arms. As in the notebooks, the framework's "
+    "layer stores the variance of the convolutions with Bessel's correction, and the written-out one stores it "
+    "without. `layer` runs PyTorch's kernels and `manual` the written-out ones, forward and backward. Accuracy is "
+    "measured on all test images, the curves on 500 held-out images after every 25 batches. In training mode every "
+    "full batch of 64 is normalised by its own moments; the population's moments are those of 50 training batches.",
     source="Ioffe and Szegedy, ICML 2015; the lesson's notebooks.",
     updates=800,
     seeds=20,

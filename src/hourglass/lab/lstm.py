@@ -1,6 +1,7 @@
-"""bn-lstm: recurrent batch normalisation on digits read row by row."""
+"""bn-lstm: recurrent batch normalisation, on digits that are read row by row."""
 
 import copy
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -9,10 +10,11 @@ from torch import Tensor
 
 from hourglass.data import Dataset
 from hourglass.lab.cells import Cell, Measures, grouped
-from hourglass.lab.fair import draw_band
+from hourglass.lab.drawing import draw_medians, medians_note
 from hourglass.lab.networks import accuracy, examples
-from hourglass.lab.statistics import paired, summarise
+from hourglass.lab.statistics import compare, summarise
 from hourglass.lab.study import Rows, Study, Table
+from hourglass.lab.words import Geometric, verdict
 from hourglass.nn import LSTM
 from hourglass.plots import new_figure
 from hourglass.training import LOSSES, SCHEDULES, Adam, Report, ShuffledBatches, Trainer
@@ -22,12 +24,12 @@ if TYPE_CHECKING:
 
 ARMS: dict[str, float | None] = {"plain": None, "gamma 0.1": 0.1, "gamma 1": 1.0}
 BATCH, RATE, NOISE, EVERY, SHOWN = 100, 0.003, 0.1, 50, 1000
-# Held-out accuracy whose first crossing is called converged.
+# Held-out accuracy from which a network counts as converged.
 CONVERGED = 0.95
 
 
 def plan(seeds: int, updates: int) -> list[Cell]:
-    """Every arm from every seed."""
+    """Return every arm for every seed."""
     return [
         {
             "arm": arm, "gamma": gamma, "noise": NOISE, "learning_rate": RATE, "batch_size": BATCH,
@@ -39,7 +41,7 @@ def plan(seeds: int, updates: int) -> list[Cell]:
 
 
 def measure(cell: Cell, data: Dataset) -> Measures:
-    """Curve on held-out images, test accuracy, updates until the curve crosses 0.95, gradients at step 0."""
+    """Return the held-out curve, the updates until it reaches 0.95, the test accuracy, and gradients at step 0."""
     part, held_out = data.split_validation()
     images, labels = examples(part)
     tested, shown = examples(data.test), examples(held_out, SHOWN)
@@ -63,7 +65,7 @@ def measure(cell: Cell, data: Dataset) -> Measures:
         reports=[Report(report, EVERY)],
     )
     with torch.random.fork_rng([]):
-        torch.manual_seed(cell["seed"])  # of the noise
+        torch.manual_seed(cell["seed"])  # for the noise
         gradients = gradients_by_step(network, images[:BATCH], labels[:BATCH])
         updates, curve = trainer.run().series("accuracy")
     crossed = [int(update) for update, value in zip(updates, curve, strict=True) if value >= CONVERGED]
@@ -77,7 +79,7 @@ def measure(cell: Cell, data: Dataset) -> Measures:
 
 
 def gradients_by_step(network: LSTM, images: Tensor, labels: Tensor) -> list[float]:
-    """Norm of the loss's gradient by the hidden state after each step, mean over images, in training mode."""
+    """Norm of the loss's gradient with respect to each step's hidden state, mean over images, in training mode."""
     twin = copy.deepcopy(network).train()
     states = twin.hidden_states(images)
     loss = F.cross_entropy(twin.output(states[-1]), labels, reduction="sum")
@@ -88,50 +90,83 @@ def _values(rows: Rows, name: str) -> dict[str, list[Any]]:
     return {arm: [row["measures"][name] for row in group] for (arm,), group in grouped(rows, "arm")}
 
 
+def _gradients(rows: Rows) -> dict[str, list[float]]:
+    """Gradient at the first row as a multiple of that at the last, at step 0, by arm."""
+    return {arm: [each[0] / each[-1] for each in found] for arm, found in _values(rows, "gradients").items()}
+
+
 def answer(rows: Rows) -> str:
-    reached, crossed = _values(rows, "accuracy"), _values(rows, "converged")
-    sentences = [
-        "Test accuracy " + ", ".join(f"{summarise(values):.4f} ({arm})" for arm, values in reached.items()) + "."
+    """Compare both normalised networks with the plain one, and say what gradients explain of it."""
+    reached = _values(rows, "accuracy")
+    others = [arm for arm in ARMS if arm != "plain"]
+    found = compare({arm: (reached[arm], reached["plain"]) for arm in others})
+    parts = [
+        f"starting at {arm} it "
+        + verdict(
+            found[arm], "raises the test accuracy", "lowers the test accuracy", "has no distinguishable effect on it"
+        )
+        + f" ({summarise(reached[arm]):.4f})"
+        for arm in others
     ]
-    steps = ", ".join(
-        f"{summarise(values):.0f} ({arm})" if all(values) else f"never in {sum(not v for v in values)} seeds ({arm})"
-        for arm, values in crossed.items()
+    return (
+        f"Batch normalisation changes the plain network, which reaches {summarise(reached['plain']):.4f}, as follows: "
+        f"{'; '.join(parts)}. {_of_gradients(rows, reached)}"
     )
-    said = f"Updates until the held-out accuracy is {CONVERGED}, looked at every {EVERY}: {steps}"
-    sooner = [arm for arm in ARMS if arm != "plain" and all(crossed["plain"]) and all(crossed[arm])]
-    said += "".join(f"; {arm} {paired(crossed['plain'], crossed[arm]):.0f} before the plain network" for arm in sooner)
-    sentences.append(f"{said}.")
-    fallen = ", ".join(
-        f"{summarise([values[0] / values[-1] for values in found]):.2g} ({arm})"
-        for arm, found in _values(rows, "gradients").items()
+
+
+def _of_gradients(rows: Rows, reached: dict[str, list[float]]) -> str:
+    """Whether the start of gamma with the larger gradient at the first row is the one that learns better."""
+    small, large = (arm for arm in ARMS if arm != "plain")
+    gradients = _gradients(rows)
+    logs = {arm: [math.log10(value) for value in values] for arm, values in gradients.items()}
+    found = compare({"gradient": (logs[small], logs[large]), "accuracy": (reached[small], reached[large])})
+    gradient, accuracy_ = found["gradient"], found["accuracy"]
+    if gradient.above and accuracy_.above:
+        said = f"{small} also passes on more of the gradient, which agrees with its higher accuracy"
+    elif gradient.below and accuracy_.above:
+        said = (
+            f"{small} learns better than {large} although {large} passes on more of it: the start does not explain it"
+        )
+    else:
+        said = f"these runs do not decide whether that is why {small} and {large} differ"
+    shown = ", ".join(f"{Geometric(values).mean} ({arm})" for arm, values in gradients.items())
+    return (
+        f"Before training, the gradient that reaches the first row is this multiple of that at the last row: {shown}; "
+        f"{said}."
     )
-    sentences.append(f"Gradient by the hidden state after the first row, in units of the last row's, step 0: {fallen}.")
-    return " ".join(sentences)
+
+
+def _updates(steps: list[int | None]) -> str:
+    """Mean number of updates; every seed's own where one of them never gets there."""
+    if all(steps):
+        return f"{summarise([step for step in steps if step]):.0f}"
+    return f"all runs: {', '.join(str(step or 'never') for step in steps)}"
 
 
 def table(rows: Rows) -> Table:
-    reached, crossed = _values(rows, "accuracy"), _values(rows, "converged")
-    lines = [["network", "test accuracy", f"updates until {CONVERGED}"]]
+    """Accuracy, updates until convergence and gradient at step 0, one network a line."""
+    reached, crossed, gradients = _values(rows, "accuracy"), _values(rows, "converged"), _gradients(rows)
+    lines = [["network", "test accuracy", f"updates until {CONVERGED}", "gradient, first row / last row"]]
     for arm, values in reached.items():
-        steps = [value for value in crossed[arm] if value is not None]
-        lines.append([arm, f"{summarise(values):.4f}", f"{summarise(steps):.0f}" if steps else "never"])
+        lines.append([arm, f"{summarise(values):.4f}", _updates(crossed[arm]), str(Geometric(gradients[arm]))])
     return lines
 
 
 def figures(rows: Rows) -> "dict[str, Figure]":
+    """Accuracy on held-out digits along training, and the gradient by row before it."""
     with new_figure((9.5, 3.6), 1, 2) as (figure, axes):
         axis, gradients = axes[0]
         for i, ((arm,), group) in enumerate(grouped(rows, "arm")):
-            draw_band(axis, i, arm, group[0]["measures"]["updates"], [row["measures"]["curve"] for row in group])
+            draw_medians(axis, i, arm, group[0]["measures"]["updates"], [row["measures"]["curve"] for row in group])
             by_step = [row["measures"]["gradients"] for row in group]
-            draw_band(gradients, i, arm, range(1, len(by_step[0]) + 1), by_step)
+            draw_medians(gradients, i, arm, range(1, len(by_step[0]) + 1), by_step, log=True)
         gradients.set_yscale("log")
         gradients.set_xlabel("row of the digit")
         gradients.set_title("gradient by the hidden state, step 0", fontsize=9)
         axis.set_xlabel("updates")
         axis.set_ylabel("accuracy on held-out digits")
         axis.set_ylim(0.5, 1.005)
-        axis.legend(loc="lower right", title="median, middle half")
+        axis.legend(loc="lower right", title=medians_note(len({row["cell"]["seed"] for row in rows})))
     return {"curves": figure}
 
 
@@ -139,10 +174,11 @@ STUDY = Study(
     name="bn-lstm",
     title="Recurrent batch normalisation, digits row by row",
     question="Does batch normalisation help a recurrent network, and why does gamma have to start small?",
-    setting="An LSTM of 100 units reads the 28 rows of a digit; plain, and with batch normalisation whose gammas start "
-    "at 0.1 or at 1, statistics for each time step, noise of 0.1 on the first hidden state in training. Softmax "
-    "cross-entropy, Adam, one cycle to 0.003, {updates} batches "
-    "of 100, {seeds} seeds; equal starts and batches.",
+    setting="An LSTM of 100 units reads the 28 rows of a digit: plain, and with batch normalisation whose gammas start "
+    "at 0.1 or at 1, with statistics for each time step and noise of 0.1 on the first hidden state in training. The "
+    "loss is softmax cross-entropy, the optimiser Adam with one cycle to 0.003; there are {updates} batches of 100 "
+    "and {seeds} seeds, each with the same weights and batches for all three. "
+    f"Convergence is looked at every {EVERY} updates.",
     source="Cooijmans et al., ICLR 2017.",
     updates=2500,
     seeds=3,

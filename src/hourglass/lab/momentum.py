@@ -1,4 +1,4 @@
-"""bn-momentum: how long inference waits for the moving statistics, and two cures."""
+"""bn-momentum: how long the moving statistics need, and what helps."""
 
 import copy
 from collections.abc import Callable
@@ -10,31 +10,33 @@ from torch import Tensor, nn
 
 from hourglass.data import Dataset
 from hourglass.lab.cells import Cell, Measures
-from hourglass.lab.fair import draw_band
+from hourglass.lab.drawing import MEANS, draw_means, draw_medians, medians_note
 from hourglass.lab.networks import BATCH, accuracy, accuracy_by_batch, examples, train
-from hourglass.lab.statistics import summarise
+from hourglass.lab.statistics import compare, summarise
 from hourglass.lab.study import Rows, Study, Table
+from hourglass.lab.words import listed, sorted_out, verdict
 from hourglass.nn import recompute_statistics
 from hourglass.nn.batchnorm import MovingStatistics, other_axes
 from hourglass.nn.population import normalisations
-from hourglass.plots import line_style, new_figure
+from hourglass.plots import LINES, new_figure
 from hourglass.training import Observer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# TensorFlow's convention, the share of what was there; PyTorch's is one less it.
+# In TensorFlow's convention: the share of the old value. PyTorch's is 1 minus this.
 MOMENTA = (0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
+KINDS = {"moving": "moving averages", "debiased": "moving averages without their start"}
 _REPORTS, _SHOWN, _POPULATION = 8, 500, 30
 
 
 def plan(seeds: int, updates: int) -> list[Cell]:
-    """One training a seed: weights do not depend on the momentum, so that all are averaged beside it."""
+    """Return one training for each seed: the weights do not depend on the momentum, so that one serves all momenta."""
     return [{"norm": "layer", "seed": seed, "updates": updates} for seed in range(seeds)]
 
 
 class MovingAverages(Observer):
-    """Averages every layer's moments with every momentum while a network trains."""
+    """Observer that averages every layer's moments with every momentum while a network trains."""
 
     def __init__(self, data: Dataset) -> None:
         part, _ = data.split_validation()
@@ -49,7 +51,7 @@ class MovingAverages(Observer):
         def count(module: nn.Module, inputs: Any, output: Any) -> None:
             self.updates += module is network and module.training
 
-        for name, layer in normalisations(network).items():
+        for name, layer in _layers(network).items():
             start = torch.zeros(len(MOMENTA), layer.num_features, dtype=torch.float64)
             self.averages[name] = start, torch.ones_like(start)
             layer.register_forward_pre_hook(self._account(name, layer))
@@ -84,15 +86,19 @@ class MovingAverages(Observer):
 
     @torch.no_grad()
     def _put(self, network: nn.Module, i: int, start: float) -> None:
-        """Use the averages of a momentum, without what is left of their start where that is given."""
-        for name, layer in normalisations(network).items():
+        """Set the moving statistics to the averages of momentum ``i``, less the share ``start`` of their start."""
+        for name, layer in _layers(network).items():
             means, variances = self.averages[name]
-            layer.running_mean.copy_(means[i] / (1 - start))
-            layer.running_var.copy_((variances[i] - start) / (1 - start))
+            layer.get_buffer("running_mean").copy_(means[i] / (1 - start))
+            layer.get_buffer("running_var").copy_((variances[i] - start) / (1 - start))
+
+
+def _layers(network: nn.Module) -> dict[str, MovingStatistics]:
+    return {name: layer for name, layer in normalisations(network).items() if isinstance(layer, MovingStatistics)}
 
 
 def measure(cell: Cell, data: Dataset) -> Measures:
-    """Accuracy of inference with every momentum, plain and debiased, and of precise statistics, along training."""
+    """Return accuracies along training: with every momentum, plain and debiased, and with precise statistics."""
     observer = MovingAverages(data)
     train(cell, data, observer, report_every=max(cell["updates"] // _REPORTS, 1))
     names = ("updates", "by_batch", "moving", "debiased", "precise", "left")
@@ -105,61 +111,88 @@ def _at(rows: Rows, name: str, place: int, i: int | None = None) -> list[float]:
 
 
 def answer(rows: Rows) -> str:
+    """Say whether inference lags behind training early, which remedies help, and how it is at the end."""
     updates = rows[0]["measures"]["updates"]
-    place = _early(updates)
-    classic = MOMENTA.index(0.99)
+    place, classic = _early(updates), MOMENTA.index(0.99)
     when = updates[place]
-    plain, debiased, precise, batch = (
-        summarise(_at(rows, name, place, classic if name in ("moving", "debiased") else None))
-        for name in ("moving", "debiased", "precise", "by_batch")
+    plain, by_batch = _at(rows, "moving", place, classic), _at(rows, "by_batch", place)
+    remedies = {
+        "removing the share of the start": _at(rows, "debiased", place, classic),
+        "the population's moments": _at(rows, "precise", place),
+        "momentum 0.9": _at(rows, "moving", place, MOMENTA.index(0.9)),
+    }
+    found = compare({"lag": (by_batch, plain), **{name: (values, plain) for name, values in remedies.items()}})
+    conclusion = verdict(
+        found.pop("lag"),
+        "inference does not yet show what the network has learnt",
+        "inference is better than training mode",
+        "inference and training mode cannot be distinguished",
+    )
+    better, worse, undecided = sorted_out(found)
+    said = [
+        f"After {when} updates with momentum 0.99 (PyTorch's 0.01), {conclusion}: {0.99**when:.0%} of the moving "
+        f"statistics are still their start, and the accuracy is {summarise(plain):.3f} with them and "
+        f"{summarise(by_batch):.3f} in training mode."
+    ]
+    for names, word in ((better, "What raises it is"), (worse, "What lowers it is"), (undecided, "Undecided is")):
+        if names:
+            shown = listed(f"{name} ({summarise(remedies[name]):.3f})" for name in names)
+            said.append(f"{word} {shown}.")
+    said.append(_at_the_end(rows))
+    return " ".join(said)
+
+
+def _at_the_end(rows: Rows) -> str:
+    updates, classic, slowest = rows[0]["measures"]["updates"][-1], MOMENTA.index(0.99), len(MOMENTA) - 1
+    ends = {i: _at(rows, "moving", -1, i) for i in (classic, slowest)}
+    difference = compare({"end": (ends[slowest], ends[classic])})["end"]
+    conclusion = verdict(
+        difference,
+        f"momentum {MOMENTA[slowest]:g} is ahead of 0.99",
+        f"momentum {MOMENTA[slowest]:g} is still behind 0.99",
+        f"momentum {MOMENTA[slowest]:g} and 0.99 cannot be distinguished",
     )
     return (
-        f"After {when} updates with momentum 0.99 (PyTorch's 0.01) {0.99**when:.0%} of the moving statistics is still "
-        f"their start, and inference is right in {plain:.3f}, where the same weights reach {batch:.3f} in training "
-        f"mode. With the start divided out it is {debiased:.3f}, with the population's moments {precise:.3f}. "
-        f"With momentum 0.9, which leaves {0.9**when:.0%} of the start, it is "
-        f"{summarise(_at(rows, 'moving', place, 0)):.3f}. At the end, {updates[-1]} updates, 0.99 "
-        f"reaches {summarise(_at(rows, 'moving', -1, classic)):.3f} and 0.999 "
-        f"{summarise(_at(rows, 'moving', -1, len(MOMENTA) - 1)):.3f}."
+        f"After {updates} updates {conclusion}: {summarise(ends[slowest]):.3f} against {summarise(ends[classic]):.3f}."
     )
 
 
 def table(rows: Rows) -> Table:
+    """Accuracies along training, for every momentum and with the population's and the batch's moments."""
     updates = rows[0]["measures"]["updates"]
     places = [p for p in range(len(updates)) if p]
     lines = [["momentum (TensorFlow)", "(PyTorch)", "statistics", *(f"{updates[p]} updates" for p in places)]]
     for i, momentum in enumerate(MOMENTA):
-        for kind in ("moving", "debiased"):
+        for kind, label in KINDS.items():
             values = [f"{summarise(_at(rows, kind, p, i)):.2f}" for p in places]
-            lines.append([f"{momentum:g}", f"{1 - momentum:.3g}", kind, *values])
-    for kind, label in (("precise", "population's"), ("by_batch", "each batch's own")):
-        lines.append(["", "", label, *(f"{summarise(_at(rows, kind, p)):.2f}" for p in places)])
+            lines.append([f"{momentum:g}", f"{1 - momentum:.3g}", label, *values])
+    for kind, label in (("precise", "the population's moments"), ("by_batch", "each batch's own moments")):
+        lines.append(["–", "–", label, *(f"{summarise(_at(rows, kind, p)):.2f}" for p in places)])
     return lines
 
 
 def figures(rows: Rows) -> "dict[str, Figure]":
+    """Accuracy along training for every momentum, and against the momentum in both conventions."""
     updates = rows[0]["measures"]["updates"]
     with new_figure((10, 3.8), 1, 3) as (figure, axes):
-        for axis, kind, title in zip(
-            axes[0], ("moving", "debiased"), ("moving averages", "with the start divided out"), strict=False
-        ):
+        for axis, (kind, title) in zip(axes[0], KINDS.items(), strict=False):
             for i, momentum in enumerate(MOMENTA):
                 curves = [[value[i] for value in row["measures"][kind]] for row in rows]
-                draw_band(axis, i, f"{momentum:g} | {1 - momentum:.3g}", updates, curves)
-            draw_band(axis, 6, "precise", updates, [row["measures"]["precise"] for row in rows])
+                draw_medians(axis, i, f"{momentum:g} | {1 - momentum:.3g}", updates, curves)
+            precise = [row["measures"]["precise"] for row in rows]
+            draw_medians(axis, len(MOMENTA), "the population's moments", updates, precise)
             axis.set_title(title, fontsize=9)
             axis.set_ylabel("test accuracy in inference mode")
             axis.set_ylim(0, 1.02)
         steps = np.arange(1, updates[-1] + 1)
         for i, momentum in enumerate(MOMENTA):
-            axes[0][2].plot(steps, momentum**steps, **_plain(i))
-        axes[0][2].set_title("share of the start left", fontsize=9)
+            axes[0][2].plot(steps, momentum**steps, **{**LINES[i], "marker": ""})
+        axes[0][2].set_title("share of the start that is left", fontsize=9)
         for axis in axes[0]:
             axis.set_xlabel("updates")
         handles, labels = axes[0][0].get_legend_handles_labels()
-        figure.legend(
-            handles, labels, loc="outside lower center", ncols=len(labels), title="momentum, TensorFlow's | PyTorch's"
-        )
+        note = f"momentum, TensorFlow's | PyTorch's ({medians_note(len(rows))})"
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), title=note, fontsize=8)
     return {"accuracy": figure, "conventions": _conventions(rows)}
 
 
@@ -170,23 +203,19 @@ def _conventions(rows: Rows) -> "Figure":
     with new_figure((6, 4)) as (figure, axes):
         axis = axes[0][0]
         for i, place in enumerate(dict.fromkeys((_early(updates), len(updates) // 2, len(updates) - 1))):
-            for kind, dash in (("moving", "-"), ("debiased", ":")):
+            for (kind, label), dash in zip(KINDS.items(), ("-", ":"), strict=True):
                 found = [summarise(_at(rows, kind, place, m)) for m in range(len(MOMENTA))]
-                style = line_style(i, len(MOMENTA)) | {"linestyle": dash, "markevery": 1}
-                axis.plot(shares, [s.center for s in found], label=f"{kind}, {updates[place]} updates", **style)
-                axis.fill_between(
-                    shares, [s.low for s in found], [s.high for s in found], color=style["color"], alpha=0.12, lw=0
-                )
+                draw_means(axis, i, f"{label}, {updates[place]} updates", shares, found, linestyle=dash)
         axis.set_xscale("log")
         axis.set_xlabel("momentum, PyTorch's: share of the new batch")
         above = axis.secondary_xaxis("top")
-        above.set_xlabel("momentum, TensorFlow's: share of what was there")
+        above.set_xlabel("momentum, TensorFlow's: share of the old value")
         for each, labels in ((axis, shares), (above, MOMENTA)):
             each.set_xticks(shares, [f"{value:.3g}" for value in labels])
             each.minorticks_off()
         axis.set_ylabel("test accuracy in inference mode")
         axis.set_ylim(0, 1.02)
-        figure.legend(loc="outside lower center", ncols=3, title="mean, 95% interval", fontsize=8)
+        figure.legend(loc="outside lower center", ncols=2, title=MEANS, fontsize=8)
     return figure
 
 
@@ -195,19 +224,13 @@ def _early(updates: list[int]) -> int:
     return min(range(len(updates)), key=lambda place: abs(updates[place] - 100))
 
 
-def _plain(i: int) -> dict[str, Any]:
-    from hourglass.plots import LINES
-
-    return {**LINES[i], "marker": ""}
-
-
 STUDY = Study(
     name="bn-momentum",
     title="How long inference waits for the moving statistics",
-    question="How does inference depend on the momentum and on how many updates there were, and what helps?",
-    setting="The 20-layer classifier with PyTorch's layer, {updates} batches of 64, {seeds} seeds. Training does not "
-    "look at moving statistics, so that those of every momentum are kept beside one training. 500 test images, of "
-    "which 448, whole batches, in training mode.",
+    question="How does inference depend on the momentum and on the number of updates, and what helps?",
+    setting="The 20-layer classifier with PyTorch's layer is trained for {updates} batches of 64, with {seeds} seeds. "
+    "Training does not use the moving statistics, so that those of every momentum are averaged during one training. "
+    "Accuracy is measured on 500 test images; in training mode on the 448 of them that fill batches of 64.",
     source="Kingma and Ba, ICLR 2015, section 3 (dividing out the start); Wu and Johnson, 2021 (precise statistics).",
     updates=800,
     seeds=5,

@@ -1,4 +1,4 @@
-"""The lesson's classifier in a study: training from a cell, accuracy in both modes."""
+"""The lesson's classifier in a study: trained as a cell says, with its accuracy in both modes."""
 
 from typing import Any
 
@@ -15,9 +15,11 @@ from hourglass.training import Observer
 
 BATCH = 64
 CHANCE = 0.1
-"""Accuracy of guessing one of ten digits, which is what a training counts as that diverges."""
+"""Accuracy of guessing one of ten digits; a training that diverges counts as this."""
+TRAINS = 0.5
+"""Accuracy from which a training counts as successful."""
 
-# What a cell says about the training; the rest is the experiment's own.
+# Settings of the training that a cell can name; all others are the experiment's own.
 _PARAMETERS = (
     "norm", "norm_momentum", "kernel_init", "activation", "depth", "learning_rate", "optimiser", "schedule",
     "batch_size",
@@ -25,15 +27,15 @@ _PARAMETERS = (
 
 
 def examples(part: Images, limit: int | None = None) -> tuple[Tensor, Tensor]:
-    """Images ``(n, c, h, w)`` and labels ``(n,)`` of the first ``limit``."""
+    """Return the first ``limit`` images ``(n, c, h, w)`` and their labels ``(n,)`` as tensors."""
     few = part[:limit]
-    # Copies, since other processes share the arrays read-only.
+    # Copied, since the processes share the arrays read-only.
     images = torch.tensor(few.images).permute(0, 3, 1, 2)
     return images, torch.tensor(few.labels)
 
 
 def train(cell: Cell, data: Dataset, observer: Observer | None = None, **parameters: Any) -> ConvClassifier:
-    """Train the 20-layer classifier as a cell says, on the images that are not held out."""
+    """Train the 20-layer classifier with the settings of a cell, on the images that are not held out."""
     chosen = {name: cell[name] for name in _PARAMETERS if name in cell} | parameters
     estimator = find("bn-layer").configure("classic", batches=cell["updates"], device="cpu", **chosen)
     if not isinstance(estimator, ConvClassifier):
@@ -45,7 +47,7 @@ def train(cell: Cell, data: Dataset, observer: Observer | None = None, **paramet
 
 @torch.no_grad()
 def accuracy(network: nn.Module, part: tuple[Tensor, Tensor], batch_size: int = 500) -> float:
-    """Share of images whose largest logit is their label's, in the mode that the network is in."""
+    """Share of images whose label has the largest logit, in the network's present mode."""
     images, labels = part
     right = sum(
         int((network(x).argmax(1) == y).sum())
@@ -55,7 +57,7 @@ def accuracy(network: nn.Module, part: tuple[Tensor, Tensor], batch_size: int = 
 
 
 def accuracy_by_batch(network: nn.Module, part: tuple[Tensor, Tensor], batch_size: int = BATCH) -> float:
-    """The same where every batch is normalised by its own moments, as in training; a rest too small is left out."""
+    """Accuracy where every batch is normalised by its own moments, as in training; only full batches are used."""
     images, labels = part
     whole = max(len(labels) // batch_size, 1) * batch_size
     return accuracy(batch_statistics(network), (images[:whole], labels[:whole]), batch_size)

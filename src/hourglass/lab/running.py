@@ -26,13 +26,13 @@ CELLS = "cells.jsonl"
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """What a study found.
+    """Rows of a study, and what the study reads from them.
 
     Attributes
     ----------
     study : Study
     rows : sequence of mapping
-        One for each training: ``cell``, ``measures``, ``seconds``.
+        One for each training, with ``cell``, ``measures`` and ``seconds``.
     """
 
     study: Study
@@ -40,22 +40,22 @@ class Findings:
 
     @property
     def answer(self) -> str:
-        """A sentence or several, every claim with its interval."""
+        """The conclusion in words, with the numbers that carry it and their intervals."""
         return self.study.answer(self.rows)
 
     @property
     def setting(self) -> str:
-        """How it was measured, with the numbers of this time."""
+        """How the study was measured, with its numbers of updates, seeds and images."""
         cells: list[Any] = [row["cell"] for row in self.rows]
         updates = " and ".join(str(count) for count in sorted({cell["updates"] for cell in cells}))
         seeds = len({cell["seed"] for cell in cells})
         said = self.study.setting.format(updates=updates, seeds=seeds)
         trained_on = int(cells[0]["trained_on"])
-        return f"{said} Data: {cells[0]['dataset']}, {trained_on:,} training images, the held-out ones apart."
+        return f"{said} Data: {cells[0]['dataset']}, {trained_on:,} training images, besides the held-out ones."
 
     @property
     def table(self) -> Table:
-        """Lines of words, the first of which are headings."""
+        """Lines of words; the first line has the headings."""
         return self.study.table(self.rows)
 
     @property
@@ -64,7 +64,7 @@ class Findings:
         return self.study.figures(self.rows)
 
     def draw(self, folder: Path) -> list[Path]:
-        """Write the figures as PNG; their paths."""
+        """Write the figures as PNG files and return their paths."""
         folder.mkdir(parents=True, exist_ok=True)
         paths = []
         for name, figure in self.figures.items():
@@ -74,12 +74,12 @@ class Findings:
 
 
 def find_study(name: str) -> Study:
-    """Study by name.
+    """Return the study of a name.
 
     Raises
     ------
     ValueError
-        When there is none of that name.
+        When no study has that name.
     """
     if name not in STUDIES:
         raise ValueError(f"study {name!r} is unknown; choose one of {', '.join(STUDIES)}, or bn-lab for all")
@@ -97,36 +97,36 @@ def run_study(
     jobs: int | None = None,
     say: Callable[[str], None] = lambda message: None,
 ) -> Findings:
-    """Run a study, or what is left of it.
+    """Run a study, or those of its trainings that are not done yet.
 
-    Every training that is done stands as a line of ``<out>/<name>/cells.jsonl``; one that is there is not done again,
-    and so a study that was stopped goes on where it was.
+    Every finished training is a line of ``<out>/<name>/cells.jsonl`` and is not repeated, so that the same call
+    resumes a study that was stopped.
 
     Parameters
     ----------
     name : str
-        One of the studies, as ``hourglass list`` shows them.
+        Name of the study; ``hourglass list`` shows all.
     dataset : {"sample", "mnist", "fashion-mnist"} or Dataset, default="sample"
     data_dir : path-like, optional
-        Where the data set's files are; see :func:`hourglass.load`.
+        Folder with the data set's files; see :func:`hourglass.load`.
     out : path-like
-        Folder for lines and figures.
+        Folder to which lines and figures are written.
     seeds : int, optional
-        Trainings of each kind; by default the study's own number.
+        How many seeds, each of which trains every cell; by default the study's own number.
     batches : int, optional
-        Updates of each; by default the study's own number.
+        Updates of each training; by default the study's own number.
     jobs : int, optional
-        Processes at once, each of one thread; by default as many as cores. Joblib runs them, and
-        ``joblib.parallel_config`` chooses another of its backends, as dask's or ray's.
+        Processes at once, each of one thread; by default one for each core. Joblib runs them;
+        ``joblib.parallel_config`` chooses another backend, for example dask's or ray's.
     say : callable, optional
-        Called with a line after each training, that says how long the rest will take.
+        Called after each training with a line that says how long the rest will take.
 
     Raises
     ------
     ValueError
-        When a name or a number is unknown or out of range, or the folder's lines are damaged.
+        When a name is unknown, a number is out of range, or a line in the folder is damaged.
     BlockingIOError
-        When another process is at work in ``out``.
+        When another process is working in ``out``.
 
     Examples
     --------
@@ -156,10 +156,10 @@ def run_study(
 
 
 def stored_findings(folder: str | os.PathLike[str]) -> list[Findings]:
-    """What the studies in a folder found, each from the seeds that are complete, in the order of the chapter.
+    """Return the findings of the studies in a folder, from their complete seeds, in the order of the chapter.
 
-    Lines of several sizes (data, updates) are told apart: those with the study's own number of updates count, or else
-    those that are most.
+    Where a study has lines of several data sets or numbers of updates, one of them is used: the one with the study's
+    own number of updates, or else the one with the most rows.
     """
     found = []
     for name, study in STUDIES.items():
@@ -177,7 +177,7 @@ def stored_findings(folder: str | os.PathLike[str]) -> list[Findings]:
 
 
 def _complete(study: Study, known: Mapping[str, str], updates: int, rows: Mapping[str, Any]) -> list[Any]:
-    """Rows of those seeds whose every cell is there: a study that was stopped has done a part of its last ones."""
+    """Rows of the seeds of which every cell is measured; a stopped study has measured a part of its last ones."""
     seeds = 1 + max(row["cell"]["seed"] for row in rows.values())
     wanted: dict[int, list[Any]] = {}
     for cell in study.plan(seeds, updates):

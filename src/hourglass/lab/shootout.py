@@ -1,5 +1,6 @@
 """norm-shootout: every normalisation in the classifier, the autoencoder and the denoiser."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,9 +11,11 @@ from hourglass.data import Dataset
 from hourglass.experiments import find
 from hourglass.experiments.evaluation import score_autoencoder
 from hourglass.lab.cells import Cell, Measures
+from hourglass.lab.drawing import MEANS
 from hourglass.lab.networks import accuracy, examples, train
-from hourglass.lab.statistics import paired, summarise
+from hourglass.lab.statistics import Difference, compare, compare_with_best, paired, summarise
 from hourglass.lab.study import Row, Rows, Study, Table
+from hourglass.lab.words import Geometric, listed, named, sorted_out
 from hourglass.nn import NORMS
 from hourglass.plots import LINES, new_figure
 from hourglass.training import LOSSES
@@ -20,20 +23,20 @@ from hourglass.training import LOSSES
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Network: what is measured of it, its digits, whether more is better.
+# For each network: its measure, the digits shown, and whether a larger value is better.
 NETWORKS = {
     "classifier": ("test accuracy", 3, True),
     "autoencoder": ("BCE (nats a pixel)", 4, False),
     "denoiser": ("PSNR (dB)", 2, True),
 }
-# The classifier's is chosen for each normalisation; the autoencoders have that of their recipe.
+# The classifier's rate is chosen for each normalisation; the autoencoders use the rate of their recipe.
 RATES = {"classifier": (0.01, 0.001), "autoencoder": (0.01,), "denoiser": (0.012,)}
 _CLASSIFIER = {"norm_momentum": 0.1, "schedule": "one-cycle"}
 _SCORES = {"autoencoder": ("conv", "test_bce"), "denoiser": ("denoise", "test_psnr_db")}
 
 
 def plan(seeds: int, updates: int) -> list[Cell]:
-    """Every normalisation in every network with every rate, the slowest first."""
+    """Return every normalisation in every network with every rate, the slowest first."""
     return [
         {"network": network, "norm": norm, "learning_rate": rate, "seed": seed, "updates": updates}
         for seed in range(seeds)
@@ -44,7 +47,7 @@ def plan(seeds: int, updates: int) -> list[Cell]:
 
 
 def measure(cell: Cell, data: Dataset) -> Measures:
-    """Quality on the held-out and the test images, images a second, and memory kept for the gradient of an image."""
+    """Return the quality on held-out and on test images, images a second, and memory kept for an image's gradient."""
     part, held_out = data.split_validation()
     if cell["network"] == "classifier":
         estimator: Any = train({**_CLASSIFIER, **cell}, data, report_every=cell["updates"])
@@ -56,7 +59,7 @@ def measure(cell: Cell, data: Dataset) -> Measures:
             report_every=cell["updates"],
         )  # fmt: skip
         estimator.set_params(random_state=cell["seed"]).fit(part.images)
-        # Only the classifier has rates to choose from by held-out images.
+        # Only the classifier has several rates, between which held-out images choose.
         qualities = [0.0, score_autoencoder(estimator, data)[score]]
     images, _ = examples(part, 64)
     return {
@@ -68,7 +71,7 @@ def measure(cell: Cell, data: Dataset) -> Measures:
 
 
 def kept_bytes(network: Any, images: Tensor, loss: str) -> int:
-    """Memory of the tensors that a training step keeps for its gradient, weights left out."""
+    """Memory in bytes of the tensors that a training step keeps for its gradient, without the weights."""
     own = {p.untyped_storage().data_ptr() for p in network.parameters()}
     kept: dict[int, int] = {}
 
@@ -89,7 +92,7 @@ def kept_bytes(network: Any, images: Tensor, loss: str) -> int:
 
 
 def best_rate(rows: Rows, network: str, norm: str) -> float:
-    """The rate whose mean quality on held-out images is best; the test images have no say in it."""
+    """Learning rate with the best mean quality on held-out images; test images are not used."""
 
     def held_out(rate: float) -> float:
         return float(np.mean([row["measures"]["held_out"] for row in _rows(rows, network, norm, rate)]))
@@ -109,64 +112,110 @@ def _values(rows: Rows, network: str, norm: str, name: str) -> list[float]:
 
 
 def answer(rows: Rows) -> str:
-    sentences = []
-    for network, (what, digits, more) in NETWORKS.items():
-        found = {norm: _values(rows, network, norm, "quality") for norm in NORMS}
-        best = (max if more else min)(found, key=lambda norm: float(np.mean(found[norm])))
-        behind = {norm: paired(found[norm], found[best]) for norm in NORMS if norm != best}
-        level = [norm for norm, difference in behind.items() if difference.low <= 0 <= difference.high]
-        speeds = {norm: np.array(_values(rows, network, norm, "images_per_second")) for norm in NORMS}
-        said = (
-            f"The {network}'s {what}: {summarise(found['none']):.{digits}f} without normalisation, best with {best}, "
-            f"{summarise(found[best]):.{digits}f}"
-        )
-        if level:
-            said += f", level with it (the interval of the paired difference holds 0) {', '.join(level)}"
-        if speeds["none"].all():  # of a few updates no rate is known
-            said += f"; {best} trains at {summarise(speeds[best] / speeds['none']):.2f} of the speed without"
-        sentences.append(f"{said}.")
-    return " ".join(sentences)
+    """Say for each network which normalisations help, and whether one of them is the best."""
+    return " ".join(_of_network(rows, network) for network in NETWORKS)
+
+
+def _of_network(rows: Rows, network: str) -> str:
+    what, digits, more = NETWORKS[network]
+    found = {norm: _values(rows, network, norm, "quality") for norm in NORMS}
+    against_none = compare({norm: (values, found["none"]) for norm, values in found.items() if norm != "none"})
+    above, below, undecided = sorted_out(against_none)
+    better, worse = (above, below) if more else (below, above)
+    plain = f"without normalisation, {summarise(found['none']):.{digits}f}"
+    if len(found["none"]) < 2:
+        said = f"The {network}'s {what} is {plain}; single seeds cannot say what normalisation changes."
+    elif better or worse:
+        parts = [f"{word} {listed(names)}" for names, word in ((better, "better with"), (worse, "worse with")) if names]
+        rest = f"; no difference can be distinguished with {listed(undecided)}" if undecided else ""
+        said = f"The {network}'s {what} is {' and '.join(parts)} than {plain}{rest}."
+    else:
+        said = f"The {network}'s {what} cannot be distinguished, with any normalisation, from that {plain}."
+    best, behind = compare_with_best(found, larger_is_better=more)
+    return (
+        f"{said} The {'highest' if more else 'lowest'} mean is that of {named(best)}, "
+        f"{summarise(found[best]):.{digits}f}{_rank(behind, len(found['none']))}.{_speed(rows, network, best)}"
+    )
+
+
+def _rank(behind: Mapping[str, Difference], seeds: int) -> str:
+    """Which of the others are significantly behind the best mean, and from which it cannot be distinguished."""
+    above, below, undecided = sorted_out(behind)
+    inferior = [named(name) for name in behind if name in above or name in below]
+    if seeds < 2:
+        return "; a single seed cannot say that it is the best"
+    if not undecided:
+        return "; all others are behind it"
+    if not inferior:
+        return f"; which is the best of the {len(behind) + 1} cannot be said from {seeds} seeds"
+    return (
+        f"; behind it {'is' if len(inferior) == 1 else 'are'} {listed(inferior)}, while it cannot be distinguished at "
+        f"these seeds from {listed(map(named, undecided))}"
+    )
+
+
+def _speed(rows: Rows, network: str, norm: str) -> str:
+    speed = relative_speed(rows, network, norm)
+    if norm == "none" or speed is None:
+        return ""
+    return f" Training with {norm} runs at {speed} times the speed of training without."
+
+
+def relative_speed(rows: Rows, network: str, norm: str) -> Geometric | None:
+    """Speed as a multiple of that without normalisation; None where trainings were too short to know it."""
+    ours, plain = (_values(rows, network, each, "images_per_second") for each in (norm, "none"))
+    if not all(ours) or not all(plain):
+        return None
+    return Geometric(speed / other for speed, other in zip(ours, plain, strict=True))
 
 
 def table(rows: Rows) -> Table:
-    lines = [["network", "normalisation", "learning rate", "quality", "images/s", "kB kept an image"]]
+    """Quality, its difference from no normalisation, speed and memory, one normalisation of one network a line."""
+    lines = [
+        [
+            "network", "normalisation", "learning rate", "quality", "quality minus that of none", "images/s",
+            "speed / that of none", "kB kept an image",
+        ]
+    ]  # fmt: skip
     for network, (what, digits, _) in NETWORKS.items():
+        plain = _values(rows, network, "none", "quality")
         for norm in NORMS:
-            quality, rate, memory = (
-                summarise(_values(rows, network, norm, name))
-                for name in ("quality", "images_per_second", "kilobytes_per_image")
+            quality, speeds, memory = (
+                _values(rows, network, norm, name) for name in ("quality", "images_per_second", "kilobytes_per_image")
             )
-            rate_chosen = f"{best_rate(rows, network, norm):g}"
             lines.append(
                 [
                     f"{network}, {what}",
                     norm,
-                    rate_chosen,
-                    f"{quality:.{digits}f}",
-                    f"{rate:.0f}",
-                    f"{memory.center:.0f}",
+                    f"{best_rate(rows, network, norm):g}",
+                    f"{summarise(quality):.{digits}f}",
+                    "–" if norm == "none" else f"{paired(quality, plain):.{digits}f}",
+                    f"{summarise(speeds).mean:.0f}",
+                    "–" if norm == "none" else str(relative_speed(rows, network, norm) or "–"),
+                    f"{summarise(memory).mean:.0f}",
                 ]
             )
     return lines
 
 
 def figures(rows: Rows) -> "dict[str, Figure]":
+    """Quality against speed, one network an axis."""
     with new_figure((10.5, 3.8), 1, 3) as (figure, axes):
         for axis, (network, (what, _, more)) in zip(axes[0], NETWORKS.items(), strict=True):
             for i, norm in enumerate(NORMS):
                 quality = summarise(_values(rows, network, norm, "quality"))
                 rate = summarise(_values(rows, network, norm, "images_per_second"))
                 style = {name: LINES[i][name] for name in ("color", "marker")}
-                error = None if quality.count < 2 else [[quality.center - quality.low], [quality.high - quality.center]]
+                error = None if quality.count < 2 else [[quality.mean - quality.low], [quality.high - quality.mean]]
                 axis.errorbar(
-                    rate.center, quality.center, yerr=error, label=norm, linestyle="", markersize=6, capsize=2, **style
+                    rate.mean, quality.mean, yerr=error, label=norm, linestyle="", markersize=6, capsize=2, **style
                 )
             axis.set_title(network, fontsize=9)
             axis.set_xlabel("images a second in training, one core")
-            axis.set_ylabel(f"{what}, {'more' if more else 'less'} is better")
+            axis.set_ylabel(f"{what}, {'higher' if more else 'lower'} is better")
             axis.set_xlim(left=0)
         handles, labels = axes[0][0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), title="mean, 95% interval")
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), title=MEANS)
     return {"quality": figure}
 
 
@@ -174,12 +223,13 @@ STUDY = Study(
     name="norm-shootout",
     title="Every normalisation in three networks",
     question="What does each normalisation do for a classifier, an autoencoder and a denoiser, and what does it cost?",
-    setting="The 20-layer classifier, the convolutional autoencoder and the denoiser (noise 0.5), normalised before "
-    "every ReLU; one-cycle schedules, momentum 0.1, {updates} batches of 64, {seeds} seeds. The "
-    "classifier's learning rate, 0.01 or 0.001, is the one with which held-out images go better; on its one-pixel maps "
-    "and in its dense layer `instance` is `layernorm`. `layer` and `manual` are "
-    "computed by the same faster form. Speeds are of processes of "
-    "one thread, as many at once as cores; memory is that of the tensors kept for the gradient.",
+    setting="The 20-layer classifier, the convolutional autoencoder and the denoiser (noise 0.5) are normalised before "
+    "every ReLU and trained with one-cycle schedules and momentum 0.1 for {updates} batches of 64, with {seeds} seeds. "
+    "The classifier's learning rate is 0.01 or 0.001, whichever is better on held-out images; on its maps of one pixel "
+    "and in its dense layer `instance` is the same as `layernorm`. Comparisons are paired t-tests: those with no "
+    "normalisation are corrected for their number (Holm), those with the best mean for the number of all pairs, since "
+    "the same numbers choose it. Speeds are those of processes of one thread, as many at once as there are cores, and "
+    "are compared by the geometric mean of their ratios; memory is that of the tensors that are kept for the gradient.",
     source="Wu and He, ECCV 2018, and the papers that the normalisations are from.",
     updates=300,
     seeds=3,

@@ -1,4 +1,4 @@
-"""A study: a question, the trainings that answer it, and what they say."""
+"""A study: a question, the trainings that answer it, and how their rows are read."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,31 +16,34 @@ Table = list[list[str]]
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """Many trainings that differ in what a question asks about.
+    """Many trainings that differ in the settings that a question is about.
 
     Parameters
     ----------
     name : str
-        As on the command line.
+        Name on the command line.
     title : str
-        A line for people.
+        Heading of its chapter.
     question : str
+        The question that the trainings are to answer.
     setting : str
-        How it is measured, in a sentence or two, with ``{updates}`` and ``{seeds}`` to be filled in.
+        How it is measured, in a few sentences, with the placeholders ``{updates}`` and ``{seeds}``.
     source : str
-        Where the claim or the method is from.
-    updates, seeds : int
-        Of each training, and trainings of each kind, where nobody says.
+        Publication from which the claim or the method is taken.
+    updates : int
+        Default number of updates of each training.
+    seeds : int
+        Default number of seeds.
     plan : callable
-        Of seeds and updates, to the cells.
+        Function that takes a number of seeds and of updates, and returns the cells.
     measure : callable
-        Of a cell and the data, to numbers; a function that other processes can import.
+        Function that takes a cell and the data, and returns measures; other processes must be able to import it.
     answer : callable
-        Of the rows, to a sentence or several, every claim with its interval.
+        Function that takes the rows and returns the answer: first the conclusion, then the numbers that carry it.
     table : callable
-        Of the rows, to lines of words, the first of which are headings.
+        Function that takes the rows and returns lines of words; the first line has the headings.
     figures : callable
-        Of the rows, to figures by name.
+        Function that takes the rows and returns figures by name.
     """
 
     name: str
@@ -58,6 +61,6 @@ class Study:
 
 
 def markdown(table: Table) -> str:
-    """Lines of words as a Markdown table."""
+    """Write lines of words as a Markdown table."""
     heading, *lines = table
     return "\n".join(f"| {' | '.join(line)} |" for line in (heading, ["---"] * len(heading), *lines))
