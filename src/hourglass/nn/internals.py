@@ -27,6 +27,12 @@ def is_transformed() -> bool:
     return bool(torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0 or is_recorded())
 
 
+def is_batched(x: Tensor) -> bool:
+    """Whether x stands for many tensors, as a gradient does under ``torch.autograd.grad(…, is_grads_batched=True)``."""
+    functorch = torch._C._functorch
+    return bool(functorch.is_batchedtensor(x) or functorch.is_legacy_batchedtensor(x))
+
+
 def shape_of(x: Tensor) -> torch.Size:
     """Shape of a tensor as plain numbers.
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hourglass.nn.batchnorm import MovingStatistics, other_axes, per_channel, values_per_channel, widened
-from hourglass.nn.internals import is_recorded
+from hourglass.nn.internals import is_transformed
 from hourglass.nn.processes import processes, total_of_processes
 
 
@@ -105,11 +105,14 @@ class ManualBatchNorm(MovingStatistics):
         if together:
             count = int(total_of_processes(torch.tensor(count, device=x.device)))
         self._check_count(x, count)
-        # A graph that is recorded operation by operation has no place for a gradient by hand.
-        normalise = _normalise if is_recorded() else _Normalise.apply
-        output, mean, variance = normalise(x, weight, bias, self.eps, count, together)  # type: ignore[no-untyped-call]
+        if is_transformed():  # by torch.func and others, which take plain operations apart and not a gradient by hand
+            mean, variance = _moments(x, count, together)
+            output = _normalise(x, weight, bias, mean, variance, self.eps)
+        else:
+            mean, variance = _moments(x.detach(), count, together)
+            output = _Normalise.apply(x, weight, bias, mean, variance, self.eps, count, together)  # type: ignore[no-untyped-call]
         self._update(mean.detach(), self._stored(variance.detach(), count))
-        return output  # type: ignore[no-any-return]  # torch leaves apply untyped
+        return output
 
 
 def _moments(x: Tensor, count: int, together: bool) -> tuple[Tensor, Tensor]:
@@ -124,41 +127,41 @@ def _total(values: Tensor, together: bool) -> Tensor:
     return total_of_processes(values) if together else values
 
 
-def _normalise(
-    x: Tensor, weight: Tensor, bias: Tensor, eps: float, count: int, together: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Algorithm 1: the batch normalised, scaled and shifted; its mean and its biased variance."""
+def _normalise(x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, eps: float) -> Tensor:
+    """Algorithm 1 from the moments of the batch on: normalise, scale and shift."""
     shape = per_channel(x)
-    mean, variance = _moments(x, count, together)
     normalised = (x - mean.view(shape)) * torch.rsqrt(variance + eps).view(shape)
-    return normalised * weight.view(shape) + bias.view(shape), mean, variance
+    return normalised * weight.view(shape) + bias.view(shape)
 
 
 class _Normalise(torch.autograd.Function):
     """Algorithm 1 with its gradient by hand (the formulas at the end of the paper's section 3).
 
-    With ``x̂ = (x - µ) / σ``, a change ``v`` of the batch changes ``x̂`` by ``P v / σ``, where
-    ``P v = v - mean(v) - x̂ · mean(x̂ v)``. P is symmetric, so that the same P takes gradients back.
-    """
+    The moments are handed in, and stand for those of x: a derivative by x takes account of them.
 
-    generate_vmap_rule = True
+    With ``x̂ = (x - µ) / σ``, a change ``v`` of the batch changes ``x̂`` by ``P v / σ``, where
+    ``P v = v - mean(v) - x̂ · mean(x̂ v)``. P is symmetric, so that the same P takes gradients back. The gradient is made
+    of plain operations, and can be differentiated again.
+    """
 
     @staticmethod
     def forward(
-        x: Tensor, weight: Tensor, bias: Tensor, eps: float, count: int, together: bool
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        return _normalise(x, weight, bias, eps, count, together)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-        x, weight, _, ctx.eps, ctx.count, ctx.together = inputs
-        _, mean, variance = output
-        ctx.mark_non_differentiable(mean, variance)
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        mean: Tensor,
+        variance: Tensor,
+        eps: float,
+        count: int,
+        together: bool,
+    ) -> Tensor:
         ctx.save_for_backward(x, weight, mean, variance)
-        ctx.save_for_forward(x, weight, mean, variance)
+        ctx.eps, ctx.count, ctx.together = eps, count, together
+        return _normalise(x, weight, bias, mean, variance, eps)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         normalised, inverse, weight = _Normalise._saved(ctx)
         axes, shape = other_axes(grad), per_channel(grad)
         grad_bias = grad.sum(axes)
@@ -166,23 +169,13 @@ class _Normalise(torch.autograd.Function):
         # Every value moved the mean and the variance that all were normalised by, in whatever process it was.
         mean, slope = _total(torch.stack([grad_bias, grad_weight]), ctx.together) / ctx.count
         grad_x = (grad - mean.view(shape) - normalised * slope.view(shape)) * (weight * inverse).view(shape)
-        return grad_x, grad_weight, grad_bias, None, None, None
-
-    @staticmethod
-    def jvp(ctx: Any, dx: Tensor, dweight: Tensor, dbias: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
-        normalised, inverse, weight = _Normalise._saved(ctx)
-        axes, shape = other_axes(dx), per_channel(dx)
-        sums = torch.stack([dx.sum(axes), (dx * normalised).sum(axes)])
-        mean, slope = _total(sums, ctx.together) / ctx.count
-        change = (dx - mean.view(shape) - normalised * slope.view(shape)) * (weight * inverse).view(shape)
-        still = torch.zeros_like(inverse)  # the moments are for the moving statistics, and carry no derivative
-        return change + normalised * dweight.view(shape) + dbias.view(shape), still, still.clone()
+        return grad_x, grad_weight, grad_bias, None, None, None, None, None
 
     @staticmethod
     def _saved(ctx: Any) -> tuple[Tensor, Tensor, Tensor]:
-        """x̂, 1 / σ and γ; where a gradient of the gradient is wanted, as functions of x."""
+        """x̂, 1 / σ and γ; as functions of x where the gradient itself may be differentiated."""
         x, weight, mean, variance = ctx.saved_tensors
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or is_transformed():
             mean, variance = _moments(x, ctx.count, ctx.together)
         inverse = torch.rsqrt(variance + ctx.eps)
         shape = per_channel(x)

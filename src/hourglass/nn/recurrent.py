@@ -154,7 +154,7 @@ class LSTM(OnlyTraced, nn.Module):
         n, steps = x.shape[0], shape[-2]
         inputs = F.linear(x, self.from_input)  # (n, steps, 4 · hidden)
         hidden, cell = x.new_zeros(n, self.hidden), x.new_zeros(n, self.hidden)
-        if self.training and self.gamma is not None:
+        if self.training and self.gamma is not None and self.noise > 0:
             hidden = self.noise * torch.randn_like(hidden)
         states = []
         for step in range(steps):
