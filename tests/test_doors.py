@@ -108,7 +108,7 @@ def test_lengths_that_differ_are_refused_and_not_repeated(few):
             method(few.test.images[:50], few.test.images[:1])
     x, one = torch.rand(50, 4), torch.rand(1, 4)
     for loss in LOSSES.values():
-        with pytest.raises(ValueError, match=r"shape \(50, 4\), the target \(1, 4\)"):
+        with pytest.raises(ValueError, match=r"shape \(50, 4\) and the target \(1, 4\)"):
             loss(x, one)
     net = torch.nn.Linear(4, 4)
     for extra in ({"targets": one}, {"weights": torch.ones(3)}):

@@ -87,7 +87,7 @@ def test_folding_changes_nothing(norm, activation):
 
 
 def test_what_looks_at_the_image_cannot_be_folded():
-    with pytest.raises(ValueError, match="GroupNorm has no moving statistics"):
+    with pytest.raises(ValueError, match="GroupNorm without moving statistics"):
         fold(network("group")[0])
 
 

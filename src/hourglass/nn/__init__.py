@@ -1,7 +1,7 @@
 """Networks as plain PyTorch modules, usable without the rest of the package."""
 
 from hourglass.nn.activity import dead_units
-from hourglass.nn.batchnorm import FrameworkBatchNorm, ManualBatchNorm
+from hourglass.nn.batchnorm import FrameworkBatchNorm
 from hourglass.nn.codecs import UPSAMPLES, Codec, ConvCodec, DenseCodec
 from hourglass.nn.convnet import ACTIVATIONS, ConvNet
 from hourglass.nn.layers import (
@@ -13,17 +13,11 @@ from hourglass.nn.layers import (
     UpsampleConv2d,
     same_padding,
 )
-from hourglass.nn.norms import (
-    NORMS,
-    BatchRenorm,
-    GhostBatchNorm,
-    GroupNorm,
-    InstanceNorm,
-    LayerNorm,
-    create_norm,
-)
+from hourglass.nn.manual import ManualBatchNorm
+from hourglass.nn.norms import NORMS, GroupNorm, InstanceNorm, LayerNorm, create_norm
 from hourglass.nn.population import batch_statistics, fold, recompute_statistics
 from hourglass.nn.recurrent import LSTM
+from hourglass.nn.variants import BatchRenorm, GhostBatchNorm
 
 __all__ = [
     "ACTIVATIONS",

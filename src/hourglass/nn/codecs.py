@@ -12,12 +12,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hourglass.nn import fast
+from hourglass.nn.internals import OnlyTraced, has_values, shape_of
 from hourglass.nn.layers import (
     Dense,
     SameConv2d,
     SamePool2d,
     TransposedConv2d,
     UpsampleConv2d,
+    check_counts,
+    check_images,
     from_height_width_channel,
     reset_children_,
     to_height_width_channel,
@@ -27,13 +30,13 @@ from hourglass.nn.norms import create_norm
 UPSAMPLES = {"nearest": UpsampleConv2d, "transposed": TransposedConv2d}
 
 
-class Codec(nn.Module):
-    """What every codec has.
+class Codec(OnlyTraced, nn.Module):
+    """Abstract base class of the codecs.
 
     Parameters
     ----------
     image_shape : tuple of int
-        Height, width and channels.
+        Height, width and channels, each 1 or more.
 
     Attributes
     ----------
@@ -50,6 +53,8 @@ class Codec(nn.Module):
 
     def __init__(self, image_shape: tuple[int, int, int]) -> None:
         super().__init__()
+        height, width, channels = image_shape
+        check_counts(height=height, width=width, channels=channels)
         self.image_shape = image_shape
 
     @property
@@ -76,6 +81,11 @@ class Codec(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return self.decode(self.encode(images))
 
+    def _check_codes(self, codes: Tensor) -> None:
+        """Raise ValueError unless codes are ``(n, code_size)``."""
+        if has_values(codes) and (codes.dim() != 2 or shape_of(codes)[1] != self.code_size):
+            raise ValueError(f"codes have shape {tuple(codes.shape)}; expected (n, {self.code_size})")
+
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw every weight anew: Glorot-uniform, biases zero."""
         reset_children_(self, generator)
@@ -101,12 +111,19 @@ class DenseCodec(Codec):
     Parameters
     ----------
     image_shape : tuple of int
-        Height, width and channels.
+        Height, width and channels, each 1 or more.
     code_size : int, default=32
+        Units of the hidden layer.
+
+    Raises
+    ------
+    ValueError
+        When a size is below 1; from the methods when images or codes have another shape than the network's.
     """
 
     def __init__(self, image_shape: tuple[int, int, int], code_size: int = 32) -> None:
         super().__init__(image_shape)
+        check_counts(code_size=code_size)
         pixels = torch.Size(image_shape).numel()
         self.code_shape = (code_size,)
         self.encoder = Dense(pixels, code_size)
@@ -120,9 +137,11 @@ class DenseCodec(Codec):
         return {"encoder": self.encoder}
 
     def encode(self, images: Tensor) -> Tensor:
+        check_images(images, self.image_shape)
         return F.relu(self.encoder(to_height_width_channel(images)))
 
     def decode(self, codes: Tensor) -> Tensor:
+        self._check_codes(codes)
         return from_height_width_channel(self.decoder(codes), self.image_shape)
 
 
@@ -131,7 +150,7 @@ class ConvCodec(Codec):
 
     Encoder stage: 3×3 convolution, ReLU, 2×2 maximum. Decoder stage: double the image, 3×3 convolution,
     ReLU. A last 3×3 convolution gives the output. ``forward`` takes images of any size, not only
-    ``image_shape``; ``encode`` and ``decode`` speak of that one size.
+    ``image_shape``; ``encode`` and ``decode`` take that one size.
 
     Parameters
     ----------
@@ -151,7 +170,13 @@ class ConvCodec(Codec):
     norm : str, default="none"
         Normalisation before each ReLU, one of ``NORMS``. The code, too, is normalised; the output is not.
     norm_momentum : float, default=0.1
-        Share of the new batch in the moving statistics.
+        Share of the new batch in the moving statistics. Unused where the normalisation has none.
+
+    Raises
+    ------
+    ValueError
+        When a size is below 1, there is no stage, or a name is unknown; from the methods when images or codes have a
+        shape that the network does not take, and from ``decode`` with ``skip`` or ``residual``.
     """
 
     def __init__(
@@ -222,12 +247,25 @@ class ConvCodec(Codec):
         groups = {"encoder": self.encoder_norms, "decoder": self.decoder_norms, "join": self.joins}
         return {f"{name} {i}": layer for name, layers in groups.items() for i, layer in enumerate(layers, 1)}
 
+    def normalised_layers(self) -> list[tuple[str, str]]:
+        """Names of each convolution whose output is normalised, and of its normalisation; none with ``"none"``."""
+        if self.norm == "none":
+            return []
+        inside = ".conv" if isinstance(self.decoder[0], UpsampleConv2d) else ""
+        stages = range(len(self.encoder))
+        return [
+            *((f"encoder.{i}", f"encoder_norms.{i}") for i in stages),
+            *((f"decoder.{i}{inside}", f"decoder_norms.{i}") for i in stages),
+        ]
+
     def encode(self, images: Tensor) -> Tensor:
+        check_images(images, self.image_shape)
         return to_height_width_channel(self._encode(images)[0])
 
     def decode(self, codes: Tensor) -> Tensor:
         if self.skip or self.residual:
             raise ValueError("with skip or residual the decoder needs the image itself; call the network on images")
+        self._check_codes(codes)
         maps = from_height_width_channel(codes, self.code_shape)  # type: ignore[arg-type]  # three numbers
         return self._decode(maps, self._sizes[:-1], [])
 
@@ -251,13 +289,13 @@ class ConvCodec(Codec):
     def _writes_phases(self, x: Tensor, size: tuple[int, int]) -> bool:
         """Whether the last stage and the output can be computed as one."""
         return (
-            isinstance(self.decoder[-1], UpsampleConv2d)
+            fast.applies("output-phases", x)
+            and isinstance(self.decoder[-1], UpsampleConv2d)
             and not self.skip
             and self.norm == "none"
             and not torch.is_grad_enabled()
             and size == (2 * x.shape[2], 2 * x.shape[3])
             and self.output.out_channels <= fast.FEW_OUTPUTS
-            and fast.applies("output-phases", x)
         )
 
     def _decode(self, maps: Tensor, sizes: list[tuple[int, int]], joined: list[Tensor]) -> Tensor:

@@ -7,20 +7,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hourglass.nn.internals import OnlyTraced
 from hourglass.nn.layers import (
     KERNEL_INITS,
     Dense,
     SameConv2d,
+    check_counts,
+    check_images,
     reset_children_,
     reset_kernel_,
     to_height_width_channel,
 )
-from hourglass.nn.norms import create_norm
+from hourglass.nn.norms import create_norm, has_moving_statistics
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "sigmoid": torch.sigmoid, "tanh": torch.tanh}
 
 
-class ConvNet(nn.Module):
+class ConvNet(OnlyTraced, nn.Module):
     """Stack of 3×3 convolutions, one hidden dense layer, one output layer.
 
     Convolution *d* (counted from 1) has ``width · d`` channels and stride 2 where *d* is a multiple of 3,
@@ -29,9 +32,9 @@ class ConvNet(nn.Module):
     Parameters
     ----------
     image_shape : tuple of int
-        Height, width and channels.
+        Height, width and channels, each 1 or more.
     classes : int
-        Outputs.
+        Number of outputs.
     depth : int, default=19
         Number of convolutions.
     width : int, default=4
@@ -39,18 +42,29 @@ class ConvNet(nn.Module):
     hidden : int, default=100
         Units of the dense layer.
     norm : str, default="none"
-        Normalisation before each activation, one of ``NORMS``; with one, the layer before it has no bias. Maps of one
-        pixel and the dense layer leave an instance one value a channel: there ``"instance"`` is ``"layernorm"``.
-    norm_momentum : float, default=0.01
-        Share of the new batch in the moving statistics (PyTorch's convention; TensorFlow's 0.99).
+        Normalisation before each activation, one of ``NORMS``; with one, the layer before it has no bias. Instance
+        normalisation needs several values a channel, which maps of one pixel and the dense layer do not have: there
+        ``"instance"`` is ``"layernorm"``.
+    norm_momentum : float in [0, 1] or None, default=0.01
+        Share of the new batch in the moving statistics (PyTorch's convention; TensorFlow's 0.99); None averages all
+        batches alike. Unused where the normalisation has no moving statistics.
     norm_eps : float, default=1e-3
-    stored_variance : {None, "biased", "bessel"}, default=None
-        None stores what TensorFlow stores: for ``layer`` Bessel-corrected in the convolutions (its fused
-        kernel) and biased in the dense layer, for ``manual`` biased everywhere.
+        Added to the variance; 0 or more. Unused without normalisation.
+    stored_variance : {"biased", "bessel"}, optional
+        Which batch variance the moving one averages. None, the default, stores what TensorFlow stores: with
+        ``norm="layer"`` Bessel-corrected in the convolutions (its fused kernel) and biased in the dense layer, with
+        ``"manual"``, ``"ghost"`` and ``"renorm"`` biased everywhere.
     kernel_init : {"glorot", "he", "truncated-normal"} or float, default="glorot"
-        Of the convolutions: Glorot-uniform; He-normal; normal with deviation 0.05 cut at ±0.1; or normal with this
-        deviation. Dense layers are Glorot-uniform.
+        Start of the convolutions' weights: Glorot-uniform; He-normal; normal with deviation 0.05 cut at ±0.1; or
+        normal with this deviation. Dense layers are Glorot-uniform.
     activation : {"relu", "sigmoid", "tanh"}, default="relu"
+        Function after each normalisation.
+
+    Raises
+    ------
+    ValueError
+        When a size is below 1, a name is unknown, or ``stored_variance`` is given with a normalisation that has no
+        moving statistics; from the forward pass when the images are not ``(n, c, h, w)`` for ``image_shape``.
     """
 
     def __init__(
@@ -62,28 +76,33 @@ class ConvNet(nn.Module):
         width: int = 4,
         hidden: int = 100,
         norm: str = "none",
-        norm_momentum: float = 0.01,
+        norm_momentum: float | None = 0.01,
         norm_eps: float = 1e-3,
         stored_variance: str | None = None,
         kernel_init: str | float = "glorot",
         activation: str = "relu",
     ) -> None:
         super().__init__()
+        height, width_, channels = image_shape
+        sizes = {"classes": classes, "depth": depth, "width": width, "hidden": hidden}
+        check_counts(height=height, **{"image width": width_}, channels=channels, **sizes)
         if isinstance(kernel_init, str) and kernel_init not in KERNEL_INITS:
             raise ValueError(
                 f"kernel_init={kernel_init!r} is unknown; choose one of {', '.join(KERNEL_INITS)}, or a deviation"
             )
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation={activation!r} is unknown; choose one of {', '.join(ACTIVATIONS)}")
+        self.image_shape, self.norm = image_shape, norm
         self.kernel_init, self.activation = kernel_init, activation
-        conv_variance = stored_variance or ("bessel" if norm == "layer" else "biased")
+        conv_variance, dense_variance = stored_variance, stored_variance
+        if stored_variance is None and has_moving_statistics(norm):
+            conv_variance, dense_variance = "bessel" if norm == "layer" else "biased", "biased"
 
-        def normalisation(features: int, variance: str, pixels: int = 1) -> nn.Module:
+        def normalisation(features: int, variance: str | None, pixels: int = 1) -> nn.Module:
             name = "layernorm" if norm == "instance" and pixels == 1 else norm
             return create_norm(name, features, eps=norm_eps, momentum=norm_momentum, stored_variance=variance)
 
         bias = norm == "none"
-        height, width_, channels = image_shape
         self.convs, self.norms = nn.ModuleList(), nn.ModuleList()
         for d in range(1, depth + 1):
             stride = 2 if d % 3 == 0 else 1
@@ -91,11 +110,12 @@ class ConvNet(nn.Module):
             height, width_, channels = -(-height // stride), -(-width_ // stride), width * d
             self.norms.append(normalisation(channels, conv_variance, height * width_))
         self.hidden = Dense(height * width_ * channels, hidden, bias=bias)
-        self.hidden_norm = normalisation(hidden, stored_variance or "biased")
+        self.hidden_norm = normalisation(hidden, dense_variance)
         self.output = Dense(hidden, classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images ``(n, c, h, w)`` to logits ``(n, classes)``."""
+        check_images(images, self.image_shape)
         x, activate = images, ACTIVATIONS[self.activation]
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = activate(norm(conv(x)))
@@ -107,6 +127,12 @@ class ConvNet(nn.Module):
         if self.activation != "relu":
             return {}
         return {f"convolution {i}": norm for i, norm in enumerate(self.norms, 1)} | {"hidden": self.hidden_norm}
+
+    def normalised_layers(self) -> list[tuple[str, str]]:
+        """Names of each layer whose output is normalised, and of its normalisation; none with ``norm="none"``."""
+        if self.norm == "none":
+            return []
+        return [*((f"convs.{i}", f"norms.{i}") for i in range(len(self.convs))), ("hidden", "hidden_norm")]
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw every weight anew and set the moving statistics to 0 and 1."""

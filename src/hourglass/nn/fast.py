@@ -9,9 +9,10 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.grad import conv2d_input, conv2d_weight
 
 from hourglass import tricks
-from hourglass.nn.internals import is_transformed
+from hourglass.nn.internals import is_batched, is_transformed
 
 # oneDNN computes 16 output channels at a time: with so few, matrix products waste less.
 FEW_OUTPUTS = 3
@@ -124,6 +125,9 @@ class _Interleave(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
+        if is_batched(grad):  # which cannot be written into a tensor that is not
+            phases = [F.pad(grad[:, :, a::2, b::2], (b, 1 - b, a, 1 - a)) for a in (0, 1) for b in (0, 1)]
+            return torch.cat(phases, dim=1)
         return cast(Tensor, _Separate.apply(grad))  # type: ignore[no-untyped-call]  # torch leaves apply untyped
 
 
@@ -142,6 +146,13 @@ class _Separate(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
+        if is_batched(grad):
+            height, width = grad.shape[2] - 1, grad.shape[3] - 1
+            parts = [
+                phase[:, :, a : a + height, b : b + width]
+                for phase, (a, b) in zip(grad.chunk(4, dim=1), ((0, 0), (0, 1), (1, 0), (1, 1)), strict=True)
+            ]
+            return F.pixel_shuffle(torch.stack(parts, dim=2).reshape(len(grad), -1, height, width), 2)
         return cast(Tensor, _Interleave.apply(grad))  # type: ignore[no-untyped-call]  # torch leaves apply untyped
 
 
@@ -175,7 +186,7 @@ class _FewOutputs(torch.autograd.Function):
         n, _, height, width = x.shape
         few = len(weight)
         rows, taps = _rows_and_taps(x, weight)
-        ctx.save_for_backward(x, weight, bias)
+        ctx.save_for_backward(x, weight)
         # Taps before pixels, so that each is a contiguous map; one product an image, which is what fits the cache.
         parts = torch.bmm(taps.expand(n, *taps.shape), rows.transpose(1, 2)).view(n, 9, few, height, width)
         parts, out = parts.to(_wide(x)), bias.to(_wide(x)).view(1, few, 1, 1).expand(n, few, height, width).contiguous()
@@ -186,9 +197,9 @@ class _FewOutputs(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, bias = ctx.saved_tensors
-        if torch.is_grad_enabled():  # the gradient's own gradient is wanted
-            return _plain_gradients((x, weight, bias), ctx.needs_input_grad, grad)
+        x, weight = ctx.saved_tensors
+        if torch.is_grad_enabled() or is_batched(grad):  # the gradient's own gradient is wanted, or many at once
+            return _plain_gradients(x, weight, grad, ctx.needs_input_grad)
         n, channels, height, width = x.shape
         few = grad.shape[1]
         rows, taps = _rows_and_taps(x, weight)
@@ -218,15 +229,14 @@ def _rows_and_taps(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     return rows, weight.to(x.dtype).permute(2, 3, 0, 1).reshape(9 * len(weight), channels)
 
 
-def _plain_gradients(
-    inputs: tuple[Tensor, Tensor, Tensor], needed: Sequence[bool], grad: Tensor
-) -> tuple[Tensor | None, ...]:
+def _plain_gradients(x: Tensor, weight: Tensor, grad: Tensor, needed: Sequence[bool]) -> tuple[Tensor | None, ...]:
     """Gradients of the convolution by image, kernel and bias, as functions that can be differentiated again."""
-    x, weight, bias = inputs
-    out = F.conv2d(x, weight.to(x.dtype), bias.to(x.dtype), padding=1).to(_wide(x))
-    wanted = [value for value, need in zip(inputs, needed, strict=True) if need]
-    found = iter(torch.autograd.grad(out, wanted, grad, create_graph=True))
-    return tuple(next(found) if need else None for need in needed)
+    low = grad.to(x.dtype)
+    return (
+        conv2d_input(x.shape, weight.to(x.dtype), low, padding=1) if needed[0] else None,
+        conv2d_weight(x, weight.shape, low, padding=1).to(weight.dtype) if needed[1] else None,
+        grad.sum((0, 2, 3)) if needed[2] else None,
+    )
 
 
 def _shifted(tap: int, height: int, width: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:

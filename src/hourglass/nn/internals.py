@@ -1,7 +1,9 @@
 """The private names of PyTorch that the networks rely on, in one place; ``tests/test_internals.py`` watches them."""
 
+import sys
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 BatchNorm = nn.modules.batchnorm._BatchNorm
@@ -23,3 +25,60 @@ def is_transformed() -> bool:
     TorchScript's tracing, ``torch.compile`` and ``torch.export``.
     """
     return bool(torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0 or is_recorded())
+
+
+def is_batched(x: Tensor) -> bool:
+    """Whether x stands for many tensors, as a gradient does under ``torch.autograd.grad(…, is_grads_batched=True)``."""
+    functorch = torch._C._functorch
+    return bool(functorch.is_batchedtensor(x) or functorch.is_legacy_batchedtensor(x))
+
+
+def shape_of(x: Tensor) -> torch.Size:
+    """Shape of a tensor as plain numbers.
+
+    While TorchScript traces, ``x.shape`` holds tensors, and PyTorch warns of every decision that is taken by one.
+    Padding and checks are of the traced size by their nature, and ask here. Sizes that a traced network may be given
+    anew, such as the number of images, stay ``x.shape``.
+    """
+    state = torch._C._get_tracing_state() if torch.jit.is_tracing() else None
+    if state is None:
+        return x.shape
+    torch._C._set_tracing_state(None)
+    try:
+        return torch.Size(x.shape)
+    finally:
+        torch._C._set_tracing_state(state)
+
+
+def has_values(x: Tensor) -> bool:
+    """Whether x is a tensor, whose shape can be checked, and not the stand-in that ``torch.fx`` passes instead."""
+    return isinstance(x, Tensor)
+
+
+class NotForSyncBatchNorm:
+    """Class attribute ``qconfig`` of a normalisation, which stops ``convert_sync_batchnorm`` where it would do harm.
+
+    ``torch.nn.SyncBatchNorm.convert_sync_batchnorm`` and its copies in other libraries replace every subclass of
+    PyTorch's batch normalisation, and offer no way to decline. They do ask each layer whether it has a ``qconfig``.
+    To everybody else the layer has none, until one is assigned.
+    """
+
+    def __get__(self, layer: nn.Module | None, owner: type) -> None:
+        why = getattr(layer, "why_not_synchronised", None)
+        if why and sys._getframe(1).f_code.co_name == "convert_sync_batchnorm":
+            raise TypeError(
+                f"{owner.__name__} cannot become a SyncBatchNorm: {why}. Layers that come before it may have been "
+                "converted already, so convert a copy of the network, without such layers"
+            )
+        raise AttributeError("qconfig")
+
+
+class OnlyTraced:
+    """Base of modules that ``torch.jit.script`` cannot compile, and that say so."""
+
+    def __prepare_scriptable__(self) -> nn.Module:
+        """Raise TypeError: ``torch.jit.script`` calls this before it compiles a module."""
+        raise TypeError(
+            f"torch.jit.script cannot compile a {type(self).__name__}, whose forward pass is ordinary Python; "
+            "use torch.export.export or torch.jit.trace, in eval mode"
+        )

@@ -1,19 +1,23 @@
 """What training's statistics are turned into: moments of the population, and plain convolutions."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from hourglass.nn.batchnorm import ManualBatchNorm, MovingStatistics, other_axes
+from hourglass.nn.batchnorm import other_axes
+from hourglass.nn.codecs import ConvCodec
 from hourglass.nn.convnet import ConvNet
 from hourglass.nn.internals import BatchNorm
-from hourglass.nn.layers import SameConv2d
-from hourglass.nn.norms import BatchRenorm
+from hourglass.nn.manual import ManualBatchNorm
+from hourglass.nn.variants import BatchRenorm
 
 Module = TypeVar("Module", bound=nn.Module)
+Network = TypeVar("Network", ConvNet, ConvCodec)
 
 
 def normalisations(module: nn.Module) -> dict[str, BatchNorm]:
@@ -21,36 +25,56 @@ def normalisations(module: nn.Module) -> dict[str, BatchNorm]:
 
     Raises
     ------
+    TypeError
+        When the argument is no module.
     ValueError
-        When another layer has moving statistics, such as ``InstanceNorm2d(track_running_stats=True)``: they are of
-        each image, and not of batches.
+        When another layer has moving statistics, such as ``InstanceNorm2d(track_running_stats=True)``, which are of
+        each image and not of batches; and when a lazy layer has not seen an input yet.
     """
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"expected a torch.nn.Module; this is a {type(module).__name__}")
     found = {}
     for name, layer in module.named_modules():
         if getattr(layer, "running_mean", None) is None:
             continue
         if not isinstance(layer, BatchNorm):
             raise ValueError(
-                f"{name or 'the module'} is a {type(layer).__name__}, whose moving statistics are not those "
-                "of a batch; this is for batch normalisation"
+                f"{name or 'the module'} is a {type(layer).__name__}, which is no batch normalisation of PyTorch's "
+                "and no subclass of one, so that its moving statistics may not be those of a batch"
+            )
+        if is_lazy(layer.running_mean):
+            raise ValueError(
+                f"{name or 'the module'} is a {type(layer).__name__} that has not seen an input, so that it has no "
+                "channels yet; call the module on a batch first"
             )
         found[name] = layer
     return found
 
 
 def batch_statistics(module: Module) -> Module:
-    """Copy of a module that normalises every batch by its own moments, as in training, and keeps no account of it.
+    """Copy of a module in training mode, that keeps no account of the batches that it normalises.
+
+    Each batch is normalised by its own moments, as long as the copy stays in training mode.
 
     Parameters
     ----------
     module : torch.nn.Module
-        With batch normalisation of ours, of PyTorch's, or none.
+        Module with batch normalisation, of ours or of PyTorch's, or without.
+
+    Returns
+    -------
+    torch.nn.Module
+        The copy, in training mode. Its :class:`BatchRenorm` layers do not correct, and its
+        :class:`ManualBatchNorm` layers do not wait for other processes.
 
     Raises
     ------
+    TypeError
+        When the argument is no module.
     ValueError
-        When a layer has moving statistics that are not those of a batch.
+        When a layer has moving statistics that are not those of a batch, or is lazy and has not seen an input.
     """
+    normalisations(module)  # refuses before anything is copied
     twin = copy.deepcopy(module).train()
     for layer in normalisations(twin).values():
         layer.momentum = 0.0
@@ -62,28 +86,32 @@ def batch_statistics(module: Module) -> Module:
 
 
 @torch.no_grad()
-def recompute_statistics(module: nn.Module, batches: Iterable[Tensor]) -> None:
+def recompute_statistics(module: nn.Module, batches: Iterable[Tensor | Sequence[Any]]) -> None:
     """Put the population's moments in place of the moving statistics, in place ("precise BN").
+
+    Every layer is fed as in training, by batches that are normalised by themselves, all layers in one pass. The
+    population's variance is the mean of the batches' biased variances plus the variance of their means, each batch
+    weighted by its number of values. Source: Wu and Johnson, "Rethinking 'Batch' in BatchNorm", 2021, section 3.
 
     Under data-parallel training each process looks at its own batches: give all of them the same, or let one do it and
     broadcast the buffers.
 
-    Every layer is fed as in training, by batches that are normalised by themselves, all layers in one pass. The
-    population's variance is the mean of the batches' variances and the variance of their means, weighted by size.
-    Source: Wu and Johnson, "Rethinking 'Batch' in BatchNorm", 2021, section 3.
-
     Parameters
     ----------
     module : torch.nn.Module
-        With trained weights and batch normalisation, of ours or of PyTorch's; its mode stays as it is. A layer that
-        no batch reaches keeps the statistics that it has.
-    batches : iterable of torch.Tensor
-        Inputs, each of the size of training's batches; at least one.
+        Module with trained weights and batch normalisation, of ours or of PyTorch's; its mode stays as it is. A layer
+        that no batch reaches keeps the statistics that it has. On any exception the module is unchanged.
+    batches : iterable of torch.Tensor, or of sequences that begin with one
+        Inputs, each of the size of training's batches, at least one. Of a pair such as (images, labels), which data
+        loaders give, the first is the input.
 
     Raises
     ------
+    TypeError
+        When the module is none, or the batches are one tensor or hold something else than tensors.
     ValueError
-        When there is no batch, no layer with moving statistics, or one whose statistics are not those of a batch.
+        When there is no batch or no layer with moving statistics, when a layer's statistics are not those of a batch,
+        or when a layer is lazy and has not seen an input.
     """
     own = normalisations(module)
     if not own:
@@ -91,12 +119,14 @@ def recompute_statistics(module: nn.Module, batches: Iterable[Tensor]) -> None:
             "no layer of the module has moving statistics, so that there is nothing to recompute; "
             "only batch normalisation has them"
         )
+    if isinstance(batches, Tensor):
+        raise TypeError("batches is one tensor; give an iterable of batches, such as [x] or x.split(64)")
     twin = batch_statistics(module)
     sums: dict[str, tuple[int, Tensor, Tensor]] = {}
 
     def account(name: str) -> Any:
-        def add(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            x = inputs[0].double()
+        def add(layer: nn.Module, inputs: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
+            x = (*inputs, *named.values())[0].double()
             axes = other_axes(x)
             count, total, squares = sums.get(name, (0, x.new_zeros(()), x.new_zeros(())))
             sums[name] = count + x.numel() // x.shape[1], total + x.sum(axes), squares + x.square().sum(axes)
@@ -104,48 +134,67 @@ def recompute_statistics(module: nn.Module, batches: Iterable[Tensor]) -> None:
         return add
 
     for name, layer in normalisations(twin).items():
-        layer.register_forward_pre_hook(account(name))
+        layer.register_forward_pre_hook(account(name), with_kwargs=True)
+    seen = False
     for batch in batches:
-        twin(batch)
-    if not sums:
+        x = batch[0] if isinstance(batch, list | tuple) and batch else batch
+        if not isinstance(x, Tensor):
+            raise TypeError(f"a batch is a {type(x).__name__}; expected a tensor, or a sequence that begins with one")
+        twin(x)
+        seen = True
+    if not seen:
         raise ValueError("no batch to compute the population's moments from; give at least one")
-    for name, layer in own.items():
-        if name not in sums or layer.running_mean is None or layer.running_var is None:
-            continue
-        count, total, squares = sums[name]
-        mean = total / count
-        layer.running_mean.copy_(mean)
-        layer.running_var.copy_((squares / count - mean.square()).clamp(min=0))
+    for name, (count, total, squares) in sums.items():
+        mean, layer = total / count, own[name]
+        cast(Tensor, layer.running_mean).copy_(mean)
+        cast(Tensor, layer.running_var).copy_((squares / count - mean.square()).clamp(min=0))
 
 
-def fold(network: ConvNet) -> ConvNet:
+def fold(network: Network) -> Network:
     """Network without normalisation that computes what another does in inference.
 
     A convolution and the normalisation by moving statistics after it are one affine map:
-    ``w' = w · γ / √(σ² + ε)``, ``b' = β - µ · γ / √(σ² + ε)``.
+    ``w' = w · γ / √(σ² + ε)``, ``b' = β + (b - µ) · γ / √(σ² + ε)``.
     Source: Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
     Inference", CVPR 2018, section 3.2.
 
     Parameters
     ----------
-    network : ConvNet
-        With a normalisation that has moving statistics.
+    network : ConvNet or ConvCodec
+        Network with a normalisation that has moving statistics, in either mode.
+
+    Returns
+    -------
+    ConvNet or ConvCodec
+        Copy in eval mode, with ``norm="none"``.
 
     Raises
     ------
+    TypeError
+        When the network is neither a ConvNet nor a ConvCodec.
     ValueError
-        When a normalisation computes its moments from the image itself: that is no affine map of it.
+        When the network has no normalisation, or one without moving statistics, which computes its moments from the
+        input itself and is no affine map of it.
     """
+    if not isinstance(network, ConvNet | ConvCodec):
+        raise TypeError(f"fold takes a ConvNet or a ConvCodec; this is a {type(network).__name__}")
+    pairs = network.normalised_layers()
+    if not pairs:
+        raise ValueError("the network has norm='none': there is no normalisation to fold into its convolutions")
     folded = copy.deepcopy(network).eval()
-    pairs = [*zip(folded.convs, folded.norms, strict=True), (folded.hidden, folded.hidden_norm)]
-    for layer, norm in pairs:
-        if not isinstance(norm, MovingStatistics):
-            raise ValueError(f"{type(norm).__name__} has no moving statistics, and cannot be folded into a convolution")
-        conv = cast(SameConv2d, layer)
-        scale = norm.weight.detach() * torch.rsqrt(norm.running_var + norm.eps)
-        weight = conv.weight.detach()
-        conv.weight = nn.Parameter(weight * scale.view([-1] + [1] * (weight.dim() - 1)))
-        conv.bias = nn.Parameter(norm.bias.detach() - norm.running_mean * scale)
-    folded.norms = nn.ModuleList(nn.Identity() for _ in folded.norms)
-    folded.hidden_norm = nn.Identity()
+    for layer_name, norm_name in pairs:
+        layer, norm = folded.get_submodule(layer_name), folded.get_submodule(norm_name)
+        if not isinstance(norm, BatchNorm) or norm.running_mean is None or norm.running_var is None:
+            raise ValueError(
+                f"{norm_name} is a {type(norm).__name__} without moving statistics: it computes its moments from the "
+                "input, and cannot be folded into a convolution"
+            )
+        weight, bias = cast(Tensor, layer.weight), cast(Tensor | None, layer.bias)
+        # A transposed convolution has its output channels in the second axis.
+        layer.weight, layer.bias = fuse_conv_bn_weights(
+            weight, bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias,
+            transpose=isinstance(layer, nn.ConvTranspose2d),
+        )  # fmt: skip
+        folded.set_submodule(norm_name, nn.Identity())
+    folded.norm = "none"
     return folded

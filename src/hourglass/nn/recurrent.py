@@ -5,10 +5,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hourglass.nn.batchnorm import FrameworkBatchNorm
-from hourglass.nn.layers import Dense
+from hourglass.nn.internals import OnlyTraced, shape_of
+from hourglass.nn.layers import Dense, check_counts
 
 
-class StepNorm(nn.Module):
+class StepNorm(OnlyTraced, nn.Module):
     """Batch normalisation of a sequence: moving statistics for each time step, one scale and shift for all.
 
     Parameters
@@ -21,8 +22,8 @@ class StepNorm(nn.Module):
         Start of the scale.
     eps : float, default=1e-5
         Added to the variance.
-    momentum : float, default=0.1
-        Share of the new batch in the moving statistics.
+    momentum : float in [0, 1] or None, default=0.1
+        Share of the new batch in the moving statistics; None averages all batches alike.
     shift : bool, default=False
         Whether there is a shift, ``beta``.
     """
@@ -34,7 +35,7 @@ class StepNorm(nn.Module):
         gamma: float,
         *,
         eps: float = 1e-5,
-        momentum: float = 0.1,
+        momentum: float | None = 0.1,
         shift: bool = False,
     ) -> None:
         super().__init__()
@@ -58,7 +59,7 @@ class StepNorm(nn.Module):
         return normalised if self.beta is None else normalised + self.beta
 
 
-class LSTM(nn.Module):
+class LSTM(OnlyTraced, nn.Module):
     """Classifier of sequences by the last state of an LSTM, batch-normalised or plain.
 
     Source: Cooijmans, Ballas, Laurent, Gülçehre and Courville, "Recurrent Batch Normalization", ICLR 2017, eqs. 6-8:
@@ -73,18 +74,26 @@ class LSTM(nn.Module):
     hidden : int, default=100
         Units.
     classes : int, default=10
+        Number of outputs.
     steps : int, default=28
         Time steps with statistics of their own; later ones use those of the last.
     gamma : float, optional
-        Start of every gamma; the paper's 0.1 keeps tanh from saturating. None leaves normalisation out.
-    momentum : float, default=0.1
-        Share of the new batch in the moving statistics.
+        Start of every gamma; the paper's 0.1 keeps tanh from saturating. None leaves normalisation out, and with it
+        momentum, eps and noise.
+    momentum : float in [0, 1] or None, default=0.1
+        Share of the new batch in the moving statistics; None averages all batches alike.
     eps : float, default=1e-5
+        Added to the variance; 0 or more.
     noise : float, default=0.1
-        Standard deviation of the normal first hidden state in training, where there is normalisation, as in the
-        authors' program; 0 in inference. Where all sequences begin alike, as pictures with blank first rows do, the
-        first steps would have no variance but what rounding and rare exceptions make, and moving statistics of it
-        would mislead inference.
+        Standard deviation of the normal first hidden state in training, 0 or more, as in the authors' program; in
+        inference the first hidden state is 0. Where all sequences begin alike, as images with blank first rows do, the
+        first steps would otherwise have no variance but that of rounding and of rare exceptions, and moving statistics
+        of it would mislead inference.
+
+    Raises
+    ------
+    ValueError
+        When an argument is out of its range; from the forward pass when the input has another shape than it takes.
     """
 
     def __init__(
@@ -95,11 +104,15 @@ class LSTM(nn.Module):
         *,
         steps: int = 28,
         gamma: float | None = 0.1,
-        momentum: float = 0.1,
+        momentum: float | None = 0.1,
         eps: float = 1e-5,
         noise: float = 0.1,
     ) -> None:
         super().__init__()
+        check_counts(features=features, hidden=hidden, classes=classes, steps=steps)
+        if not 0 <= noise < float("inf"):
+            raise ValueError(f"noise={noise}; expected a standard deviation, 0 or more")
+        self.features = features
         self.hidden, self.steps, self.gamma = hidden, steps, gamma
         self.noise = noise
         self.from_input = nn.Parameter(torch.empty(4 * hidden, features))
@@ -125,16 +138,23 @@ class LSTM(nn.Module):
                 norm.reset_parameters()
 
     def forward(self, sequences: Tensor) -> Tensor:
-        """Sequences ``(n, steps, features)`` to logits ``(n, classes)``; images ``(n, 1, h, w)`` by rows."""
+        """Sequences ``(n, steps, features)``, or images ``(n, 1, h, w)`` row by row, to logits ``(n, classes)``."""
         return self.output(self.hidden_states(sequences)[-1])  # type: ignore[no-any-return]  # torch types calls as Any
 
     def hidden_states(self, sequences: Tensor) -> list[Tensor]:
         """The hidden state ``(n, hidden)`` after each step."""
-        x = sequences.squeeze(1) if sequences.dim() == 4 else sequences
-        n, steps, _ = x.shape
+        shape = shape_of(sequences)
+        images = len(shape) == 4 and shape[1] == 1
+        if (len(shape) != 3 and not images) or shape[-1] != self.features or shape[-2] == 0:
+            raise ValueError(
+                f"sequences have shape {tuple(shape)}; expected (n, steps, {self.features}) with one step or more, or "
+                f"images (n, 1, height, {self.features}) of one channel"
+            )
+        x = sequences[:, 0] if images else sequences
+        n, steps = x.shape[0], shape[-2]
         inputs = F.linear(x, self.from_input)  # (n, steps, 4 · hidden)
         hidden, cell = x.new_zeros(n, self.hidden), x.new_zeros(n, self.hidden)
-        if self.training and self.gamma is not None:
+        if self.training and self.gamma is not None and self.noise > 0:
             hidden = self.noise * torch.randn_like(hidden)
         states = []
         for step in range(steps):

@@ -39,9 +39,13 @@ def _by_row(weights: Tensor, output: Tensor) -> Tensor:
 
 
 def _check_shapes(output: Tensor, target: Tensor) -> None:
-    """Raise ValueError where PyTorch would repeat one target for all outputs."""
+    """Raise ValueError where PyTorch would repeat one target for all outputs, or read labels in another way."""
     if output.shape != target.shape:
-        raise ValueError(f"the output has shape {tuple(output.shape)}, the target {tuple(target.shape)}; they differ")
+        hint = "; labels go in one-hot form" if target.dim() == output.dim() - 1 else ""
+        raise ValueError(
+            f"the output has shape {tuple(output.shape)} and the target {tuple(target.shape)}; "
+            f"expected the same shape, one target for each output{hint}"
+        )
 
 
 LOSSES: dict[str, Loss] = {"bce": bce, "mse": mse, "softmax": softmax}

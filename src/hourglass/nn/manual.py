@@ -1,0 +1,182 @@
+"""Batch normalisation written out, with its gradient by hand."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hourglass.nn.batchnorm import MovingStatistics, other_axes, per_channel, values_per_channel, widened
+from hourglass.nn.internals import is_transformed
+from hourglass.nn.processes import processes, total_of_processes
+
+
+class ManualBatchNorm(MovingStatistics):
+    """Batch normalisation written out: batch moments, moving statistics, and the gradient.
+
+    In training each channel is normalised by its own mean and *biased* variance over batch (and height and
+    width); in inference by the moving statistics. It can be put in the place of :class:`torch.nn.BatchNorm2d`, and of
+    ``BatchNorm1d`` on rows. Gradients can be differentiated again, in reverse and in forward mode.
+
+    In data-parallel training (``torch.distributed`` is initialised, over gloo, NCCL or another backend) the moments are
+    those of all processes' batches, and so is their part of the gradient: every process has to take part in every
+    training-mode call. PyTorch's ``SyncBatchNorm`` does so on GPUs alone.
+
+    Parameters
+    ----------
+    num_features : int
+        Channels: the input is ``(n, num_features)`` or ``(n, num_features, height, width)``.
+    eps : float, default=1e-5
+        Added to the variance; 0 or more.
+    momentum : float in [0, 1] or None, default=0.1
+        Share of the new batch in the moving statistics (PyTorch's convention). None averages all batches alike.
+    affine : bool, default=True
+        Whether there is a scale, ``weight``, and with ``bias`` a shift.
+    track_running_stats : bool, default=True
+        Whether there are moving statistics. Without them inference, too, normalises by the batch.
+    device : torch.device or str, optional
+        Device of the parameters and buffers.
+    dtype : torch.dtype, optional
+        Type of the parameters and the moving statistics.
+    bias : bool, default=True
+        Whether there is a shift.
+    stored_variance : {"bessel", "biased"}, default="bessel"
+        Which batch variance the moving one averages: with Bessel's correction n / (n - 1), as PyTorch and
+        TensorFlow's fused kernel, or without, as most hand-written ones.
+    synchronised : bool, default=True
+        Whether processes share their moments; False leaves each to its own batch.
+
+    Attributes
+    ----------
+    weight, bias : torch.nn.Parameter of shape (num_features,), or None
+        Scale (gamma) and shift (beta).
+    running_mean, running_var : torch.Tensor of shape (num_features,), or None
+        Moving statistics, starting at 0 and 1.
+    num_batches_tracked : torch.Tensor of int64, or None
+        Number of batches in the moving statistics.
+
+    Raises
+    ------
+    ValueError
+        When an argument is out of its range; from the forward pass when the input has another number of axes or
+        channels, or, where the batch's own moments are used, when a channel has no value or one only.
+    TypeError
+        From the forward pass when the input does not hold floating-point numbers. From
+        ``torch.nn.SyncBatchNorm.convert_sync_batchnorm`` where the result would compute something else, and from
+        ``torch.jit.script``.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        bias: bool = True,
+        stored_variance: str = "bessel",
+        synchronised: bool = True,
+    ) -> None:
+        super().__init__(
+            num_features, eps, momentum, affine, track_running_stats, device, dtype,
+            bias=bias, stored_variance=stored_variance,
+        )  # fmt: skip
+        self.synchronised = synchronised
+
+    def forward(self, x: Tensor) -> Tensor:
+        self._check_input_dim(x)
+        given, x = x.dtype, widened(x)
+        weight, bias = self._affine(x)
+        if self.training or self.running_mean is None or self.running_var is None:
+            output = self._by_batch(x, weight, bias)
+        else:
+            running_mean, running_var = self.running_mean.to(x.dtype), self.running_var.to(x.dtype)
+            shape = per_channel(x)
+            scale = weight * torch.rsqrt(running_var + self.eps)
+            output = (x - running_mean.view(shape)) * scale.view(shape) + bias.view(shape)
+        return output.to(given)
+
+    def _by_batch(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Input normalised by the moments of the batch, which move the statistics in training."""
+        together = self.synchronised and self.training and processes() > 1
+        count = values_per_channel(x)
+        if together:
+            count = int(total_of_processes(torch.tensor(count, device=x.device)))
+        self._check_count(x, count)
+        if is_transformed():  # by torch.func and others, which take plain operations apart and not a gradient by hand
+            mean, variance = _moments(x, count, together)
+            output = _normalise(x, weight, bias, mean, variance, self.eps)
+        else:
+            mean, variance = _moments(x.detach(), count, together)
+            output = _Normalise.apply(x, weight, bias, mean, variance, self.eps, count, together)  # type: ignore[no-untyped-call]
+        self._update(mean.detach(), self._stored(variance.detach(), count))
+        return output
+
+
+def _moments(x: Tensor, count: int, together: bool) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance ``(channels,)`` of each channel, which has ``count`` values in all processes."""
+    axes = other_axes(x)
+    mean = _total(x.sum(axes), together) / count
+    centred = x - mean.view(per_channel(x))
+    return mean, _total(centred.square().sum(axes), together) / count
+
+
+def _total(values: Tensor, together: bool) -> Tensor:
+    return total_of_processes(values) if together else values
+
+
+def _normalise(x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, eps: float) -> Tensor:
+    """Algorithm 1 from the moments of the batch on: normalise, scale and shift."""
+    shape = per_channel(x)
+    normalised = (x - mean.view(shape)) * torch.rsqrt(variance + eps).view(shape)
+    return normalised * weight.view(shape) + bias.view(shape)
+
+
+class _Normalise(torch.autograd.Function):
+    """Algorithm 1 with its gradient by hand (the formulas at the end of the paper's section 3).
+
+    The moments are handed in, and stand for those of x: a derivative by x takes account of them.
+
+    With ``x̂ = (x - µ) / σ``, a change ``v`` of the batch changes ``x̂`` by ``P v / σ``, where
+    ``P v = v - mean(v) - x̂ · mean(x̂ v)``. P is symmetric, so that the same P takes gradients back. The gradient is made
+    of plain operations, and can be differentiated again.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        mean: Tensor,
+        variance: Tensor,
+        eps: float,
+        count: int,
+        together: bool,
+    ) -> Tensor:
+        ctx.save_for_backward(x, weight, mean, variance)
+        ctx.eps, ctx.count, ctx.together = eps, count, together
+        return _normalise(x, weight, bias, mean, variance, eps)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        normalised, inverse, weight = _Normalise._saved(ctx)
+        axes, shape = other_axes(grad), per_channel(grad)
+        grad_bias = grad.sum(axes)
+        grad_weight = (grad * normalised).sum(axes)
+        # Every value moved the mean and the variance that all were normalised by, in whatever process it was.
+        mean, slope = _total(torch.stack([grad_bias, grad_weight]), ctx.together) / ctx.count
+        grad_x = (grad - mean.view(shape) - normalised * slope.view(shape)) * (weight * inverse).view(shape)
+        return grad_x, grad_weight, grad_bias, None, None, None, None, None
+
+    @staticmethod
+    def _saved(ctx: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """x̂, 1 / σ and γ; as functions of x where the gradient itself may be differentiated."""
+        x, weight, mean, variance = ctx.saved_tensors
+        if torch.is_grad_enabled() or is_transformed():
+            mean, variance = _moments(x, ctx.count, ctx.together)
+        inverse = torch.rsqrt(variance + ctx.eps)
+        shape = per_channel(x)
+        return (x - mean.view(shape)) * inverse.view(shape), inverse, weight

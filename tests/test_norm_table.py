@@ -1,0 +1,478 @@
+"""Every normalisation where PyTorch's users put ``nn.BatchNorm2d``: one table of uses, dtypes, modes and layouts."""
+
+import copy
+import inspect
+import io
+import pickle
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+from torch.optim.swa_utils import AveragedModel, update_bn
+
+from hourglass.nn import (
+    LSTM,
+    NORMS,
+    BatchRenorm,
+    ConvNet,
+    FrameworkBatchNorm,
+    GhostBatchNorm,
+    GroupNorm,
+    InstanceNorm,
+    LayerNorm,
+    ManualBatchNorm,
+)
+
+NAMES = [name for name in NORMS if name != "none"]
+BY_BATCH = ["layer", "manual"]  # the formula of nn.BatchNorm2d
+MOVING = [*BY_BATCH, "ghost", "renorm"]
+MAPS, ROWS, CHANNELS = (6, 4, 3, 5), (6, 4), 4
+DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
+EXTRA = {"group": {"groups": 2}, "ghost": {"ghost_size": 4}, "renorm": {"ramp": (0, 1)}}
+
+
+def make(name, **options):
+    return NORMS[name](CHANNELS, **EXTRA.get(name, {}), **options)
+
+
+def batch(shape=MAPS, dtype=torch.float64, layout="contiguous", seed=0):
+    x = 2 * torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) + 0.5
+    x = x.to(dtype)
+    if layout == "channels_last":
+        x = x.to(memory_format=torch.channels_last)
+    if layout == "slice":
+        x = torch.cat([x, x], dim=2)[:, :, : shape[2]]
+    return x
+
+
+def randomised(norm):
+    """Any scale, shift and moving statistics but those that a new layer has."""
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in norm.parameters():
+            parameter.copy_(torch.rand(parameter.shape, generator=generator) + 0.5)
+        if getattr(norm, "running_mean", None) is not None:
+            norm.running_mean.copy_(torch.rand(CHANNELS, generator=generator) - 0.5)
+            norm.running_var.copy_(torch.rand(CHANNELS, generator=generator) + 0.7)
+            norm.num_batches_tracked.fill_(2)
+    return norm
+
+
+def tolerance(dtype):
+    return 30 * torch.finfo(dtype).eps
+
+
+def close(found, expected, dtype=torch.float64, times=1):
+    expected = expected.double()
+    scale = expected.abs().max().item() if expected.numel() else 0
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=times * tolerance(dtype) * max(scale, 1))
+
+
+def per_channel(values, x):
+    return values.view([-1 if axis == 1 else 1 for axis in range(x.dim())])
+
+
+def formula(name, norm, x, training):
+    """What a normalisation is to give, and its moving statistics afterwards, of plain operations in float64."""
+    weight, bias = (None if p is None else p.detach().double() for p in (norm.weight, norm.bias))
+    eps, axes = norm.eps, [axis for axis in range(x.dim()) if axis != 1]
+    affine = lambda y: (  # noqa: E731
+        y * (1 if weight is None else per_channel(weight, y)) + (0 if bias is None else per_channel(bias, y))
+    )
+    if name not in MOVING:
+        parts = x.reshape(len(x), norm.num_groups, -1)
+        centred = parts - parts.mean(2, keepdim=True)
+        return affine((centred / (centred.square().mean(2, keepdim=True) + eps).sqrt()).reshape(x.shape)), {}
+    state = {k: v.double() for k, v in norm.state_dict().items() if k in norm._buffers}
+    if not training and state:
+        normalised = (x - per_channel(state["running_mean"], x)) / per_channel(state["running_var"] + eps, x).sqrt()
+        return affine(normalised), state
+    outputs, count = [], state.get("num_batches_tracked", torch.tensor(0.0))
+    for part in x.tensor_split(-(-len(x) // 4)) if name == "ghost" else [x]:
+        mean, variance = part.mean(axes), part.var(axes, unbiased=False)
+        normalised = (part - per_channel(mean, part)) / per_channel(variance + eps, part).sqrt()
+        if name == "renorm":  # fully open
+            moving = (state["running_var"] + eps).sqrt()
+            r = ((variance + eps).sqrt() / moving).clamp(1 / 3, 3).detach()
+            d = ((mean - state["running_mean"]) / moving).clamp(-5, 5).detach()
+            normalised = normalised * per_channel(r, x) + per_channel(d, x)
+        outputs.append(normalised)
+        if state:
+            count = count + 1
+            share = 1 / count if norm.momentum is None else norm.momentum
+            stored = part.var(axes, unbiased=norm.stored_variance == "bessel").detach()
+            state["running_mean"] = (1 - share) * state["running_mean"] + share * mean.detach()
+            if name == "renorm":
+                stored = (stored + eps).sqrt()
+                state["running_var"] = ((1 - share) * (state["running_var"] + eps).sqrt() + share * stored) ** 2 - eps
+            else:
+                state["running_var"] = (1 - share) * state["running_var"] + share * stored
+            state["num_batches_tracked"] = count
+    return affine(torch.cat(outputs)), state
+
+
+def check(name, norm, x, training=True, dtype=None, within=None, *, gradient=True):
+    """Value, type, layout, gradient and buffers against the formula; for some a view and an in-place ReLU follow."""
+    dtype = dtype or x.dtype
+    norm.train(training)
+    x = x.requires_grad_()
+    wide = x.detach().double().requires_grad_()
+    expected, state = formula(name, norm, wide, training)
+    # Where an output is about 0, rounding decides whether ReLU passes its gradient.
+    direction = batch(x.shape, seed=5) * (expected.detach().abs() > tolerance(dtype))
+    expected.relu().mul(direction).sum().backward()
+    strides = nn.BatchNorm2d(CHANNELS)(x.detach().float()).stride() if x.dim() == 4 else x.stride()
+    with within or torch.autocast("cpu", enabled=False):
+        output = norm(x)
+    assert output.dtype == x.dtype
+    # The stride of an axis of one place means nothing.
+    assert all(a == b for a, b, size in zip(output.stride(), strides, x.shape, strict=True) if size > 1)
+    close(output, expected.detach(), dtype)
+    output.relu_().double().mul(direction).sum().backward()
+    if gradient:
+        close(x.grad, wide.grad, dtype, 4)
+    for key, value in state.items():
+        close(norm.get_buffer(key), value, dtype)
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last", "slice", "rows"])
+@pytest.mark.parametrize("training", [True, False], ids=["training", "eval"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("name", NAMES)
+def test_value_gradient_layout_and_buffers(name, dtype, training, layout):
+    """The module and the input cast to the same type."""
+    shape, layout = (ROWS, "contiguous") if layout == "rows" else (MAPS, layout)
+    if name == "instance" and shape == ROWS:
+        return  # refused: tests/test_norms.py
+    for momentum in (0.1, 0.0, 1.0, None) if name in MOVING else [None]:
+        options = {"momentum": momentum} if name in MOVING else {}
+        check(name, randomised(make(name, **options)).to(dtype), batch(shape, dtype, layout), training)
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["training", "eval"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_float32_module_takes_half_precision_alone_and_under_autocast(name, dtype, training):
+    for within in (None, torch.autocast("cpu", dtype)):
+        check(name, randomised(make(name)), batch(MAPS, dtype), training, dtype, within)
+        if within:
+            check(name, randomised(make(name)), batch(MAPS, torch.float32), training, dtype, within)
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["training", "eval"])
+@pytest.mark.parametrize("name", NAMES)
+def test_without_scale_shift_or_moving_statistics(name, training):
+    shift = [{"bias": False}, {"affine": False, "track_running_stats": False}, {"track_running_stats": False}]
+    for options in [{"affine": False}, *(shift if name in MOVING else [])]:
+        if name == "renorm" and "track_running_stats" in options:
+            with pytest.raises(ValueError, match="nothing to correct towards; use FrameworkBatchNorm"):
+                make(name, **options)
+            continue
+        norm = randomised(make(name, **options)).double()
+        assert (norm.weight is None) == (not options.get("affine", True))
+        assert norm.bias is None or options.get("bias", options.get("affine", True))
+        check(name, norm, batch(), training)
+        norm.reset_parameters()
+        if "track_running_stats" not in options and name in MOVING:
+            norm.reset_running_stats()
+            assert torch.equal(norm.running_var, torch.ones(CHANNELS, dtype=torch.float64))
+            assert norm.num_batches_tracked == 0
+
+
+@pytest.mark.parametrize("shape", [(5, 4, 1, 1), (1, 4, 3, 3), (3, 4, 1, 6), (2, 4, 2, 1)])
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("name", NAMES)
+def test_layout_of_small_maps_is_pytorchs(name, layout, shape):
+    if name == "instance" and shape[2:] == (1, 1):
+        return
+    # A group of two values has a gradient of rounding alone.
+    check(name, randomised(make(name)), batch(shape, torch.float32, layout), gradient=False)
+    output = make(name).eval()(batch(shape, torch.float32))
+    assert output.view(shape[0], -1).shape == (shape[0], 4 * shape[2] * shape[3])
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["training", "eval"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", [MAPS, ROWS], ids=["2d", "1d"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {}, {"momentum": 0.3}, {"momentum": None}, {"affine": False}, {"bias": False}, {"track_running_stats": False},
+        {"affine": False, "track_running_stats": False}, {"eps": 1e-3, "momentum": 0.0},
+    ],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("name", BY_BATCH)
+def test_it_is_pytorchs_batch_normalisation(name, options, shape, dtype, training):
+    """Three batches, of which the last has the other mode."""
+    kind = nn.BatchNorm2d if len(shape) == 4 else nn.BatchNorm1d
+    ours, theirs = (randomised(each(CHANNELS, **options)).to(dtype) for each in (NORMS[name], kind))
+    for seed in range(3):
+        results = []
+        for norm in (ours, theirs):
+            norm.train(training if seed < 2 else not training)
+            norm.zero_grad()
+            x = batch(shape, dtype, seed=seed).requires_grad_()
+            output = norm(x)
+            output.backward(batch(shape, dtype, seed=7))
+            results.append([output.detach(), x.grad, *(p.grad for p in norm.parameters()), *norm.buffers()])
+        for found, expected in zip(*results, strict=True):
+            assert found.dtype == expected.dtype
+            close(found, expected, dtype)
+
+
+@pytest.mark.parametrize("name", BY_BATCH)
+def test_its_state_goes_both_ways(name):
+    ours, theirs = randomised(make(name)), nn.BatchNorm2d(CHANNELS)
+    theirs.load_state_dict(ours.state_dict())
+    again = make(name)
+    again.load_state_dict(theirs.state_dict())
+    x = batch(dtype=torch.float32)
+    close(again.eval()(x), theirs.eval()(x), torch.float32)
+    # State of PyTorch before 0.4.1 has no count of batches.
+    old = {key: value for key, value in theirs.state_dict().items() if "tracked" not in key}
+    make(name).load_state_dict(old)
+    with pytest.raises(RuntimeError, match="Missing key"):
+        make(name).load_state_dict({"weight": old["weight"]})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_copies_pickles_and_files_compute_the_same(name):
+    norm, x = randomised(make(name)), batch(dtype=torch.float32)
+    saved = io.BytesIO()
+    torch.save(norm, saved)
+    saved.seek(0)
+    loaded = make(name)
+    loaded.load_state_dict(norm.state_dict())
+    copies = [
+        copy.deepcopy(norm), copy.copy(norm), pickle.loads(pickle.dumps(norm)),  # noqa: S301
+        torch.load(saved, weights_only=False), loaded,
+    ]  # fmt: skip
+    for twin in copies:
+        assert repr(twin) == repr(norm)
+        for training in (False, True):
+            assert torch.equal(copy.deepcopy(twin).train(training)(x), copy.deepcopy(norm).train(training)(x))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_other_parameters_by_functional_call(name):
+    norm, x = make(name), batch(dtype=torch.float32)
+    state = {k: v.detach().clone() for k, v in randomised(make(name)).state_dict().items()}
+    before = copy.deepcopy(norm.state_dict())
+    for training in (False, True):
+        expected = randomised(make(name)).train(training)
+        output = torch.func.functional_call(norm.train(training), state, (x,))
+        assert torch.equal(output, expected(x))
+    assert all(torch.equal(value, norm.state_dict()[key]) for key, value in before.items())
+    assert all(torch.equal(value, state[key]) for key, value in expected.state_dict().items())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_frozen_parameters_have_no_gradient_and_the_input_has(name):
+    norm, x = randomised(make(name)).requires_grad_(False), batch().requires_grad_()
+    norm.double()(x).square().sum().backward()
+    assert x.grad.abs().max() > 0
+    assert all(p.grad is None for p in norm.parameters())
+    norm.requires_grad_()
+    norm(batch()).square().sum().backward()
+    assert all(p.grad is not None for p in norm.parameters())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_image_at_all(name):
+    for shape in [(0, 4, 3, 5), (0, 4)]:
+        if name == "instance" and len(shape) == 2:
+            continue
+        assert make(name).eval()(torch.zeros(shape)).shape == shape
+        if name in MOVING:
+            norm = make(name)
+            with pytest.raises(ValueError, match="no value in x of shape"):
+                norm(torch.zeros(shape))
+            assert norm.num_batches_tracked == 0
+
+
+@pytest.mark.parametrize("momentum", [0.1, None])
+@pytest.mark.parametrize("name", NAMES)
+def test_shapes_are_known_on_the_meta_device(name, momentum):
+    if momentum is None and name in ("layer", "ghost"):
+        return  # PyTorch's own layer asks for the number of batches, which is not known there
+    options = {"momentum": momentum} if name in MOVING else {}
+    for norm in (make(name, **options).to("meta"), make(name, device="meta", **options)):
+        for training in (True, False):
+            output = norm.train(training)(torch.empty(MAPS, device="meta"))
+            assert output.shape == MAPS
+            assert output.is_meta
+        norm.to_empty(device="cpu").reset_parameters()
+        assert torch.equal(norm.weight.detach(), torch.ones(CHANNELS))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parameters_are_made_in_the_dtype_that_is_asked_for(name):
+    norm = make(name, dtype=torch.float64)
+    assert norm.weight.dtype == torch.float64
+    if name in MOVING:
+        assert norm.running_var.dtype == torch.float64
+        assert norm.num_batches_tracked.dtype == torch.int64
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_numbers_that_have_no_fraction_are_refused(name):
+    for dtype in (torch.uint8, torch.int64, torch.complex64):
+        with pytest.raises(TypeError, match=r"expected floating-point numbers: call x\.float\(\) first"):
+            make(name)(torch.ones(MAPS, dtype=dtype))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_epsilon_below_zero_is_refused(name):
+    for eps in (-1e-5, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="expected 0 or more"):
+            make(name, eps=eps)
+
+
+@pytest.mark.parametrize("name", MOVING)
+def test_update_bn_averages_all_batches_alike(name):
+    norm = randomised(make(name))
+    batches = [batch(dtype=torch.float32, seed=seed) for seed in range(4)]
+    expected = make(name, momentum=None)
+    for x in batches:
+        expected(x)
+    network = nn.Sequential(norm).eval()
+    update_bn(iter(batches), network)
+    assert not network.training
+    assert norm.momentum == 0.1
+    means = torch.stack([x.double().mean((0, 2, 3)) for x in batches])
+    close(norm.running_mean, means.mean(0), torch.float32)
+    for key, value in expected.named_buffers():
+        assert torch.equal(norm.get_buffer(key), value)
+    if name in BY_BATCH:
+        variances = torch.stack([x.double().var((0, 2, 3)) for x in batches])
+        close(norm.running_var, variances.mean(0), torch.float32)
+
+
+def test_update_bn_finds_every_step_of_an_lstm():
+    lstm = LSTM(5, 7, 3, steps=4, noise=0)
+    lstm.reset_parameters(torch.Generator().manual_seed(0))
+    batches = [(batch((6, 4, 5), torch.float32, seed=seed), None) for seed in range(3)]
+    averaged = AveragedModel(lstm)
+    averaged.update_parameters(lstm)
+    update_bn(batches, averaged)
+    inputs = torch.stack([x @ lstm.from_input.t().detach() for x, _ in batches])
+    for step, norm in enumerate(averaged.module.norm_input.steps):
+        close(norm.running_mean, inputs[:, :, step].mean((0, 1)), torch.float32)
+        close(norm.running_var, inputs[:, :, step].var(1).mean(0), torch.float32)
+        assert norm.num_batches_tracked == 3
+    for module in averaged.module.modules():
+        if hasattr(module, "running_var"):
+            assert not torch.equal(module.running_var, torch.ones_like(module.running_var))
+
+
+@pytest.mark.parametrize("name", MOVING)
+def test_pytorchs_fusion_computes_the_same(name):
+    for options in ({}, {"affine": False}, {"bias": False}):
+        norm = randomised(make(name, **options)).double().eval()
+        conv, dense = nn.Conv2d(3, CHANNELS, 3).double().eval(), nn.Linear(3, CHANNELS).double().eval()
+        close(fuse_conv_bn_eval(conv, norm)(batch((2, 3, 5, 5))), norm(conv(batch((2, 3, 5, 5)))).detach())
+        if options:
+            continue  # PyTorch fuses a dense layer with a complete normalisation only
+        close(fuse_linear_bn_eval(dense, norm)(batch((2, 3))), norm(dense(batch((2, 3)))).detach())
+
+
+REFUSED = {
+    "ghost": (lambda: make("ghost"), "normalises the whole batch, and this one small parts of it"),
+    "renorm": (lambda: make("renorm"), "does not correct towards the moving statistics"),
+    "biased layer": (lambda: make("layer", stored_variance="biased"), "stored_variance='biased'"),
+    "biased manual": (lambda: make("manual", stored_variance="biased"), "stored_variance='biased'"),
+    "network": (lambda: ConvNet((8, 8, 1), 3, depth=2, norm="layer").hidden_norm, "stored_variance='biased'"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+@pytest.mark.parametrize("nested", [False, True])
+def test_no_synchronised_layer_takes_the_place_of_one_that_computes_something_else(kind, nested):
+    build, why = REFUSED[kind]
+    module = nn.Sequential(nn.Conv2d(4, 4, 1), nn.Sequential(build())) if nested else build()
+    with pytest.raises(TypeError, match="cannot become a SyncBatchNorm") as raised:
+        nn.SyncBatchNorm.convert_sync_batchnorm(module)
+    assert why in str(raised.value)
+    assert not any(isinstance(part, nn.SyncBatchNorm) for part in module.modules())
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("options", [{}, {"affine": False}, {"bias": False}, {"momentum": None}], ids=str)
+@pytest.mark.parametrize("name", BY_BATCH)
+def test_a_synchronised_layer_takes_the_place_of_one_that_computes_the_same(name, options, nested):
+    norm = randomised(make(name, **options))
+    module = nn.Sequential(nn.Identity(), nn.Sequential(copy.deepcopy(norm))) if nested else copy.deepcopy(norm)
+    converted = nn.SyncBatchNorm.convert_sync_batchnorm(module)
+    [layer] = [part for part in converted.modules() if hasattr(part, "running_mean")]
+    assert type(layer) is nn.SyncBatchNorm
+    assert (layer.eps, layer.momentum, layer.affine) == (norm.eps, norm.momentum, norm.affine)
+    assert (layer.bias is None) == (norm.bias is None)
+    x = batch(dtype=torch.float32)
+    close(converted(x).detach(), norm(x).detach(), torch.float32)  # alone, it is plain batch normalisation
+    for key, value in norm.state_dict().items():
+        close(layer.state_dict()[key], value, torch.float32)
+
+
+@pytest.mark.parametrize("name", ["layernorm", "group", "instance"])
+def test_what_looks_at_each_image_by_itself_stays_when_others_are_synchronised(name):
+    module = nn.Sequential(make(name), make("layer"))
+    assert type(nn.SyncBatchNorm.convert_sync_batchnorm(module)[0]) is NORMS[name]
+
+
+@pytest.mark.parametrize("name", MOVING)
+def test_quantisation_may_ask_for_its_settings(name):
+    norm = make(name)
+    assert not hasattr(norm, "qconfig")
+    assert getattr(norm, "qconfig", None) is None
+    norm.qconfig = "any"
+    assert norm.qconfig == "any"
+
+
+def test_mixed_precision_that_pytorch_refuses_is_refused_or_right():
+    for name in NAMES:
+        for module, given in [
+            (torch.float64, torch.float32),
+            (torch.float32, torch.float64),
+            (torch.half, torch.float32),
+        ]:
+            norm, x = randomised(make(name)).to(module), batch(dtype=given)
+            expected, _ = formula(name, norm, x.double(), training=True)
+            try:
+                output = norm(x)
+            except RuntimeError as error:
+                assert name not in ("manual", "renorm")
+                assert "type" in str(error)  # noqa: PT017
+            else:
+                assert output.dtype == given
+                close(output.detach(), expected, torch.float32)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_argument_is_named_and_described(name):
+    kind = NORMS[name]
+    parameters = inspect.signature(kind).parameters
+    assert not any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters.values())
+    described = kind.__doc__.partition("Parameters\n")[2].partition("Raises\n")[0]
+    for parameter in parameters:
+        assert f" {parameter} :" in described, f"{parameter} of {kind.__name__}"
+    assert "As in :class:" not in described
+    if name in MOVING:
+        positional = list(inspect.signature(nn.BatchNorm2d).parameters)[:7]
+        assert list(parameters)[:7] == positional
+    assert "Attributes" in kind.__doc__
+
+
+def test_the_table_has_every_normalisation():
+    public = {FrameworkBatchNorm, ManualBatchNorm, LayerNorm, GroupNorm, InstanceNorm, GhostBatchNorm, BatchRenorm}
+    assert {NORMS[name] for name in NAMES} == public
+
+
+def test_a_ghost_batch_without_moving_statistics_is_normalised_by_parts_in_inference_too():
+    norm = make("ghost", track_running_stats=False)
+    x = batch(dtype=torch.float32)
+    assert torch.equal(norm.eval()(x), norm.train()(x))
+    small = F.batch_norm(x[:4], None, None, norm.weight, norm.bias, training=True)
+    close(norm(x[:4]).detach(), small.detach(), torch.float32)
