@@ -118,11 +118,6 @@ def test_threads_keep_order_settings_and_errors():
             on_threads(failing, range(1000))
         assert len(done) < 100
         assert torch.get_num_threads() == 3
-        # A forked process has no thread of the pool.
-        child = os.fork()
-        if child == 0:
-            os._exit(0 if on_threads(lambda i: i, range(4)) == [0, 1, 2, 3] else 1)
-        assert os.waitpid(child, 0)[1] == 0
     finally:
         torch.set_num_threads(threads)
 

@@ -7,6 +7,8 @@
 """
 
 import importlib
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -79,3 +81,17 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
+
+
+def _use_one_thread() -> None:
+    """Let PyTorch compute on one thread in a forked process, as its own data loader does in its workers.
+
+    The threads of OpenMP do not survive a fork, and an operation that shares its work with them would wait for ever.
+    """
+    torch = sys.modules.get("torch")
+    if hasattr(torch, "set_num_threads"):
+        torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_use_one_thread)
