@@ -19,7 +19,8 @@ import benchmark_page
 import reliability_page
 from hourglass import cli
 from hourglass.experiments import EXPERIMENTS, stored_runs
-from hourglass.report import DIGITS, MEASURES, METHODS, Group, groups_of, mean_and_deviation
+from hourglass.experiments.measures import DIGITS, MEASURES, METHODS, mean_and_deviation
+from hourglass.report import Group, groups_of
 
 DOCS = Path(__file__).parents[1] / "docs"
 RESULTS = DOCS / "results"

@@ -1,9 +1,14 @@
-"""Figures: plain, labelled, readable in black and white. Every function returns a matplotlib figure."""
+"""Figures: plain, labelled, readable in black and white.
+
+Every function returns a matplotlib figure, which a notebook shows as an image. They are made without pyplot, so that
+the user's own figures and settings stay as they are.
+"""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +16,9 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as MatplotlibFigure
+
+    from hourglass.figure import Figure
 
 from hourglass.training.history import History
 
@@ -131,7 +138,8 @@ def classifier_curves(histories: Mapping[str, Sequence[History]]) -> "Figure":
     Parameters
     ----------
     histories : mapping of str to sequence of History
-        By the name in the legend. Of several seeds the mean is drawn, and the range as a band.
+        Histories by the name in the legend, one for each seed. Of several seeds the mean is drawn as a line, and the
+        range as a band.
     """
     measures = ("training_loss", "validation_loss", "training_accuracy", "validation_accuracy")
     with new_figure((8.5, 5.6), 2, 2) as (figure, axes):
@@ -153,32 +161,31 @@ def classifier_curves(histories: Mapping[str, Sequence[History]]) -> "Figure":
                 axis.set_ylim(bottom=0)
                 axis.set_ylabel("loss (nats)")
         handles, labels = axes[0][0].get_legend_handles_labels()
-        seeds = max(len(group) for group in histories.values())
-        note = f"mean of {seeds} seeds, band: their range" if seeds > 1 else None
+        seeds = sorted({len(group) for group in histories.values()})
+        count = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+        note = f"mean of {count} seeds, band: their range" if seeds[-1] > 1 else None
         figure.legend(handles, labels, loc="outside lower center", ncols=len(histories), title=note)
     return figure
 
 
 def checkerboards(responses: Mapping[str, Stack], rows: Mapping[str, Stack], *, updates: int) -> "Figure":
-    """What each decoder's layout does to an even code before training, and to digits soon after its start.
+    """Checkerboards of each kind of decoder: for a constant code before training, and in images soon after its start.
 
     Parameters
     ----------
     responses : mapping of str to ndarray of shape (h, w)
         By decoder: strength of each output pixel's response to a constant code, 1 in the mean.
     rows : mapping of str to ndarray of shape (n, h, w, c)
-        As of :func:`image_rows`.
+        Row label to images, as for :func:`image_rows`.
     updates : int
-        How many the decoders had trained when ``rows`` were made.
+        Updates after which the decoders made ``rows``.
     """
     count = len(next(iter(rows.values())))
     with _style():
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(10.2, 3.2), layout="constrained")
+        figure = _figure((10.2, 3.2))
         left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1, 1.1))[0]
-        left.suptitle("response to an even code, untrained", fontsize=9)
-        right.suptitle(f"digits after {updates} updates", fontsize=9)
+        left.suptitle("response to a constant code, untrained", fontsize=9)
+        right.suptitle(f"test images after {updates} updates", fontsize=9)
         maps = left.subplots(1, len(responses), squeeze=False)[0]
         for axis, (name, response) in zip(maps, responses.items(), strict=True):
             drawn = axis.imshow(response, cmap="gray", vmin=0, vmax=2, interpolation="nearest")
@@ -194,19 +201,26 @@ def checkerboards(responses: Mapping[str, Stack], rows: Mapping[str, Stack], *, 
     return figure
 
 
-def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
-    """Write a figure as PNG."""
-    with _style():
-        figure.savefig(path, format="png", bbox_inches="tight", metadata={"Software": None})
+def save_figure(figure: "MatplotlibFigure", path: str | os.PathLike[str]) -> None:
+    """Write a figure as PNG, in this package's style."""
+    from hourglass.figure import to_png
+
+    Path(path).write_bytes(to_png(figure, STYLE))
 
 
 @contextmanager
 def _style() -> Iterator[None]:
     import matplotlib as mpl
 
-    # Without pyplot: nothing of the user's own figures or settings is touched.
     with mpl.rc_context(STYLE):
         yield
+
+
+def _figure(size: tuple[float, float]) -> "Figure":
+    """Empty figure of a size in inches, which keeps this package's style for when it is rendered."""
+    from hourglass.figure import Figure  # matplotlib is imported when the first figure is drawn
+
+    return Figure(figsize=size, layout="constrained", style=STYLE)
 
 
 @contextmanager
@@ -215,9 +229,7 @@ def new_figure(
 ) -> Iterator[tuple["Figure", Any]]:
     """Figure of a size in inches and its axes, ``rows × columns``, in this package's style while it is drawn."""
     with _style():
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=size, layout="constrained")
+        figure = _figure(size)
         yield figure, figure.subplots(rows, columns, squeeze=False, height_ratios=heights, gridspec_kw=gaps)
 
 

@@ -11,26 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from hourglass.experiments import EXPERIMENTS, RECIPES, StoredRun, stored_runs
+from hourglass.experiments.measures import DIGITS, MEASURES, METHODS, mean_and_deviation
 from hourglass.lab import stored_findings
 from hourglass.persistence import write_whole
 from hourglass.plots import classifier_curves, save_figure
 
 PAGE, COMPARISON = "report.html", "bn-comparison"
 
-MEASURES = {
-    "test_bce": "BCE (nats a pixel)",
-    "test_mse": "MSE",
-    "test_psnr_db": "PSNR (dB)",
-    "test_ssim": "SSIM",
-    "validation_loss": "validation loss (nats)",
-    "validation_accuracy": "validation accuracy",
-    "test_loss": "test loss (nats)",
-    "test_accuracy": "test accuracy",
-    "single_image_accuracy": "accuracy, 100 one by one",
-}
-# Places after the point that a measure is worth.
-DIGITS = dict.fromkeys(MEASURES, 4) | {"test_mse": 5, "test_psnr_db": 2}
-METHODS = {"pca": "PCA", "noisy": "noisy input", "total_variation": "total variation", "nl_means": "non-local means"}
 CAPTIONS = {
     "reconstructions": "Ten test images; each column is one digit.",
     "codes": "The same ten and their codes: the numbers that the decoder gets to see.",
@@ -177,12 +164,6 @@ def draw_comparison(groups: Sequence[Group], path: Path) -> Path | None:
 def _comparable(histories: Iterable[list[Any]]) -> bool:
     """Whether all were reported at the same batches."""
     return len({tuple(history.reports) for group in histories for history in group}) == 1
-
-
-def mean_and_deviation(values: list[float], digits: int) -> str:
-    """``mean ± standard deviation`` over seeds, or the one value."""
-    mean = f"{statistics.fmean(values):.{digits}f}"
-    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
 
 
 def embed(path: Path) -> str:

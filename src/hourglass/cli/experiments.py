@@ -221,7 +221,7 @@ def _print_table(results: Sequence["Result"]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from hourglass.report import DIGITS, mean_and_deviation
+    from hourglass.experiments.measures import DIGITS, mean_and_deviation
 
     for autoencoders in (True, False):
         chosen = [result for result in results if ("test_bce" in result.scores) == autoencoders]

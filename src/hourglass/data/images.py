@@ -5,10 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hourglass.data.preview import preview
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Images:
     """A stack of images, with labels where there are any.
+
+    A notebook shows the first of them.
 
     Parameters
     ----------
@@ -39,21 +43,35 @@ class Images:
     def __len__(self) -> int:
         return len(self.images)
 
+    def __repr__(self) -> str:
+        labels = "no labels" if self.labels is None else f"{len(np.unique(self.labels))} different labels"
+        return f"Images({len(self):,} of {self._size}, {labels})"
+
+    def _repr_html_(self) -> str:
+        return preview({repr(self): (self.images, self.labels)})
+
+    @property
+    def _size(self) -> str:
+        """Height, width and channels, for people."""
+        return " × ".join(map(str, self.images.shape[1:]))
+
     def __getitem__(self, index: slice | NDArray[np.int64]) -> "Images":
         """Some of the images, with their labels."""
         return Images(self.images[index], None if self.labels is None else self.labels[index])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Training and test images.
+
+    A notebook shows the first of both.
 
     Parameters
     ----------
     name : str
     train, test : Images
     validation_size : int, default=0
-        Of the first training images, that classifiers hold out for validation.
+        Number of training images, from the first on, that classifiers hold out for validation.
     """
 
     name: str
@@ -64,3 +82,15 @@ class Dataset:
     def split_validation(self) -> tuple[Images, Images]:
         """Training images without, and the first ones that are held out for, validation."""
         return self.train[self.validation_size :], self.train[: self.validation_size]
+
+    def __repr__(self) -> str:
+        train = f"{len(self.train):,} training"
+        if self.train._size != self.test._size:
+            train += f" images of {self.train._size}"
+        held_out = f", {self.validation_size:,} held out" if self.validation_size else ""
+        test = f"{len(self.test):,} test images of {self.test._size}"
+        return f"Dataset({self.name!r}, {train} and {test}{held_out})"
+
+    def _repr_html_(self) -> str:
+        parts = {"training images": self.train, "test images": self.test}
+        return preview({what: (part.images, part.labels) for what, part in parts.items()}, title=repr(self))

@@ -7,11 +7,13 @@ import shutil
 import statistics
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hourglass.estimators import NetworkEstimator
+from hourglass.experiments.measures import METHODS, heading, written
+from hourglass.markup import table
 from hourglass.models import load_model, save
 from hourglass.persistence import sync_folder
 from hourglass.plots import save_figure
@@ -25,9 +27,11 @@ UNFINISHED = ".unfinished"
 STATE = "state"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Run:
     """One training and what came of it.
+
+    A notebook shows the metrics beside those of the methods that need no network.
 
     Attributes
     ----------
@@ -60,9 +64,15 @@ class Run:
     baselines: dict[str, dict[str, float]]
     timing: dict[str, float | None]
     environment: dict[str, Any]
-    history: History = field(repr=False)
-    estimator: NetworkEstimator = field(repr=False)
-    figures: Mapping[str, "Figure"] = field(repr=False)
+    history: History
+    estimator: NetworkEstimator
+    figures: Mapping[str, "Figure"]
+
+    def __repr__(self) -> str:
+        return f"Run({_summary(self.to_json())})"
+
+    def _repr_html_(self) -> str:
+        return _run_table(self.to_json())
 
     def to_json(self) -> dict[str, Any]:
         """What ``result.json`` holds."""
@@ -131,9 +141,11 @@ class Run:
             raise _damaged(folder, error) from error
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Result:
     """Runs of one experiment that differ in their seed.
+
+    A notebook shows every metric's mean and standard deviation, and each seed's.
 
     Attributes
     ----------
@@ -145,6 +157,20 @@ class Result:
     recipe: str
     dataset: str
     runs: tuple[Run, ...]
+
+    def __repr__(self) -> str:
+        return f"Result({_summary(*(run.to_json() for run in self.runs))})" if self.runs else "Result(no runs)"
+
+    def _repr_html_(self) -> str:
+        if not self.runs:
+            return table([["no runs"]])
+        scores = self.scores | {"train_seconds": [run.timing["train_seconds"] or 0.0 for run in self.runs]}
+        lines = [["", "mean ± standard deviation", *(f"seed {run.seed}" for run in self.runs)]]
+        for name, values in scores.items():
+            lines.append([heading(name), written(values, name), *(written([value], name) for value in values)])
+        if len(self.runs) == 1:
+            lines = [[name, value] for name, _, value in lines]
+        return table(lines, caption=_setting(*(run.to_json() for run in self.runs)))
 
     @property
     def scores(self) -> dict[str, list[float]]:
@@ -177,12 +203,18 @@ def unfinished_runs(out: str | os.PathLike[str]) -> list[Path]:
     return sorted(Path(out).glob(f"*/seed-*{UNFINISHED}"))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StoredRun:
     """A run's folder, read back: its numbers, and where its figures are."""
 
     folder: Path
     result: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return f"StoredRun({str(self.folder)!r}: {_summary(self.result)})"
+
+    def _repr_html_(self) -> str:
+        return _run_table(self.result)
 
     @property
     def figures(self) -> dict[str, Path]:
@@ -208,6 +240,29 @@ def stored_runs(out: Path) -> list[StoredRun]:
     numbered = [(path.parts[-3], int(match[1]), path) for path, match in found if match]
     paths = [path for _, _, path in sorted(numbered)]
     return [StoredRun(path.parent, _read_result(path)) for path in paths]
+
+
+def _setting(*results: Mapping[str, Any]) -> str:
+    """What was run, on what data and with which seeds, from the contents of ``result.json``."""
+    first = results[0]
+    seeds = f"{len(results)} seeds" if len(results) > 1 else f"seed {first['seed']}"
+    return f"{first['experiment']}, {first['recipe']} recipe, on {first['dataset']}, {seeds}"
+
+
+def _summary(*results: Mapping[str, Any]) -> str:
+    """What was run, and its scores on the test images, in a line or two."""
+    scores = [name for name in results[0]["metrics"] if name.startswith("test_")]
+    said = [f"{name} {written([result['metrics'][name] for result in results], name)}" for name in scores]
+    return f"{_setting(*results)}: {', '.join(said)}"
+
+
+def _run_table(result: Mapping[str, Any]) -> str:
+    """Metrics of a run and of what it is compared with, as HTML."""
+    methods = result["baselines"]
+    lines = [["", str(result["experiment"]), *(METHODS.get(method, method) for method in methods)]]
+    columns = [result["metrics"], *methods.values()]
+    lines += [[heading(name), *(written([scores[name]], name) for scores in columns)] for name in result["metrics"]]
+    return table(lines, caption=_setting(result))
 
 
 def _damaged(folder: Path, error: Exception) -> ValueError:

@@ -11,6 +11,8 @@ from hourglass.nn import fast
 from hourglass.nn.internals import AnyNorm, OnlyTraced, has_values, is_recorded, shape_of
 
 KERNEL_INITS = ("glorot", "he", "truncated-normal")
+# How a layer with stride 2 describes its padding: an axis of 28 is padded by (0, 1) for 3×3, one of 7 by (1, 1).
+SAME_PADDING = "padding='same' as in TensorFlow, which depends on the input's size"
 
 
 def same_padding(size: int, kernel_size: int, stride: int) -> tuple[int, int]:
@@ -83,6 +85,12 @@ class SameConv2d(OnlyTraced, nn.Conv2d):
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         reset_glorot_(self, generator)
 
+    def extra_repr(self) -> str:
+        # The attribute `padding` holds only where both ends of every axis are padded alike.
+        said = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, "
+        said += "padding='same'" if self.stride == (1, 1) else SAME_PADDING
+        return said if self.bias is not None else f"{said}, bias=False"
+
 
 class Dense(nn.Linear):
     """Fully connected layer with Glorot-uniform weights and zero biases."""
@@ -126,6 +134,9 @@ class UpsampleConv2d(OnlyTraced, nn.Module):
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         self.conv.reset_parameters(generator)
 
+    def extra_repr(self) -> str:
+        return "scale_factor=2, mode=nearest, cropped to the size asked for"
+
 
 class TransposedConv2d(OnlyTraced, nn.ConvTranspose2d):
     """Transposed 3×3 convolution with stride 2.
@@ -156,6 +167,9 @@ class TransposedConv2d(OnlyTraced, nn.ConvTranspose2d):
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         reset_glorot_(self, generator)
 
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, cropped to the size asked for"
+
 
 class SamePool2d(OnlyTraced, nn.MaxPool2d):
     """2×2 maximum with stride 2 that keeps an odd last row or column: 7 → 4, as TensorFlow's 'same'.
@@ -179,6 +193,9 @@ class SamePool2d(OnlyTraced, nn.MaxPool2d):
         ):
             return fast.max_pool2d(x)
         return super().forward(x)  # type: ignore[no-any-return]  # torch types calls as Any
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, {SAME_PADDING}"
 
 
 def check_channels(x: Tensor, channels: int | None = None) -> tuple[int, int]:

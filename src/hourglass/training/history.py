@@ -8,12 +8,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hourglass.markup import table
+
 Record = dict[str, float]
+# Lines of a history's table in a notebook, evenly spaced over its reports.
+SHOWN = 10
 
 
-@dataclass
+@dataclass(repr=False)
 class History:
     """Record of one training run.
+
+    A notebook shows up to ten of its reports.
 
     Attributes
     ----------
@@ -34,6 +40,23 @@ class History:
 
     def __len__(self) -> int:
         return len(self.loss)
+
+    def __repr__(self) -> str:
+        if not self.loss:
+            return "History(no updates)"
+        lasted = f"{len(self):,} updates, {self.epoch[-1]:.4g} epochs"
+        measured = f"; reports of {', '.join(self.measures)}" if self.measures else ""
+        return f"History({lasted}, loss {self.loss[0]:.4g} at first and {self.loss[-1]:.4g} at last{measured})"
+
+    def _repr_html_(self) -> str:
+        updates = [update for update in self.reports if update <= len(self)] or list(range(1, len(self) + 1))
+        chosen = {updates[round(i)] for i in np.linspace(0, len(updates) - 1, SHOWN)} if updates else set()
+        names = ["update", "epoch", "learning_rate", "loss", *self.measures]
+        rows = [row for row in self.rows() if row["update"] in chosen]
+        lines = [
+            [f"{row['update']:,}", *(f"{row[name]:.4g}" if name in row else "" for name in names[1:])] for row in rows
+        ]
+        return table([[name.replace("_", " ") for name in names], *lines], caption=repr(self))
 
     @property
     def measures(self) -> list[str]:
