@@ -1,8 +1,10 @@
 """IDX files and named data sets."""
 
+import dataclasses
 import gzip
 import hashlib
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -110,7 +112,7 @@ def test_labels_outside_the_classes_and_unequal_numbers_are_refused(tmp_path):
         images_and_labels(pixels, np.zeros(2, np.uint8), tmp_path / "i", tmp_path / "l")
 
 
-def make_set(name, seed, checks):
+def make_set(name, seed):
     """A small data set of four files, known by its checksums."""
     rng = np.random.RandomState(seed)
     arrays = [
@@ -121,17 +123,16 @@ def make_set(name, seed, checks):
     ]
     plain = {part: idx(array) for part, array in zip(PARTS, arrays, strict=True)}
     zipped = {part: gzip.compress(content, mtime=0) for part, content in plain.items()}
-    sums = (
-        {"sha256": {part: hashlib.sha256(content).hexdigest() for part, content in plain.items()}}
-        if checks == "sha256"
-        else {"md5": {part: hashlib.md5(content).hexdigest() for part, content in zipped.items()}}  # noqa: S324
-    )
+    sums = {
+        "sha256": {part: hashlib.sha256(content).hexdigest() for part, content in plain.items()},
+        "md5": {part: hashlib.md5(content).hexdigest() for part, content in zipped.items()},  # noqa: S324
+    }
     return IdxSource(name, mirrors=("https://one.example/", "https://two.example/"), **sums), plain, zipped
 
 
-@pytest.fixture(params=["sha256", "md5"])
-def named_set(request, monkeypatch, tmp_path):
-    source, plain, zipped = make_set("mnist", 0, request.param)
+@pytest.fixture
+def named_set(monkeypatch, tmp_path):
+    source, plain, zipped = make_set("mnist", 0)
     monkeypatch.setitem(sources.SOURCES, "mnist", source)
     monkeypatch.setattr(sources, "cache_dir", lambda: tmp_path / "cache")
     return source, plain, zipped
@@ -157,42 +158,91 @@ def test_a_data_dir_is_read_itself_or_by_its_subfolder(named_set, tmp_path, monk
     assert len(load("mnist").train) == 8
 
 
-def test_uncompressed_files_are_read_too(named_set, tmp_path):
-    fill(tmp_path / "data" / "mnist", named_set[1], "")
+@pytest.mark.parametrize("place", ["", "mnist"])
+def test_uncompressed_files_are_read_too(named_set, tmp_path, place):
+    fill(tmp_path / "data" / place, named_set[1], "")
     assert len(load("mnist", tmp_path / "data").train) == 8
 
 
-def test_uncompressed_files_without_a_name_are_read_where_checksums_tell_what_they_are(monkeypatch, tmp_path):
-    source, plain, _ = make_set("mnist", 0, "sha256")
-    monkeypatch.setitem(sources.SOURCES, "mnist", source)
-    fill(tmp_path / "data", plain, "")
-    assert len(load("mnist", tmp_path / "data").train) == 8
+WRONG = dict.fromkeys(PARTS, "0" * 64)
 
 
-def test_a_damaged_file_in_the_named_folder_is_an_error(named_set, tmp_path):
+@pytest.mark.parametrize("place", ["", "mnist"])
+@pytest.mark.parametrize(
+    ("known", "wrap", "taken"),
+    [
+        ("both", lambda content: gzip.compress(content, mtime=0), True),
+        ("content", lambda content: gzip.compress(content, 1, mtime=7), True),  # compressed anew
+        ("content", bytes, True),
+        ("file", lambda content: gzip.compress(content, mtime=0), True),
+        ("file", lambda content: gzip.compress(content, 1, mtime=7), False),
+        ("file", bytes, False),
+        ("neither", lambda content: gzip.compress(content, mtime=0), False),
+    ],
+)
+def test_a_file_is_taken_by_its_content_or_as_the_published_file(
+    known, wrap, taken, place, named_set, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("hourglass.data.sources.fetch", offline)
+    source, plain, _ = named_set
+    sums = {"sha256": WRONG} if known in ("file", "neither") else {}
+    sums |= {"md5": WRONG} if known in ("content", "neither") else {}
+    monkeypatch.setitem(sources.SOURCES, "mnist", dataclasses.replace(source, **sums))
+    suffix = "" if wrap is bytes else ".gz"
+    fill(tmp_path / "data" / place, {part: wrap(content) for part, content in plain.items()}, suffix)
+    if taken:
+        assert len(load("mnist", tmp_path / "data").train) == 8
+    else:
+        with pytest.raises((ConnectionError, ValueError), match=r"another data set's"):
+            load("mnist", tmp_path / "data")
+
+
+@pytest.mark.parametrize("place", ["", "fashion-mnist"])
+def test_debians_package_of_fashion_mnist_is_taken(place):
+    folder = Path("/usr/share/datasets") / place
+    if not folder.is_dir():
+        pytest.skip("needs Debian's package dataset-fashion-mnist")
+    data = load("fashion-mnist", folder)
+    assert (len(data.train), len(data.test)) == (60_000, 10_000)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda content: gzip.compress(content[:-1] + bytes([content[-1] ^ 1])), "checksum .* is not the expected"),
+        (lambda content: content[:-1] + bytes([content[-1] ^ 1]), "checksum .* is not the expected"),
+        (lambda content: gzip.compress(content)[:-20], "broken gzip stream"),
+        (lambda content: gzip.compress(content[:-1]), "truncated|more than the file can hold"),
+        (lambda content: content[:-1], "more than the file can hold"),
+        (lambda content: content + b"x", "over-long"),
+        (lambda content: b"<html>404</html>", "wrong magic number"),
+    ],
+)
+@pytest.mark.parametrize("part", PARTS)
+def test_a_damaged_file_in_the_named_folder_is_an_error(part, damage, said, named_set, tmp_path):
     _source, plain, zipped = named_set
-    wrong = bytearray(plain[PARTS[0]])
-    wrong[-1] ^= 1
-    fill(tmp_path / "mnist", zipped | {PARTS[0]: gzip.compress(bytes(wrong))}, ".gz")
-    with pytest.raises(ValueError, match=f"{PARTS[0]}.gz: checksum .* is not the expected"):
+    fill(tmp_path / "mnist", zipped | {part: damage(plain[part])}, ".gz")
+    with pytest.raises(ValueError, match=f"{part}.gz: .*({said})"):
         load("mnist", tmp_path)
 
 
 def test_another_sets_files_are_not_taken_for_it(named_set, tmp_path):
-    _, _, others = make_set("other", 1, "sha256")
+    _, _, others = make_set("other", 1)
     fill(tmp_path / "data", others, ".gz")
     with pytest.raises(ConnectionError, match="its files are another data set's"):
         load("mnist", tmp_path / "data")
 
 
+@pytest.mark.parametrize("suffix", ["", ".gz"])
 @pytest.mark.parametrize("inside", ["", "fashion-mnist"])
-def test_uncompressed_digits_are_not_taken_for_fashion(inside, tmp_path, monkeypatch, mnist_folder):
+def test_digits_are_not_taken_for_fashion(inside, suffix, tmp_path, monkeypatch, mnist_folder):
     monkeypatch.setattr("hourglass.data.sources.fetch", offline)
     folder = tmp_path / "data" / inside
     folder.mkdir(parents=True)
     for path in mnist_folder.glob("*.gz"):
-        (folder / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
-    with pytest.raises((ConnectionError, ValueError), match=r"another data set's|subfolder of that name"):
+        content = path.read_bytes()
+        (folder / f"{path.stem}{suffix}").write_bytes(content if suffix else gzip.decompress(content))
+    with pytest.raises((ConnectionError, ValueError), match=r"another data set's"):
         load("fashion-mnist", tmp_path / "data")
 
 
@@ -243,7 +293,7 @@ def test_a_data_dir_that_is_not_there_is_said(tmp_path):
 
 def test_a_whole_set_is_downloaded_verified_and_kept(server, tmp_path, monkeypatch):
     address, answers = server
-    source, _, zipped = make_set("mnist", 0, "sha256")
+    source, _, zipped = make_set("mnist", 0)
     source = IdxSource("mnist", (f"{address}/a/", f"{address}/b/"), sha256=source.sha256)
     monkeypatch.setitem(sources.SOURCES, "mnist", source)
     monkeypatch.setattr(sources, "cache_dir", lambda: tmp_path)

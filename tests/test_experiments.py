@@ -12,8 +12,9 @@ from PIL import Image
 
 import hourglass as hg
 from hourglass import plots, report
+from hourglass.data import corrupt
 from hourglass.experiments import EXPERIMENTS, find, result, running
-from hourglass.experiments.baselines import NL_MEANS_STRENGTHS, TOTAL_VARIATION_WEIGHTS, add_noise, baselines
+from hourglass.experiments.baselines import NL_MEANS_STRENGTHS, TOTAL_VARIATION_WEIGHTS, baselines
 from hourglass.experiments.checkerboard import response
 from hourglass.training import History
 
@@ -161,7 +162,7 @@ def test_a_stored_model_gives_the_stored_scores(folder, name, few):
         assert model.score(few.test.images, few.test.labels) == pytest.approx(metrics["test_accuracy"])
         assert metrics["single_image_agreement"] == 1
     else:
-        given = few.test.images if name == "dense" else add_noise(few.test.images, 0.5, 20_000)
+        given = few.test.images if name == "dense" else corrupt(few.test.images, 0.5, 20_000)
         assert -model.score(given, few.test.images) == pytest.approx(metrics["test_mse"], rel=1e-5)
 
 

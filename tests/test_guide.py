@@ -6,7 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+
+from hourglass.data import corrupt
+from hourglass.data.corruption import CORRUPTIONS
 
 GUIDE = (Path(__file__).parents[1] / "docs" / "guide.md").read_text(encoding="utf-8")
 WALKS = dict(re.findall(r"^## (\d\. [^\n]+)\n(.*?)(?=^## |\Z)", GUIDE, re.DOTALL | re.MULTILINE))
@@ -31,6 +36,20 @@ def test_a_walk(title, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == LEFT[title[0]]
     if title[0] == "1":
         assert len(list((tmp_path / "restored").iterdir())) == 20
+
+
+@pytest.mark.parametrize("kind", CORRUPTIONS)
+def test_the_first_walk_works_with_every_corruption(kind, tmp_path, monkeypatch, sample):
+    """Where somebody copies the first block and writes another corruption."""
+    name = CORRUPTIONS[kind].__name__
+    block = re.search(r"```python\n(.*?)```", WALKS[next(iter(WALKS))], re.DOTALL)[1]
+    monkeypatch.chdir(tmp_path)
+    changed = block.replace("GaussianNoise(0.4)", f"{name}(0.4)")
+    assert f"{name}(0.4)" in changed
+    exec(changed, {})  # noqa: S102  # the guide's own text
+    written = np.stack([np.asarray(Image.open(path)) for path in sorted(Path("noisy").iterdir())]) / 255
+    expected = corrupt(sample.test.images[:20], CORRUPTIONS[kind](0.4))[..., 0]
+    np.testing.assert_allclose(written, expected, atol=0.003)
 
 
 def test_there_are_four():

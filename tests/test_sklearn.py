@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import hourglass as hg
-from hourglass.experiments.baselines import add_noise
+from hourglass.data import corrupt
 
 # Batch normalisation takes its moments of all images alike, whatever they weigh in the loss.
 BY_WEIGHT = {
@@ -44,7 +44,7 @@ def test_a_pipeline_passes_labels_by_and_predicts(flat):
 
 def test_a_grid_is_searched_over_code_size_and_depth_on_one_fixed_corruption(few):
     clean = few.train.images
-    noisy = add_noise(clean, 0.3, 0)
+    noisy = corrupt(clean, 0.3, 0)
     dense = GridSearchCV(hg.DenseAutoencoder(batches=60, random_state=0), {"code_size": [2, 32]}, cv=2)
     dense.fit(noisy, clean)
     assert dense.best_params_ == {"code_size": 32}

@@ -24,8 +24,8 @@ from skimage.util import img_as_ubyte
 
 import hourglass as hg
 from hourglass import cli, metrics, plots
-from hourglass.data import undo_clipping
-from hourglass.experiments.baselines import TEST_NOISE_SEED, TOTAL_VARIATION_WEIGHTS, add_noise
+from hourglass.data import corrupt, undo_clipping
+from hourglass.experiments.baselines import TEST_NOISE_SEED, TOTAL_VARIATION_WEIGHTS
 from hourglass.pictures import PictureRestorer, read_picture
 
 OUT = Path(__file__).parents[1] / "docs" / "results"
@@ -47,14 +47,14 @@ def main() -> None:
 def digits(folder: Path) -> dict[str, Any]:
     """Self-supervision beside total variation, raw and with the clipping undone, on the same noise."""
     data = hg.load("mnist", folder)
-    train = add_noise(data.train.images, LEVEL, 1)
+    train = corrupt(data.train.images, LEVEL, 1)
     clean = data.test.images[:TESTED]
-    noisy = add_noise(clean, LEVEL, TEST_NOISE_SEED)
+    noisy = corrupt(clean, LEVEL, TEST_NOISE_SEED)
     parameters: dict[str, Any] = {"channels": (32, 64, 64), "loss": "bce", "batches": 2000, "learning_rate": 0.006}
     ae = hg.ConvAutoencoder(self_supervised=True, random_state=0, verbose=1, report_every=500, **parameters).fit(train)
 
     # The strength is chosen on clean training images: an advantage over the network, which sees none.
-    known, spoilt = data.train.images[:200], add_noise(data.train.images[:200], LEVEL, 2)
+    known, corrupted = data.train.images[:200], corrupt(data.train.images[:200], LEVEL, 2)
 
     def smooth(images: Any, weight: float) -> Any:
         return np.stack([denoise_tv_chambolle(image, weight=weight, channel_axis=-1) for image in images])
@@ -63,7 +63,7 @@ def digits(folder: Path) -> dict[str, Any]:
     found["noisy"] = float(metrics.psnr(clean, noisy))
     for name, finish in (("raw", lambda x: np.clip(x, 0, 1)), ("undone", lambda x: undo_clipping(x, LEVEL))):
         weights = (*TOTAL_VARIATION_WEIGHTS, 0.8, 1.0)
-        best = max(weights, key=lambda weight: float(metrics.psnr(known, finish(smooth(spoilt, weight)))))
+        best = max(weights, key=lambda weight: float(metrics.psnr(known, finish(smooth(corrupted, weight)))))
         found[name] = {
             "self_supervised": float(metrics.psnr(clean, finish(ae.reconstruct(noisy)))),
             "total_variation": float(metrics.psnr(clean, finish(smooth(noisy, best)))),

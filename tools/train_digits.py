@@ -11,7 +11,7 @@ import torch
 
 import hourglass as hg
 from hourglass import metrics
-from hourglass.experiments.baselines import IMAGES_TO_CHOOSE_ON, add_noise, best_denoisers
+from hourglass.experiments.baselines import IMAGES_TO_CHOOSE_ON, best_denoisers
 
 TARGET = Path(__file__).parents[1] / "src" / "hourglass" / "pretrained" / "digits"
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
@@ -77,7 +77,7 @@ def card(data: hg.Dataset, target: Path) -> str:
     clean = data.test.images[:TESTED]
     rows = []
     for level in LEVELS:
-        noisy, dark = add_noise(clean, level, 1), add_noise(1 - clean, level, 1)
+        noisy, dark = hg.data.corrupt(clean, level, 1), hg.data.corrupt(1 - clean, level, 1)
         others = best_denoisers(data.train.images, clean, noisy, level)
         numbers = [
             metrics.psnr(clean, noisy),

@@ -89,7 +89,7 @@ def _use_one_thread() -> None:
     The threads of OpenMP do not survive a fork, and an operation that shares its work with them would wait for ever.
     """
     torch = sys.modules.get("torch")
-    if hasattr(torch, "set_num_threads"):
+    if torch is not None and hasattr(torch, "set_num_threads"):  # it may be half imported
         torch.set_num_threads(1)
 
 

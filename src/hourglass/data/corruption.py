@@ -1,10 +1,13 @@
-"""Ways to spoil images: what a denoiser learns to undo.
+"""Ways to corrupt images: what a denoiser learns to undo.
 
-A corruption is a callable of a batch ``(n, c, h, w)`` and a ``torch.Generator`` on its device. Where a strength
-is given as a pair, each image draws its own uniformly between the two.
+A corruption is a callable that takes a batch ``(n, c, h, w)`` and a ``torch.Generator`` on its device;
+``hourglass.data.corrupt`` applies one to an array of images ``(n, h, w, c)``. Where a strength is given as a pair,
+each image draws its own uniformly between the two.
 """
 
 import math
+import re
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, fields
 from numbers import Real
 from typing import Any
@@ -17,10 +20,44 @@ from torch import Tensor
 Strength = float | tuple[float, float]
 # Deviations at which a Gaussian kernel is cut.
 _KERNEL_REACH = 4
+# Images have one to four channels (grey, grey with alpha, RGB, RGB with alpha).
+MOST_CHANNELS = 4
+# A number above 0 as people write it: 1, 0.5, .5, 1e-3.
+_NUMBER = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
+_STRENGTH = re.compile(rf"\s*({_NUMBER})\s*(?:-\s*({_NUMBER})\s*)?")
+
+
+class _Corruption(ABC):
+    """Abstract base class: checks a batch before it is corrupted."""
+
+    def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Corrupt a batch.
+
+        Parameters
+        ----------
+        images : torch.Tensor of shape (n, c, h, w), floating point
+            Left as it is.
+        generator : torch.Generator, optional
+            On the device of ``images``; by default PyTorch's global one.
+
+        Returns
+        -------
+        torch.Tensor of the same shape, dtype and device
+
+        Raises
+        ------
+        ValueError
+            When the batch has another number of axes, or its channels are last.
+        """
+        _check_batch(images)
+        return self._corrupt(images, generator)
+
+    @abstractmethod
+    def _corrupt(self, images: Tensor, generator: torch.Generator | None) -> Tensor: ...
 
 
 @dataclass(frozen=True)
-class GaussianNoise:
+class GaussianNoise(_Corruption):
     """Add normal noise to every pixel and clip: ``clip(x + level · N(0, 1), 0, 1)``.
 
     Parameters
@@ -28,7 +65,7 @@ class GaussianNoise:
     level : float or pair of float
         Standard deviation, on the pixels' scale of [0, 1].
     clip : bool, default=True
-        Whether to cut to [0, 1], as a file of bytes does.
+        Whether values are clipped to [0, 1], as in a file of bytes.
     """
 
     level: Strength
@@ -38,8 +75,7 @@ class GaussianNoise:
         object.__setattr__(self, "level", _plain(self.level))
         _check("level", self.level, math.inf)
 
-    def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Spoil a batch; the generator is on the batch's device."""
+    def _corrupt(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
         noise = torch.randn(images.shape, generator=generator, dtype=images.dtype, device=images.device)
         return self.add(images, noise, _draw(self.level, images, generator))
 
@@ -50,8 +86,8 @@ class GaussianNoise:
 
 
 @dataclass(frozen=True)
-class PoissonNoise:
-    """Count photons: ``clip(Poisson(x · peak) / peak, 0, 1)``; dark places are noisy in proportion.
+class PoissonNoise(_Corruption):
+    """Count photons: ``clip(Poisson(x · peak) / peak, 0, 1)``, for pixels of at least 0; dark places are less noisy.
 
     Parameters
     ----------
@@ -65,14 +101,13 @@ class PoissonNoise:
         object.__setattr__(self, "peak", _plain(self.peak))
         _check("peak", self.peak, math.inf)
 
-    def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Spoil a batch with pixels of at least 0."""
+    def _corrupt(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
         peak = _draw(self.peak, images, generator)
         return torch.poisson(images.clamp(min=0) * peak, generator=generator).div_(peak).clamp_(0, 1)
 
 
 @dataclass(frozen=True)
-class SaltAndPepper:
+class SaltAndPepper(_Corruption):
     """Turn pixels black or white, all channels alike.
 
     Parameters
@@ -87,15 +122,14 @@ class SaltAndPepper:
         object.__setattr__(self, "share", _plain(self.share))
         _check("share", self.share, 1)
 
-    def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Spoil a batch."""
+    def _corrupt(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
         draw = _uniform(images[:, :1], generator)
         share = _draw(self.share, images, generator)
         return torch.where(draw < share, (draw < share / 2).to(images.dtype), images)
 
 
 @dataclass(frozen=True)
-class Masking:
+class Masking(_Corruption):
     """Turn pixels black, all channels alike.
 
     Source: Vincent et al., "Extracting and composing robust features with denoising autoencoders", ICML 2008.
@@ -112,14 +146,13 @@ class Masking:
         object.__setattr__(self, "share", _plain(self.share))
         _check("share", self.share, 1)
 
-    def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Spoil a batch."""
+    def _corrupt(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
         hidden = _uniform(images[:, :1], generator) < _draw(self.share, images, generator)
         return images.masked_fill(hidden, 0)
 
 
 @dataclass(frozen=True)
-class Blur:
+class Blur(_Corruption):
     """Blur by a Gaussian kernel; the border is continued.
 
     Parameters
@@ -134,8 +167,7 @@ class Blur:
         object.__setattr__(self, "sigma", _plain(self.sigma))
         _check("sigma", self.sigma, math.inf)
 
-    def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Spoil a batch."""
+    def _corrupt(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
         n, c, h, w = images.shape
         widest = self.sigma[1] if isinstance(self.sigma, tuple) else self.sigma
         reach = math.ceil(_KERNEL_REACH * widest)
@@ -172,26 +204,31 @@ def parse_corruption(text: str) -> Corruption:
     Parameters
     ----------
     text : str
-        ``KIND:STRENGTH`` or, for Gaussian noise, ``STRENGTH`` alone; a strength is a number or a range of two,
-        as ``0.5``, ``0.1-0.6``, ``salt-and-pepper:0.2``, ``poisson:30``, ``masking:0.3``, ``blur:0.5-2``.
+        ``KIND:STRENGTH`` or, for Gaussian noise, ``STRENGTH`` alone. A strength is a number, as ``0.5`` or ``1e-3``,
+        or a range of two with a hyphen between them, as ``0.1-0.6`` or ``1e-3-2e-3``. For example
+        ``salt-and-pepper:0.2``, ``poisson:30``, ``masking:0.3``, ``blur:0.5-2``.
 
     Raises
     ------
     ValueError
-        When the kind is unknown or the strength no number in its range.
+        When the kind is unknown, or the strength is no number or pair in its range.
     """
     kind, colon, strength = text.rpartition(":")
     if not colon:
         kind = "gaussian"
     if kind not in CORRUPTIONS:
         raise ValueError(f"noise {text!r}: {kind!r} is unknown; choose one of {', '.join(CORRUPTIONS)}")
+    match = _STRENGTH.fullmatch(strength)
+    if match is None:
+        raise ValueError(
+            f"noise {text!r}: {strength!r} is neither a number above 0 nor a range of two; "
+            f"for example {kind}:0.2, or {kind}:0.1-0.3 for a range"
+        )
+    low, high = match.groups()
     try:
-        numbers = [float(number) for number in strength.split("-")]
-    except ValueError:
-        numbers = []
-    if len(numbers) not in (1, 2):
-        raise ValueError(f"noise {text!r} has no strength; for example {kind}:0.2, or {kind}:0.1-0.3 for a range")
-    return CORRUPTIONS[kind](numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1]))
+        return CORRUPTIONS[kind](float(low) if high is None else (float(low), float(high)))
+    except ValueError as error:
+        raise ValueError(f"noise {text!r}: {error}") from error
 
 
 def corruption_to_json(corruption: Corruption) -> dict[str, Any]:
@@ -206,6 +243,21 @@ def corruption_from_json(document: dict[str, Any]) -> Corruption:
     values = {field.name: document[field.name] for field in fields(cls)}
     corruption: Corruption = cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
     return corruption
+
+
+def _check_batch(images: Tensor) -> None:
+    """Raise ValueError unless a batch is ``(n, c, h, w)``, as far as its shape tells."""
+    shape = tuple(images.shape)
+    if len(shape) != 4:
+        raise ValueError(
+            f"the batch has shape {shape}; a corruption expects (n, c, h, w), "
+            "and hourglass.data.corrupt takes arrays (n, h, w) and (n, h, w, c)"
+        )
+    if 1 <= shape[3] <= MOST_CHANNELS < min(shape[1:3]):
+        raise ValueError(
+            f"the batch has shape {shape}, with its channels last; a corruption expects (n, c, h, w), "
+            "and hourglass.data.corrupt takes arrays (n, h, w, c)"
+        )
 
 
 def _check(name: str, strength: Any, largest: float) -> None:

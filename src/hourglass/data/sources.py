@@ -1,6 +1,5 @@
 """Where each data set comes from."""
 
-import hashlib
 import os
 import tempfile
 import zipfile
@@ -28,34 +27,32 @@ class IdxSource:
     mirrors : tuple of str
         Addresses that hold the four ``.gz`` files, tried in order.
     sha256 : dict of str to str
-        Of the decompressed content, by part.
-    md5 : dict of str to str
-        Of the ``.gz`` file, by part.
+        SHA-256 of the decompressed content, by part.
+    md5 : dict of str to str, optional
+        MD5 of the published ``.gz`` file, by part, where that is what the data set's authors name.
     """
 
     name: str
     mirrors: tuple[str, ...]
-    sha256: dict[str, str] | None = None
+    sha256: dict[str, str]
     md5: dict[str, str] | None = None
 
     def read_part(self, path: Path, part: str) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-        """Read and verify one of the four files.
+        """Read and verify one of the four files, gzipped or not.
 
-        An uncompressed file of a set that is known by the checksums of its ``.gz`` files alone is taken
-        on its form, unless it is another set's.
+        A file is taken by its content, however it was compressed, or as the published file.
+
+        Raises
+        ------
+        ValueError
+            When it is damaged, or not this data set's.
         """
-        if self.md5 is not None and path.suffix == ".gz":
-            found = file_md5(path)
-            if found != self.md5[part]:
-                # A broken stream says more about what happened than a checksum does.
-                read_idx(path, axes=_axes(part))
-                raise ChecksumError(path, found, self.md5[part], "gzip file, MD5")
-        elif self.sha256 is None:
-            found = hashlib.sha256(path.read_bytes()).hexdigest()
-            for other in SOURCES.values():
-                if found == (other.sha256 or {}).get(part):
-                    raise ChecksumError(path, found, f"{self.name}'s, not {other.name}'s", "content, SHA-256")
-        return read_idx(path, axes=_axes(part), sha256=self.sha256[part] if self.sha256 else None)
+        try:
+            return read_idx(path, axes=_axes(part), sha256=self.sha256[part])
+        except ChecksumError:
+            if self.md5 is None or file_md5(path) != self.md5[part]:
+                raise
+        return read_idx(path, axes=_axes(part))
 
     def read(self, paths: dict[str, Path]) -> Dataset:
         """Read the four files, verified."""
@@ -94,6 +91,19 @@ SOURCES = {
                 "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
                 "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
             ),
+            # As in Debian's package dataset-fashion-mnist, whose files are compressed anew.
+            sha256=dict(
+                zip(
+                    PARTS,
+                    (
+                        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+                        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+                        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+                        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+                    ),
+                    strict=True,
+                )
+            ),
             md5=dict(
                 zip(
                     PARTS,
@@ -122,7 +132,8 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
         The others are looked for in ``data_dir``, then in the user's cache, and are else downloaded.
     data_dir : path-like, optional
         Folder of IDX files, gzipped or not: its subfolder ``name``, or the folder itself where its checksums
-        are the data set's. By default the environment's ``HOURGLASS_DATA``.
+        are the data set's. Debian's package dataset-fashion-mnist has them in ``/usr/share/datasets``. By default
+        the environment's ``HOURGLASS_DATA``.
 
     Returns
     -------
@@ -190,9 +201,6 @@ def _in_data_dir(
         return None
     # The file names of all such sets are the same: only the checksums tell them apart.
     smallest = PARTS[-1]
-    if source.sha256 is None and any(path.suffix != ".gz" for path in own.values()):
-        tried.append(f"{folder} (uncompressed files can be {source.name}'s only in a subfolder of that name)")
-        return None
     try:
         source.read_part(own[smallest], smallest)
     except ChecksumError:

@@ -3,11 +3,10 @@
 from collections.abc import Callable, Iterable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from hourglass import metrics
-from hourglass.data import Dataset, GaussianNoise
+from hourglass.data import Dataset, corrupt
 
 Stack = NDArray[np.float32]
 Scores = dict[str, float]
@@ -30,11 +29,6 @@ def score_images(clean: Stack, output: Stack) -> Scores:
     }
 
 
-def add_noise(images: Stack, level: float, seed: int) -> Stack:
-    """Corrupt images as the network's inputs are, reproducibly."""
-    return GaussianNoise(level)(torch.from_numpy(images.copy()), torch.Generator().manual_seed(seed)).numpy()
-
-
 def baselines(data: Dataset, components: int, noise: float | None) -> dict[str, Scores]:
     """Scores of PCA with as many components as the code has numbers and, where there is noise, of denoisers.
 
@@ -51,7 +45,7 @@ def baselines(data: Dataset, components: int, noise: float | None) -> dict[str, 
         By method; those whose strength was chosen, on 200 noisy training images, name it as ``strength``.
     """
     clean = data.test.images
-    given = clean if noise is None else add_noise(clean, noise, TEST_NOISE_SEED)
+    given = clean if noise is None else corrupt(clean, noise, TEST_NOISE_SEED)
     scores = {"pca": score_images(clean, _pca(data.train.images, given, components))}
     if noise is not None:
         scores["noisy"] = score_images(clean, given)
@@ -66,13 +60,13 @@ def best_denoisers(train: Stack, clean: Stack, noisy: Stack, level: float) -> di
     ``strength``.
     """
     known = train[:IMAGES_TO_CHOOSE_ON]
-    spoilt = add_noise(known, level, TRAINING_NOISE_SEED)
+    corrupted = corrupt(known, level, TRAINING_NOISE_SEED)
     scores = {}
     for name, denoise, strengths in (
         ("total_variation", _total_variation, TOTAL_VARIATION_WEIGHTS),
         ("nl_means", _nl_means, NL_MEANS_STRENGTHS),
     ):
-        strength = _best_strength(denoise, known, spoilt, strengths)
+        strength = _best_strength(denoise, known, corrupted, strengths)
         scores[name] = score_images(clean, denoise(noisy, strength)) | {"strength": strength}
     return scores
 

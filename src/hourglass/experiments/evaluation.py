@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from hourglass import plots
-from hourglass.data import Dataset
+from hourglass.data import Dataset, corrupt
 from hourglass.estimators import Autoencoder, ConvClassifier
-from hourglass.experiments.baselines import TEST_NOISE_SEED, Scores, Stack, add_noise, score_images
+from hourglass.experiments.baselines import TEST_NOISE_SEED, Scores, Stack, score_images
 from hourglass.training import LOSSES
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def noise_level(estimator: Autoencoder) -> float | None:
 
 def test_inputs(data: Dataset, noise: float | None) -> Stack:
     """The test images, with the same noise for every method and seed where there is any."""
-    return data.test.images if noise is None else add_noise(data.test.images, noise, TEST_NOISE_SEED)
+    return data.test.images if noise is None else corrupt(data.test.images, noise, TEST_NOISE_SEED)
 
 
 def score_autoencoder(estimator: Autoencoder, data: Dataset) -> Scores:

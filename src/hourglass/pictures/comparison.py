@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from hourglass import metrics
 from hourglass.data.clipping import SMALLEST_FOR_LEVEL, estimate_noise_level, undo_clipping
 from hourglass.data.corruption import Corruption, GaussianNoise
+from hourglass.data.stacks import corrupt
 from hourglass.estimators import Autoencoder
 from hourglass.pictures.crops import read_sized
 from hourglass.pictures.files import Pixels, read_picture
@@ -35,7 +35,7 @@ def compare_denoisers(
     unclip: float | None = None,
     on_outcome: Callable[[Outcome], None] = lambda outcome: None,
 ) -> dict[str, dict[Path, Scores]]:
-    """Spoil clean pictures and score what each method makes of them.
+    """Corrupt clean pictures and score what each method makes of them.
 
     Total variation, non-local means and the median take, of five (two) strengths, the one whose mean PSNR on the
     first eight pictures is best: they are told more than the model. The wavelet method is scikit-image's BayesShrink,
@@ -67,7 +67,7 @@ def compare_denoisers(
     for number, path in enumerate(paths):
         try:
             clean = read_picture(path).pixels
-            noisy = _spoil(clean, corruption, seed + number)
+            noisy = corrupt(clean[None], corruption, seed + number)[0]
         except FILE_ERRORS as error:
             on_outcome(Outcome(path, error=error))
             continue
@@ -146,15 +146,9 @@ def _mean(values: Iterable[float]) -> float:
     return float(np.mean(known)) if known else float("nan")
 
 
-def _spoil(pixels: Pixels, corruption: Corruption, seed: int) -> Pixels:
-    image = torch.from_numpy(pixels).permute(2, 0, 1)[None]
-    spoilt = corruption(image, torch.Generator().manual_seed(seed))
-    return np.ascontiguousarray(spoilt[0].permute(1, 2, 0).numpy())
-
-
 def _again(path: Path, corruption: Corruption, seed: int) -> tuple[Pixels, Pixels]:
     clean = read_picture(path).pixels
-    return clean, _spoil(clean, corruption, seed)
+    return clean, corrupt(clean[None], corruption, seed)[0]
 
 
 def _level(corruption: Corruption, noisy: Sequence[Pixels]) -> float:
