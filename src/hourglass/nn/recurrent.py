@@ -144,8 +144,8 @@ class LSTM(OnlyTraced, nn.Module):
     def hidden_states(self, sequences: Tensor) -> list[Tensor]:
         """The hidden state ``(n, hidden)`` after each step."""
         shape = shape_of(sequences)
-        images = len(shape) == 4 and shape[1] == 1
-        if (len(shape) != 3 and not images) or shape[-1] != self.features or shape[-2] == 0:
+        images = sequences.dim() == 4 and shape[1] == 1
+        if (sequences.dim() != 3 and not images) or shape[-1] != self.features or shape[-2] == 0:
             raise ValueError(
                 f"sequences have shape {tuple(shape)}; expected (n, steps, {self.features}) with one step or more, or "
                 f"images (n, 1, height, {self.features}) of one channel"
