@@ -190,3 +190,110 @@ def test_output_bias_starts_at_the_mean():
 def test_unknown_choices_name_the_known_ones(build, named):
     with pytest.raises(ValueError, match=named):
         build()
+
+
+NETWORKS = {
+    "dense": (lambda: DenseCodec((6, 5, 2), 3), "encode"),
+    "dense, whole": (lambda: DenseCodec((6, 5, 2), 3), "forward"),
+    "conv": (lambda: ConvCodec((6, 5, 2), (4,)), "encode"),
+    "classifier": (lambda: ConvNet((6, 5, 2), 3, depth=3), "forward"),
+}
+
+
+@pytest.mark.parametrize(
+    "shape", [(3, 2, 5, 6), (3, 6, 5, 2), (3, 5, 6, 2), (3, 2, 12, 5), (3, 2, 10, 3), (3, 60), (2, 6, 5), (3, 1, 6, 5)]
+)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_images_of_another_shape_are_refused(name, shape):
+    """Also of as many pixels, which would otherwise be read in another order."""
+    build, method = NETWORKS[name]
+    with pytest.raises(ValueError, match=r"images have shape .*; expected \(n, 2, 6, 5\)") as raised:
+        getattr(build(), method)(torch.zeros(shape))
+    assert ("channels come before height and width" in str(raised.value)) == (shape == (3, 6, 5, 2))
+
+
+@pytest.mark.parametrize("shape", [(2, 12), (1, 7), (2, 5), (6,), (1, 2, 3)])
+@pytest.mark.parametrize("build", [lambda: DenseCodec((4, 4, 1), 6), lambda: ConvCodec((4, 6, 1), (1,))])
+def test_codes_of_another_shape_are_refused(build, shape):
+    """Twice as many numbers would be read as twice as many codes."""
+    codec = build()
+    assert codec.decode(torch.zeros(2, codec.code_size)).shape[0] == 2
+    with pytest.raises(ValueError, match=r"codes have shape .*; expected \(n, 6\)"):
+        codec.decode(torch.zeros(shape))
+
+
+LAYERS = {
+    "conv": (lambda: SameConv2d(2, 3), ()),
+    "strided": (lambda: SameConv2d(2, 3, stride=2), ()),
+    "few": (lambda: SameConv2d(2, 1), ()),
+    "pool": (SamePool2d, ()),
+    "upsample": (lambda: UpsampleConv2d(2, 3), ((4, 4),)),
+    "transposed": (lambda: TransposedConv2d(2, 3), ((4, 4),)),
+}
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 2), (2, 2), (1, 2, 2, 2, 2), (1, 3, 2, 2)])
+@pytest.mark.parametrize("name", LAYERS)
+def test_maps_of_another_shape_are_refused(name, shape):
+    build, size = LAYERS[name]
+    if name == "pool" and len(shape) == 4:
+        return  # it has no channels of its own
+    with pytest.raises(ValueError, match=r"x has shape .*; expected \(n, \w+, height, width\)"):
+        build()(torch.zeros(shape), *size)
+
+
+@pytest.mark.parametrize("size", [(5, 6), (6, 5), (8, 8), (2, 2), (3, 3), (0, 0), (7, 6)])
+@pytest.mark.parametrize("name", ["upsample", "transposed"])
+def test_sizes_that_are_not_about_the_double_are_refused(name, size):
+    layer, x = LAYERS[name][0](), torch.zeros(1, 2, 3, 3)
+    if all(length in (5, 6) for length in size):
+        assert layer(x, size).shape == (1, 3, *size)
+    else:
+        with pytest.raises(ValueError, match=r"does not fit x of shape \(1, 2, 3, 3\)"):
+            layer(x, size)
+
+
+@pytest.mark.parametrize(
+    ("build", "said"),
+    [
+        *((lambda k=k: SameConv2d(2, 3, k), f"kernel_size={k} has no middle") for k in (2, 4)),
+        *((lambda k=k: SameConv2d(2, 3, k), "kernel_size=.*; expected a whole number") for k in (0, -1, 3.0, (3, 3))),
+        (lambda: SameConv2d(2, 3, stride=0), "stride=0; expected a whole number"),
+        (lambda: SameConv2d(0, 3), "in_channels=0"),
+        (lambda: DenseCodec((8, 8, 1), 0), "code_size=0"),
+        (lambda: DenseCodec((8, 0, 1), 3), "width=0"),
+        (lambda: ConvCodec((8, 8, 0), (3,)), "channels=0"),
+        (lambda: ConvCodec((8, 8, 1), (3, 0)), "out_channels=0"),
+        (lambda: ConvCodec((8, 8, 1), (3,), norm="layer", norm_momentum=2), "momentum=2"),
+        *((lambda o=o: ConvNet((8, 8, 1), 3, **o), next(iter(o))) for o in (
+            {"depth": 0}, {"width": 0}, {"hidden": 0}, {"depth": 2.5}, {"stored_variance": "none", "norm": "layer"},
+        )),
+        (lambda: ConvNet((8, 8, 1), 0), "classes=0"),
+        (lambda: ConvNet((8, 8), 3), "not enough values"),
+        *((lambda n=n: ConvNet((8, 8, 1), 3, depth=2, norm=n, stored_variance="biased"),
+           f"norm='{n}' has no moving statistics, so that stored_variance='biased' would change nothing")
+          for n in ("none", "group", "layernorm", "instance")),
+    ],
+)  # fmt: skip
+def test_options_that_mean_nothing_are_refused(build, said):
+    with pytest.raises(ValueError, match=said):
+        build()
+
+
+@pytest.mark.parametrize("variance", ["biased", "bessel"])
+@pytest.mark.parametrize("norm", ["layer", "manual", "ghost", "renorm"])
+def test_a_stored_variance_that_is_chosen_holds_everywhere(norm, variance):
+    net = ConvNet((8, 8, 1), 3, depth=3, norm=norm, stored_variance=variance, norm_momentum=None)
+    norms = [*net.norms, net.hidden_norm]
+    assert {layer.stored_variance for layer in norms} == {variance}
+    assert {layer.momentum for layer in norms} == {None}
+    usual = ConvNet((8, 8, 1), 3, depth=3, norm=norm)
+    expected = "bessel" if norm == "layer" else "biased"
+    assert [layer.stored_variance for layer in (*usual.norms, usual.hidden_norm)] == [expected] * 3 + ["biased"]
+
+
+@pytest.mark.parametrize("build", [ConvNet, ConvCodec, DenseCodec])
+def test_sizes_may_be_numpys(build):
+    shape = tuple(np.array([4, 4, 1]))
+    network = build(shape, (2,)) if build is ConvCodec else build(shape, np.int64(3))
+    assert len(network(torch.zeros(2, 1, 4, 4))) == 2

@@ -104,7 +104,8 @@ class MovingStatistics(OnlyTraced, BatchNorm):
             nn.init.zeros_(self.bias)
 
     def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, stored_variance={self.stored_variance}"
+        said: str = super().extra_repr()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        return f"{said}, stored_variance={self.stored_variance}"
 
     @property
     def why_not_synchronised(self) -> str | None:
@@ -218,10 +219,10 @@ class FrameworkBatchNorm(MovingStatistics):
     def forward(self, x: Tensor) -> Tensor:
         self._check_input_dim(x)
         if not self.uses_batch:
-            return super().forward(x)  # type: ignore[no-any-return]  # torch types calls as Any
+            return super().forward(x)
         count = self._count(x)
         if self.stored_variance == "bessel" or self.running_mean is None or self.running_var is None:
-            return super().forward(x)  # type: ignore[no-any-return]  # torch types calls as Any
+            return super().forward(x)
         # PyTorch stores Bessel-corrected variances only. Averaged into zeros, this batch's own comes out alone.
         mean, variance = torch.zeros_like(self.running_mean), torch.zeros_like(self.running_var)
         output = F.batch_norm(x, mean, variance, self.weight, self.bias, training=True, momentum=1.0, eps=self.eps)

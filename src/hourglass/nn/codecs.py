@@ -27,7 +27,10 @@ from hourglass.nn.layers import (
 )
 from hourglass.nn.norms import create_norm
 
-UPSAMPLES = {"nearest": UpsampleConv2d, "transposed": TransposedConv2d}
+UPSAMPLES: dict[str, type[UpsampleConv2d] | type[TransposedConv2d]] = {
+    "nearest": UpsampleConv2d,
+    "transposed": TransposedConv2d,
+}
 
 
 class Codec(OnlyTraced, nn.Module):
@@ -169,8 +172,9 @@ class ConvCodec(Codec):
         Gaussian Denoiser", IEEE Transactions on Image Processing, 2017).
     norm : str, default="none"
         Normalisation before each ReLU, one of ``NORMS``. The code, too, is normalised; the output is not.
-    norm_momentum : float, default=0.1
-        Share of the new batch in the moving statistics. Unused where the normalisation has none.
+    norm_momentum : float in [0, 1] or None, default=0.1
+        Share of the new batch in the moving statistics; None averages all batches alike. Unused where the
+        normalisation has no moving statistics.
 
     Raises
     ------
@@ -188,7 +192,7 @@ class ConvCodec(Codec):
         skip: bool = False,
         residual: bool = False,
         norm: str = "none",
-        norm_momentum: float = 0.1,
+        norm_momentum: float | None = 0.1,
     ) -> None:
         super().__init__(image_shape)
         if not channels:

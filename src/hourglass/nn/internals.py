@@ -15,7 +15,7 @@ AnyNorm = nn.modules.batchnorm._NormBase
 
 def is_recorded() -> bool:
     """Whether TorchScript's tracing, ``torch.compile`` or ``torch.export`` records a graph of the operations."""
-    return bool(torch.jit.is_tracing() or torch.compiler.is_compiling())
+    return torch._C._get_tracing_state() is not None or bool(torch.compiler.is_compiling())
 
 
 def is_transformed() -> bool:
@@ -40,14 +40,14 @@ def shape_of(x: Tensor) -> torch.Size:
     Padding and checks are of the traced size by their nature, and ask here. Sizes that a traced network may be given
     anew, such as the number of images, stay ``x.shape``.
     """
-    state = torch._C._get_tracing_state() if torch.jit.is_tracing() else None
+    state = torch._C._get_tracing_state()
     if state is None:
         return x.shape
-    torch._C._set_tracing_state(None)
+    torch._C._set_tracing_state(None)  # type: ignore[attr-defined]  # not in torch's stubs
     try:
         return torch.Size(x.shape)
     finally:
-        torch._C._set_tracing_state(state)
+        torch._C._set_tracing_state(state)  # type: ignore[attr-defined]  # not in torch's stubs
 
 
 def has_values(x: Tensor) -> bool:

@@ -42,7 +42,7 @@ def normalisations(module: nn.Module) -> dict[str, BatchNorm]:
                 f"{name or 'the module'} is a {type(layer).__name__}, which is no batch normalisation of PyTorch's "
                 "and no subclass of one, so that its moving statistics may not be those of a batch"
             )
-        if is_lazy(layer.running_mean):
+        if is_lazy(cast(Tensor, layer.running_mean)):
             raise ValueError(
                 f"{name or 'the module'} is a {type(layer).__name__} that has not seen an input, so that it has no "
                 "channels yet; call the module on a batch first"

@@ -1,5 +1,7 @@
 """A long short-term memory with recurrent batch normalisation."""
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -28,6 +30,8 @@ class StepNorm(OnlyTraced, nn.Module):
         Whether there is a shift, ``beta``.
     """
 
+    beta: nn.Parameter | None
+
     def __init__(
         self,
         num_features: int,
@@ -51,7 +55,7 @@ class StepNorm(OnlyTraced, nn.Module):
         if self.beta is not None:
             nn.init.zeros_(self.beta)
         for step in self.steps:
-            step.reset_parameters()
+            cast(FrameworkBatchNorm, step).reset_parameters()
 
     def forward(self, x: Tensor, step: int) -> Tensor:
         """Rows ``(n, num_features)`` of a time step, counted from 0."""
@@ -120,10 +124,9 @@ class LSTM(OnlyTraced, nn.Module):
         self.bias = nn.Parameter(torch.empty(4 * hidden))
         self.output = Dense(hidden, classes)
         if gamma is not None:
-            options = {"eps": eps, "momentum": momentum}
-            self.norm_input = StepNorm(4 * hidden, steps, gamma, **options)
-            self.norm_hidden = StepNorm(4 * hidden, steps, gamma, **options)
-            self.norm_cell = StepNorm(hidden, steps, gamma, shift=True, **options)
+            self.norm_input = StepNorm(4 * hidden, steps, gamma, eps=eps, momentum=momentum)
+            self.norm_hidden = StepNorm(4 * hidden, steps, gamma, eps=eps, momentum=momentum)
+            self.norm_cell = StepNorm(hidden, steps, gamma, eps=eps, momentum=momentum, shift=True)
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
@@ -144,8 +147,8 @@ class LSTM(OnlyTraced, nn.Module):
     def hidden_states(self, sequences: Tensor) -> list[Tensor]:
         """The hidden state ``(n, hidden)`` after each step."""
         shape = shape_of(sequences)
-        images = len(shape) == 4 and shape[1] == 1
-        if (len(shape) != 3 and not images) or shape[-1] != self.features or shape[-2] == 0:
+        images = sequences.dim() == 4 and shape[1] == 1
+        if (sequences.dim() != 3 and not images) or shape[-1] != self.features or shape[-2] == 0:
             raise ValueError(
                 f"sequences have shape {tuple(shape)}; expected (n, steps, {self.features}) with one step or more, or "
                 f"images (n, 1, height, {self.features}) of one channel"
