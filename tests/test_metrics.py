@@ -37,3 +37,31 @@ def test_bce_is_the_cross_entropy():
 def test_unequal_shapes_are_refused(measure):
     with pytest.raises(ValueError, match="two stacks of equal shape"):
         measure(X, Z[:3])
+
+
+def test_bytes_have_a_range_of_their_own():
+    bytes_ = [(stack * 255).astype(np.uint8) for stack in (X, Z)]
+    floats = [stack / 255 for stack in bytes_]
+    for measure in (metrics.psnr, metrics.ssim):
+        assert measure(*bytes_) == pytest.approx(measure(*floats))
+        wide = [stack.astype(np.uint16) * 257 for stack in bytes_]
+        assert measure(*wide) == pytest.approx(measure(*floats))
+        with pytest.raises(ValueError, match="bring both to one scale"):
+            measure(bytes_[0], floats[1])
+        with pytest.raises(ValueError, match="give data_range"):
+            measure(*(stack.astype(np.float32) for stack in bytes_))
+        by_hand = measure(*(stack.astype(np.float32) for stack in bytes_), data_range=255)
+        assert by_hand == pytest.approx(measure(*floats), rel=1e-6)
+    with pytest.raises(ValueError, match="cross-entropy needs"):
+        metrics.bce(*bytes_)
+
+
+def test_what_undoes_clipping_takes_pixels_in_0_to_1():
+    from hourglass.data import estimate_noise_level, undo_clipping
+
+    images = np.random.default_rng(0).random((2, 8, 8, 1)) * 255
+    with pytest.raises(ValueError, match="divide by 255"):
+        undo_clipping(images, 0.1)
+    with pytest.raises(ValueError, match="clipped=False"):
+        estimate_noise_level(images)
+    assert estimate_noise_level(images, clipped=False) > 10

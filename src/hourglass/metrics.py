@@ -7,6 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 SMALLEST_FOR_SSIM = 7
 # Outputs of 0 or 1 would cost infinitely much where they are wrong.
 _SMALLEST_PROBABILITY = 1e-7
+# How far noise may lead out of [0, 1] before the scale must be another.
+_OUTSIDE = 2
 
 
 def mse(target: ArrayLike, output: ArrayLike, *, per_image: bool = False) -> float | NDArray[np.float64]:
@@ -34,7 +36,7 @@ def mse(target: ArrayLike, output: ArrayLike, *, per_image: bool = False) -> flo
 
 
 def psnr(
-    target: ArrayLike, output: ArrayLike, *, data_range: float = 1.0, per_image: bool = False
+    target: ArrayLike, output: ArrayLike, *, data_range: float | None = None, per_image: bool = False
 ) -> float | NDArray[np.float64]:
     """Peak signal-to-noise ratio of each image, then their mean.
 
@@ -43,22 +45,29 @@ def psnr(
     Parameters
     ----------
     target, output : array-like of shape (n, h, w, c) or (n, ...)
-    data_range : float, default=1.0
-        Difference between white and black.
+    data_range : float, optional
+        Difference between white and black; by default 1 for floating-point pixels, and for unsigned bytes and 16-bit
+        numbers the largest number that they hold.
     per_image : bool, default=False
 
     Returns
     -------
     float, or ndarray of shape (n,)
         In dB.
+
+    Raises
+    ------
+    ValueError
+        When the shapes differ, or ``data_range`` is not given and cannot be told from the dtypes.
     """
+    width = _range(target, output) if data_range is None else data_range
     errors = np.asarray(mse(target, output, per_image=True))
     with np.errstate(divide="ignore"):
-        return _mean(10 * np.log10(data_range**2 / errors), per_image)
+        return _mean(10 * np.log10(width**2 / errors), per_image)
 
 
 def ssim(
-    target: ArrayLike, output: ArrayLike, *, data_range: float = 1.0, per_image: bool = False
+    target: ArrayLike, output: ArrayLike, *, data_range: float | None = None, per_image: bool = False
 ) -> float | NDArray[np.float64]:
     """Structural similarity of each image, then their mean, in scikit-image's default form (7×7 windows).
 
@@ -69,19 +78,26 @@ def ssim(
     ----------
     target, output : array-like of shape (n, h, w, c)
         Height and width at least 7.
-    data_range : float, default=1.0
-        Difference between white and black.
+    data_range : float, optional
+        Difference between white and black; by default 1 for floating-point pixels, and for unsigned bytes and 16-bit
+        numbers the largest number that they hold.
     per_image : bool, default=False
 
     Returns
     -------
     float, or ndarray of shape (n,)
         At most 1.
+
+    Raises
+    ------
+    ValueError
+        As in :func:`psnr`.
     """
     from skimage.metrics import structural_similarity
 
+    width = _range(target, output) if data_range is None else data_range
     x, z = _pair(target, output)
-    values = [structural_similarity(a, b, data_range=data_range, channel_axis=-1) for a, b in zip(x, z, strict=True)]
+    values = [structural_similarity(a, b, data_range=width, channel_axis=-1) for a, b in zip(x, z, strict=True)]
     return _mean(np.array(values), per_image)
 
 
@@ -100,10 +116,33 @@ def bce(target: ArrayLike, output: ArrayLike, *, per_image: bool = False) -> flo
     -------
     float, or ndarray of shape (n,)
         In nats.
+
+    Raises
+    ------
+    ValueError
+        When the shapes differ, or a target is outside [0, 1].
     """
     x, z = _pair(target, output)
+    if x.size and not (x.min() >= 0 and x.max() <= 1):
+        raise ValueError(f"target spans [{x.min():g}, {x.max():g}]; cross-entropy needs [0, 1], so divide by 255")
     p = np.clip(z, _SMALLEST_PROBABILITY, 1 - _SMALLEST_PROBABILITY)
     return _mean(-(x * np.log(p) + (1 - x) * np.log1p(-p)).reshape(len(x), -1).mean(1), per_image)
+
+
+def _range(target: ArrayLike, output: ArrayLike) -> float:
+    """Difference between white and black that the dtypes tell; pixels of another scale are refused."""
+    x, z = np.asarray(target), np.asarray(output)
+    widest = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
+    if x.dtype != z.dtype and (x.dtype in widest or z.dtype in widest):
+        raise ValueError(f"target is {x.dtype} and output {z.dtype}; bring both to one scale and dtype")
+    if x.dtype in widest:
+        return widest[x.dtype]
+    if x.size and (x.min() < -_OUTSIDE or x.max() > 1 + _OUTSIDE):
+        raise ValueError(
+            f"target spans [{x.min():g}, {x.max():g}], and floating-point pixels are taken to be in [0, 1]; "
+            "give data_range, the difference between white and black"
+        )
+    return 1.0
 
 
 def _pair(target: ArrayLike, output: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

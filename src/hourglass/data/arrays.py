@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Shape = tuple[int, int, int]
-# Grey, grey with alpha, colour, colour with alpha.
+# Images have one to four channels: grey, grey with alpha, RGB, RGB with alpha.
 MOST_CHANNELS = 4
 
 

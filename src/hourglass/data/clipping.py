@@ -15,6 +15,8 @@ _STEPS = 4096
 # Rounds of "denoise, spoil again, compare"; each divides the error by three or more.
 _ROUNDS = 12
 _LARGEST_LEVEL = 2.0
+# How far a denoiser may lead out of [0, 1] before the scale must be another.
+_OUTSIDE = 2
 # Pixels, each way, below which there are no wavelet coefficients to read noise from.
 SMALLEST_FOR_LEVEL = 4
 _HISTOGRAM_BINS = 64
@@ -67,9 +69,20 @@ def undo_clipping(images: ArrayLike, level: float) -> NDArray[np.float64]:
     -------
     ndarray of the same shape, float64
         In [0, 1]; what no clean pixel in [0, 1] can average to becomes 0 or 1.
+
+    Raises
+    ------
+    ValueError
+        When the level is not above 0, or the pixels are on another scale.
     """
+    averages = np.asarray(images, dtype=np.float64)
+    if averages.size and (averages.min() < -_OUTSIDE or averages.max() > 1 + _OUTSIDE):
+        raise ValueError(
+            f"images span [{averages.min():g}, {averages.max():g}]; expected averages of pixels that were clipped to "
+            "[0, 1], so divide by 255"
+        )
     clean = np.linspace(0, 1, _STEPS + 1)
-    return np.interp(np.asarray(images, dtype=np.float64), expected_clipped(clean, level), clean)
+    return np.interp(averages, expected_clipped(clean, level), clean)
 
 
 def estimate_noise_level(images: ArrayLike, *, clipped: bool = True) -> float:
@@ -95,11 +108,17 @@ def estimate_noise_level(images: ArrayLike, *, clipped: bool = True) -> float:
     Raises
     ------
     ValueError
-        When the array has another number of axes, or the images are too small.
+        When the array has another number of axes, the images are too small, or pixels are outside [0, 1] with
+        ``clipped``.
     """
     noisy = np.asarray(images, dtype=np.float64)
     if noisy.ndim != 4 or min(noisy.shape[1:3]) < SMALLEST_FOR_LEVEL:
         raise ValueError(f"images has shape {noisy.shape}; expected (n, h, w, c), at least 4 pixels high and wide")
+    if clipped and not (noisy.min() >= 0 and noisy.max() <= 1):
+        raise ValueError(
+            f"images span [{noisy.min():g}, {noisy.max():g}], and clipped noise leaves pixels in [0, 1]; divide by "
+            "255, or set clipped=False"
+        )
     reading = _read(noisy)
     if not clipped or reading == 0:
         return reading

@@ -17,11 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hourglass.data.arrays import MOST_CHANNELS
+
 Strength = float | tuple[float, float]
 # Deviations at which a Gaussian kernel is cut.
 _KERNEL_REACH = 4
-# Images have one to four channels (grey, grey with alpha, RGB, RGB with alpha).
-MOST_CHANNELS = 4
 # A number above 0 as people write it: 1, 0.5, .5, 1e-3.
 _NUMBER = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
 _STRENGTH = re.compile(rf"\s*({_NUMBER})\s*(?:-\s*({_NUMBER})\s*)?")

@@ -7,8 +7,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from hourglass.data.arrays import infer_image_shape, to_images
-from hourglass.data.corruption import MOST_CHANNELS, GaussianNoise, Strength, clips
+from hourglass.data.arrays import MOST_CHANNELS, infer_image_shape, to_images
+from hourglass.data.corruption import GaussianNoise, Strength, clips
 
 
 def corrupt(
