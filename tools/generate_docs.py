@@ -18,20 +18,26 @@ import batchnorm_page
 import benchmark_page
 import reliability_page
 from hourglass import cli
-from hourglass.experiments import EXPERIMENTS, stored_runs
+from hourglass.experiments import EXPERIMENTS, RECIPES, stored_runs
 from hourglass.experiments.measures import DIGITS, MEASURES, METHODS, mean_and_deviation
-from hourglass.report import Group, groups_of
+from hourglass.experiments.words import caption, length
+from hourglass.lab.study import markdown
+from hourglass.report import Group, describe_comparison, groups_of
 
 DOCS = Path(__file__).parents[1] / "docs"
 RESULTS = DOCS / "results"
-# What the notebooks printed, and another published run of them.
+# By experiment: what is reported, the figure in the text of the notebooks, and that of another published run of them.
 NOTEBOOKS = {
-    "dense": "training loss 0.0934 (a published run)",
-    "conv": "training loss 0.096–0.105",
-    "denoise": "training loss 0.096–0.103",
-    "bn-none": "test accuracy 0.2949; another run 0.1219",
-    "bn-layer": "test accuracy 0.8833; another run 0.9745",
-    "bn-manual": "validation accuracy 0.8924 at batch 500; another run's test accuracy 0.9605",
+    "dense": ("training loss, 20 epochs", "not printed", "0.0934"),
+    "conv": ("training loss, 20 epochs", "not printed", "0.096–0.105"),
+    "denoise": ("training loss, 100 epochs", "not printed", "0.096–0.103"),
+    "bn-none": ("test accuracy", "0.2949", "0.1219"),
+    "bn-layer": ("test accuracy", "0.8833", "0.9745"),
+    "bn-manual": (
+        "test accuracy",
+        "not printed; its output ends at batch 575, with a validation accuracy of 0.8924 at batch 500",
+        "0.9605",
+    ),
 }
 SHOWN = (
     "test_bce",
@@ -68,85 +74,106 @@ def command_line() -> str:
 
 
 def table(groups: Sequence[Group]) -> str:
-    """Scores of every recipe as a Markdown table, beside the notebooks' figures."""
+    """Scores of every recipe as a Markdown table."""
     names = [name for name in SHOWN if name in groups[0].result["metrics"]]
-    lines = [
-        ["experiment", "recipe", "trained", "seeds", *(MEASURES[name] for name in names), "training (s)", "images/s"],
-    ]
+    heads = ["experiment", "recipe", "trained", "seeds", *(MEASURES[name] for name in names)]
+    lines = [[*heads, MEASURES["train_seconds"], "images/s"]]
     for group in groups:
         scores = [group.metrics[name] for name in names]
-        seeds = str(len(group.runs))
-        lines.append(
-            [
-                f"`{group.name}`",
-                group.recipe,
-                trained(group),
-                seeds,
-                *scores,
-                group.train_seconds,
-                group.images_per_second,
-            ]
-        )
-    lines.insert(1, ["---"] * len(lines[0]))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        who = [f"`{group.name}`", group.recipe, trained(group), str(len(group.runs))]
+        lines.append([*who, *scores, group.train_seconds, group.images_per_second])
+    return markdown(lines)
+
+
+def notebook_table(groups: Sequence[Group]) -> str:
+    """What the notebooks report of each experiment, and what another published run of them does."""
+    lines = [["experiment", "measure", "the notebooks", "another published run of the same notebooks"]]
+    return markdown(lines + [[f"`{group.name}`", *NOTEBOOKS[group.name]] for group in first_of_each(groups)])
+
+
+def constants_table(groups: Sequence[Group]) -> str:
+    """Constants of normalisation and optimiser, and the runs that have them."""
+    runs: dict[tuple[str, ...], list[str]] = {}
+    for group in groups:
+        runs.setdefault(tuple(group.constants.values()), []).append(f"`{group.name}` {group.recipe}")
+    lines = [["runs", *groups[0].constants], *([", ".join(names), *constants] for constants, names in runs.items())]
+    return markdown(lines)
 
 
 def trained(group: Group) -> str:
     """How long, in the parameter's own unit."""
     parameters = group.result["parameters"]
-    length = f"{parameters['batches']} batches" if "batches" in parameters else f"{parameters['epochs']:g} epochs"
     whole = EXPERIMENTS[group.name].configure(group.recipe)
     cut = not whole.batches and parameters.get("epochs") != whole.epochs
-    return f"{length} of {parameters['batch_size']}" + (f" (of the notebook's {whole.epochs:g} epochs)" if cut else "")
+    return length(parameters) + (f" (of the notebook's {whole.epochs:g} epochs)" if cut else "")
 
 
 def baseline_table(group: Group) -> str:
     """Scores of the methods that an autoencoder is compared with."""
     names = list(group.metrics)
-    lines = [["on the same test images", *(MEASURES[name] for name in names), "strength"], ["---"] * (len(names) + 2)]
+    lines = [["on the same test images", *(MEASURES[name] for name in names), "strength"]]
     for method, scores in group.result["baselines"].items():
         values = [f"{scores[name]:.{DIGITS[name]}f}" for name in names]
         lines.append([METHODS[method], *values, f"{scores['strength']:g}" if "strength" in scores else ""])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown(lines)
+
+
+def machines(groups: Sequence[Group]) -> str:
+    """Every machine on which a run was measured."""
+    found = [run.result["environment"] for group in groups for run in group.runs]
+    return " or ".join(
+        dict.fromkeys(
+            f"{each['threads']} cores ({each['processor']}), PyTorch {each['torch']}, {each['precision']}"
+            for each in found
+        )
+    )
 
 
 def results() -> str:
     """Page of measured results, from the committed ``result.json`` files."""
     groups = groups_of(stored_runs(RESULTS))
-    ours = groups[0].result["environment"]
+    folders = {f"{group.name}-{group.recipe}": group for group in groups}
     autoencoders = [group for group in groups if "test_bce" in group.result["metrics"]]
     classifiers = [group for group in groups if "test_accuracy" in group.result["metrics"]]
+    compared = [group for group in classifiers if group.recipe == RECIPES[0]]
     parts = [
         "# Results on full MNIST\n",
         "Generated by `tools/generate_docs.py` from the `result.json` files in [results](results), which name every "
-        "parameter. 60,000 training and 10,000 test images; each score is each test image's own, then the mean; over "
-        f"seeds, mean ± standard deviation. Measured on {ours['threads']} cores ({ours['processor']}), PyTorch "
-        f"{ours['torch']}, float32, a shared machine: times are of that day.\n",
+        "parameter. There are 60,000 training images, of which the classifiers hold the first 5,000 out for "
+        "validation, and 10,000 test images. The scores of an autoencoder are computed for each test image and then "
+        "averaged. Of several seeds the tables show the mean ± the standard deviation. "
+        f"Measured on {machines(groups)}; others used the machine too, so times are of that day.\n",
         "## Autoencoders\n",
         table(autoencoders) + "\n",
-        "The notebooks report "
-        + "; ".join(f"`{g.name}` {NOTEBOOKS[g.name]}" for g in first_of_each(autoencoders))
-        + ".\n",
         *speedups(autoencoders),
+        "The text of the notebooks prints no loss of an autoencoder; another published run of them does:\n",
+        notebook_table(autoencoders) + "\n",
     ]
     for group in first_of_each(autoencoders):
         parts += [f"### `{group.name}` against methods without a network\n", baseline_table(group) + "\n"]
+        parts += [group.baseline_note + "\n"]
     parts += [
-        "PCA has as many components as the code has numbers. Strengths of total variation and non-local means were "
-        "chosen on 200 noisy training images.\n",
         "## Classifiers\n",
         table(classifiers) + "\n",
-        "The notebooks report "
-        + "; ".join(f"`{g.name}` {NOTEBOOKS[g.name]}" for g in first_of_each(classifiers))
-        + ".\n",
-        *agreement(classifiers),
-        "![The three classifiers on common axes](results/bn-comparison.png)\n",
-        "Classic schedule, inference mode; mean of the seeds, the band is their range.\n",
+        "Accuracy one by one is that of the first 100 test images, each given to the network alone. "
+        + agreement(classifiers)
+        + "\n",
+        "The notebooks print other figures than another published run of the same notebooks, so single runs differ "
+        "much:\n",
+        notebook_table(classifiers) + "\n",
+        f"![{len(compared)} classifiers on common axes](results/bn-comparison.png)\n",
+        describe_comparison(compared) + "\n",
+        "## Constants\n",
+        "ε of the normalisation layers, which is added to the variance, and the constants of the optimiser are no "
+        "parameters of the estimators. Here they are read from the layers and the optimiser. The momentum is the share "
+        "of the new batch in the moving statistics.\n",
+        constants_table(groups) + "\n",
         "## Pictures\n",
     ]
     for folder, names in FIGURES.items():
         for name in names:
-            parts.append(f"`{folder}`, seed 0: {name}.\n\n![{name}](results/{folder}/seed-0/{name}.png)\n")
+            said = caption(name, folders[folder].estimator)
+            parts.append(f"`{folder}`, seed 0: {name}. {said}\n\n![{name}](results/{folder}/seed-0/{name}.png)\n")
     return "\n".join(parts)
 
 
@@ -228,11 +255,11 @@ def speedups(groups: Sequence[Group]) -> list[str]:
     return [" ".join(lines) + "\n"]
 
 
-def agreement(groups: Sequence[Group]) -> list[str]:
-    """A line on predictions one image at a time."""
+def agreement(groups: Sequence[Group]) -> str:
+    """A sentence on predictions one image at a time."""
     runs = [run for group in groups for run in group.runs]
     equal = sum(run.result["metrics"]["single_image_agreement"] == 1 for run in runs)
-    return [f"In {equal} of {len(runs)} runs the 100 predictions made one image at a time equal those of the batch.\n"]
+    return f"In {equal} of {len(runs)} runs these predictions equal those that were made of all of them at once."
 
 
 def main() -> int:

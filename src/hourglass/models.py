@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 import hourglass
 from hourglass.data.corruption import CORRUPTIONS, corruption_from_json, corruption_to_json
 from hourglass.estimators import Autoencoder, ConvAutoencoder, ConvClassifier, DenseAutoencoder, NetworkEstimator
+from hourglass.estimators.facts import normalisation, optimiser_in_words, ruling_parameters
 from hourglass.estimators.fitting import CHECKPOINT_PARAMETERS, describes_network
 from hourglass.persistence import read_model, write_model
 from hourglass.training import OPTIMISERS, optimiser_tensors, resolve_device, restore_optimiser
@@ -217,7 +218,14 @@ def _check_size(estimator: NetworkEstimator, tensors: Mapping[str, Any]) -> None
 
 
 def describe(estimator: NetworkEstimator) -> dict[str, Any]:
-    """What a fitted estimator is, for people: its kind, images, code, weights and how it was trained."""
+    """What a fitted estimator is and how it was trained, for people.
+
+    Returns
+    -------
+    dict
+        Among others ``model``, ``images``, ``weights``, ``updates``; ``normalisation`` and ``optimiser`` with their
+        constants; ``parameters``, all that ruled the training, defaults too.
+    """
     check_is_fitted(estimator, "network_")
     facts: dict[str, Any] = {
         "model": type(estimator).__name__,
@@ -234,11 +242,11 @@ def describe(estimator: NetworkEstimator) -> dict[str, Any]:
         facts["output"] = "in [0, 1]" if estimator.loss == "bce" or estimator.undo_clipping else "unbounded"
     if isinstance(estimator, ConvClassifier):
         facts["classes"] = estimator.classes_.tolist()
-    defaults = type(estimator)().get_params()
-    changed = {name: value for name, value in estimator.get_params().items() if value != defaults[name]}
+    facts["normalisation"] = normalisation(estimator.network_)
+    facts["optimiser"] = optimiser_in_words(estimator.optimiser)
     facts["parameters"] = {
         name: corruption_to_json(value) if type(value) in CORRUPTIONS.values() else value
-        for name, value in changed.items()
+        for name, value in ruling_parameters(estimator).items()
     }
     notes = getattr(estimator, "notes_", {})
     return facts | ({"notes": notes} if notes else {})

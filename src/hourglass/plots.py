@@ -16,9 +16,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as MatplotlibFigure
-
-    from hourglass.figure import Figure
+    from matplotlib.figure import Figure
 
 from hourglass.training.history import History
 
@@ -201,7 +199,7 @@ def checkerboards(responses: Mapping[str, Stack], rows: Mapping[str, Stack], *, 
     return figure
 
 
-def save_figure(figure: "MatplotlibFigure", path: str | os.PathLike[str]) -> None:
+def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
     """Write a figure as PNG, in this package's style."""
     from hourglass.figure import to_png
 

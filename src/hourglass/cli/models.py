@@ -253,10 +253,15 @@ def info(
     if as_json:
         typer.echo(json.dumps(facts))
         return
-    width = max(len(name) for name in facts)
+    inner = [name for value in facts.values() if isinstance(value, dict) for name in value]
+    width = max(len(name) for name in (*facts, *(f"  {name}" for name in inner)))
     for name, value in facts.items():
-        shown = ", ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else value
-        typer.echo(f"{name.replace('_', ' '):<{width}}  {shown}")
+        if not isinstance(value, dict):
+            typer.echo(f"{name.replace('_', ' '):<{width}}  {value}")
+            continue
+        typer.echo(name)
+        for key, item in value.items():
+            typer.echo(f"{f'  {key}':<{width}}  {item}")
 
 
 def _size(text: str) -> tuple[int, int]:

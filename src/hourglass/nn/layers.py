@@ -168,7 +168,8 @@ class TransposedConv2d(OnlyTraced, nn.ConvTranspose2d):
         reset_glorot_(self, generator)
 
     def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, cropped to the size asked for"
+        said: str = super().extra_repr()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        return f"{said}, cropped to the size asked for"
 
 
 class SamePool2d(OnlyTraced, nn.MaxPool2d):

@@ -1,0 +1,67 @@
+"""What an estimator was trained with, for people: parameters, normalisation and optimiser."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import clone
+from torch import nn
+
+from hourglass.estimators.base import NetworkEstimator
+from hourglass.estimators.classifier import ConvClassifier
+from hourglass.nn.internals import AnyNorm
+from hourglass.training import OPTIMISERS
+
+# Of the place of a training, not of what is trained.
+_OF_THE_MACHINE = ("device", "verbose", "checkpoint_dir", "checkpoint_every")
+
+
+def ruling_parameters(estimator: NetworkEstimator) -> dict[str, Any]:
+    """Parameters that decide what is trained, and how.
+
+    Returns
+    -------
+    dict of str to object
+        By name. Of ``epochs`` and ``batches`` only the one that rules; without parameters that are None, and without
+        those of the machine, such as ``device``.
+    """
+    idle = "epochs" if estimator.batches is not None else "batches"
+    return {
+        name: value
+        for name, value in estimator.get_params().items()
+        if name not in (*_OF_THE_MACHINE, idle) and value is not None
+    }
+
+
+def normalisation(network: nn.Module) -> str:
+    """Each kind of normalisation layer in a network, with its ε and momentum as the layers hold them, or "none"."""
+    found = [layer for layer in network.modules() if isinstance(layer, AnyNorm | nn.GroupNorm | nn.LayerNorm)]
+    return "; ".join(dict.fromkeys(_layer_in_words(layer) for layer in found)) or "none"
+
+
+def normalisation_of(estimator: NetworkEstimator) -> str:
+    """:func:`normalisation` of the network that an unfitted estimator would train on images of 28 × 28 pixels."""
+    probe: Any = clone(estimator)
+    probe.image_shape_ = (28, 28, 1)
+    if isinstance(probe, ConvClassifier):
+        probe.classes_ = np.arange(10)
+    with torch.device("meta"):
+        return normalisation(probe._build())
+
+
+def optimiser_in_words(name: str) -> str:
+    """Name and constants of an optimiser, one of ``OPTIMISERS``, as they are built for a training."""
+    optimiser = OPTIMISERS[name]([torch.zeros(1, requires_grad=True)], 1.0)
+    constants = optimiser.defaults
+    if "betas" not in constants:
+        return "plain stochastic gradient descent"
+    beta1, beta2 = constants["betas"]
+    return f"Adam, β₁ = {beta1:g}, β₂ = {beta2:g}, ε = {constants['eps']:g} outside the bias correction, as TensorFlow"
+
+
+def _layer_in_words(layer: Any) -> str:
+    said = f"{type(layer).__name__}, ε = {layer.eps:g}"
+    if not hasattr(layer, "momentum"):
+        return said
+    momentum = "an equal share of every batch" if layer.momentum is None else f"{layer.momentum:g}"
+    return f"{said}, momentum = {momentum}"

@@ -1,0 +1,133 @@
+"""Sentences about runs, made from the parameters that they were trained with."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hourglass.estimators import Autoencoder, ConvAutoencoder, ConvClassifier, DenseAutoencoder
+from hourglass.nn.batchnorm import MovingStatistics
+from hourglass.nn.norms import NORMS
+
+NORMALISED = {
+    "none": "without normalisation",
+    "layer": "with PyTorch's batch normalisation",
+    "manual": "with batch normalisation written out",
+    "layernorm": "with layer normalisation",
+    "group": "with group normalisation",
+    "instance": "with instance normalisation",
+    "ghost": "with ghost batch normalisation",
+    "renorm": "with batch renormalisation",
+}
+LENGTH = ("batches", "epochs", "batch_size")
+"""Parameters that :func:`length` puts into words."""
+# Share of their start that moving statistics may still hold when they count as those of the data.
+FORGOTTEN = 0.01
+
+CAPTIONS = {
+    "reconstructions": "Each column is one of the first test images.",
+    "codes": "The same images, as they were given to the network, above their codes, the numbers from which the "
+    "decoder makes its output.",
+    "curve": "Loss of the training batches, averaged from one report to the next, and of the images that the legend "
+    "names. No test image is used to choose anything.",
+    "curves": "Loss and accuracy in inference mode: of the batch that was trained on last, and of the validation "
+    "images, which are held out of the training images.",
+    "checkerboards": "A transposed 3×3 convolution of stride 2 sums one, two or four contributions into a pixel, "
+    "depending on its place. This draws a checkerboard before any training, and still early in it. Resizing before the "
+    "convolution treats all pixels alike.",
+}
+"""Caption of each figure, as far as it is the same for every run."""
+
+
+def title(estimator: Autoencoder | ConvClassifier) -> str:
+    """Line that says what kind of network an estimator trains, and its size."""
+    if isinstance(estimator, ConvClassifier):
+        return f"{estimator.depth + 1}-layer classifier {NORMALISED[estimator.norm]}"
+    kind = "dense" if isinstance(estimator, DenseAutoencoder) else "convolutional"
+    denoising = estimator.noise is not None or estimator.self_supervised
+    said = f"denoising {kind} autoencoder" if denoising else f"{kind} autoencoder"
+    said = said[0].upper() + said[1:]
+    if isinstance(estimator, ConvAutoencoder):
+        said += f", {'-'.join(map(str, estimator.channels))} feature maps"
+        said += "" if estimator.norm == "none" else f", {NORMALISED[estimator.norm]}"
+    if isinstance(estimator, DenseAutoencoder):
+        said += f", code of {estimator.code_size} numbers"
+    return said if estimator.noise is None else f"{said}, noise {estimator.noise}"
+
+
+def caption(figure: str, estimator: Autoencoder | ConvClassifier | None) -> str:
+    """Caption of a figure of a run, by the figure's name; empty for a name that is unknown."""
+    said = CAPTIONS.get(figure, "")
+    if figure not in ("curve", "curves") or estimator is None:
+        return said
+    if isinstance(estimator, Autoencoder) and estimator.noise is not None:
+        said += f" Both are of images with noise of level {estimator.noise}, compared with the clean ones."
+    if estimator.patience is not None:
+        said += (
+            f" Training ends early after {estimator.patience} validations in a row without a new lowest loss on "
+            "held-out training images."
+        )
+    return said
+
+
+def baseline_note(methods: Mapping[str, Mapping[str, float]]) -> str:
+    """How the methods without a network were set."""
+    said = ["PCA keeps at most as many components as the code has numbers."] if "pca" in methods else []
+    if any("strength" in scores for scores in methods.values()):
+        said.append("The strength of each denoiser was chosen on at most 200 noisy training images.")
+    return " ".join(said)
+
+
+def length(parameters: Mapping[str, Any]) -> str:
+    """How long a run was trained, in the unit of the parameter that ruled."""
+    if "batches" in parameters:
+        return f"{parameters['batches']:,} batches of {parameters['batch_size']}"
+    if "epochs" in parameters:
+        return f"{parameters['epochs']:g} epochs in batches of {parameters['batch_size']}"
+    return f"batches of {parameters['batch_size']}"
+
+
+def comparison_caption(how: str, networks: Mapping[str, ConvClassifier]) -> str:
+    """Caption of the figure that compares classifiers.
+
+    Parameters
+    ----------
+    how : str
+        How all of them were trained: recipe, data and length.
+    networks : mapping of str to ConvClassifier
+        Name in the legend to an unfitted estimator with the parameters that the run had.
+    """
+    starts = {estimator.kernel_init for estimator in networks.values()}
+    described = [
+        f"{name}: {title(estimator)}" + (f", kernel_init={estimator.kernel_init}" if len(starts) > 1 else "")
+        for name, estimator in networks.items()
+    ]
+    said = f"{'; '.join(described)}. Trained with {how}. Loss and accuracy are measured in inference mode."
+    moving = [each for each in networks.values() if _has_moving_statistics(each)]
+    if not moving:
+        return said
+    said += " There batch normalisation uses its moving statistics, which start at a mean of 0 and a variance of 1."
+    for momentum in dict.fromkeys(each.norm_momentum for each in moving):
+        count = batches_to_forget(momentum)
+        if math.isinf(count):
+            said += f" With momentum {momentum:g} they stay as they start."
+            continue
+        batches = "batch" if count == 1 else "batches"
+        said += f" With momentum {momentum:g}, at most {FORGOTTEN:.0%} of this start is left after {count} {batches}."
+    return f"{said} As long as more of it is left, a network that trains well can still guess in inference mode."
+
+
+def batches_to_forget(momentum: float) -> float:
+    """Batches after which at most a hundredth of moving statistics is their start: log 0.01 / log (1 - momentum)."""
+    if momentum <= 0:
+        return math.inf
+    return 1 if momentum >= 1 else math.ceil(math.log(FORGOTTEN) / math.log1p(-momentum))
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words as an enumeration: a, b and c."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+
+
+def _has_moving_statistics(estimator: ConvClassifier) -> bool:
+    layer = NORMS[estimator.norm]
+    return layer is not None and issubclass(layer, MovingStatistics)
