@@ -1,6 +1,7 @@
 """What a call cannot handle is handled, refused with an error, or said: arguments, scales, layouts, lengths, labels."""
 
 import datetime
+import json
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 import hourglass as hg
 from hourglass.data import GaussianNoise
 from hourglass.experiments import find
+from hourglass.models import describe
 from hourglass.nn import dead_units
 from hourglass.training import LOSSES, Adam, ShuffledBatches, Trainer
 
@@ -180,6 +182,7 @@ def test_labels_of_every_kind_are_predicted_saved_and_read(kind, few, tmp_path):
     clf = hg.ConvClassifier(**QUICK, depth=2).fit(few.train.images, labels)
     hg.save(clf, tmp_path)
     again = hg.load_model(tmp_path)
+    json.dumps(describe(again))
     assert np.array_equal(again.classes_, clf.classes_)
     assert again.classes_.dtype == clf.classes_.dtype
     found, expected = again.predict(few.test.images), clf.predict(few.test.images)
@@ -341,7 +344,10 @@ def test_dead_units_are_counted_by_layer(few, tmp_path):
     assert dead_units(ae.network_, images)["encoder 1"] == (2, 6)
     assert not ae.network_.training
     hg.save(fitted(hg.ConvClassifier, few), tmp_path)
-    counted = hg.load_model(tmp_path).dead_units_
+    again = hg.load_model(tmp_path)
+    counted = again.dead_units_
+    dead = sum(count for count, _ in counted.values())
+    assert describe(again)["dead_units"].startswith(f"{dead} of {sum(units for _, units in counted.values())}")
     assert list(counted) == [*(f"convolution {i}" for i in range(1, 7)), "hidden"]
     assert counted["hidden"][1] == 100
     assert fitted(hg.ConvClassifier, few, activation="tanh").dead_units_ == {}

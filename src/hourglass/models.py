@@ -241,7 +241,9 @@ def describe(estimator: NetworkEstimator) -> dict[str, Any]:
         facts["pixels"] = "trained on {:g} to {:g}".format(*estimator.pixel_range_)
         facts["output"] = "in [0, 1]" if estimator.loss == "bce" or estimator.undo_clipping else "unbounded"
     if isinstance(estimator, ConvClassifier):
-        facts["classes"] = estimator.classes_.tolist()
+        facts["classes"] = _labels_to_json(estimator.classes_)["values"]
+    if dead := getattr(estimator, "dead_units_", None):
+        facts["dead_units"] = _dead_in_words(dead)
     facts["normalisation"] = normalisation(estimator.network_)
     facts["optimiser"] = optimiser_in_words(estimator.optimiser)
     facts["parameters"] = {
@@ -250,6 +252,13 @@ def describe(estimator: NetworkEstimator) -> dict[str, Any]:
     }
     notes = getattr(estimator, "notes_", {})
     return facts | ({"notes": notes} if notes else {})
+
+
+def _dead_in_words(dead: Mapping[str, tuple[int, int]]) -> str:
+    """How many units give 0 for every image, of all and by layer."""
+    total = f"{sum(count for count, _ in dead.values())} of {sum(units for _, units in dead.values())}"
+    layers = ", ".join(f"{name}: {count} of {units}" for name, (count, units) in dead.items() if count)
+    return f"{total} ({layers})" if layers else total
 
 
 def _to_json(name: str, value: Any) -> Any:
