@@ -220,7 +220,10 @@ def test_intervals():
     assert not Interval.parse("10steps").is_due(1e9, 9, 1e9)
     assert Interval.parse("0.5epochs").is_due(0, 0, 0.5)
     assert not Interval.parse("never").is_due(1e9, 10**9, 1e9)
-    for bad in ("", "0", "-1s", "1h", "steps", "nan"):
+    assert Interval.parse("1e3steps") == Interval(1000, "steps")
+    assert Interval.parse(".5s") == Interval(0.5, "s")
+    assert Interval.parse(1e-5) == Interval(1e-5, "s")
+    for bad in ("", "0", "-1s", "1h", "steps", "nan", "inf", "1e400", "1_0s", "²s"):
         with pytest.raises(ValueError, match="checkpoint_every="):
             Interval.parse(bad)
 

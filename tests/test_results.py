@@ -1,6 +1,7 @@
 """What the committed results hold, and, on demand, the same trained again on full MNIST."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,39 @@ def test_the_committed_denoiser_and_classifiers():
         assert low <= mean_of(runs, "metrics", "test_accuracy") <= high
         assert all(run["metrics"]["single_image_agreement"] == 1 for run in runs)
     assert mean_of(committed("bn-layer", "fast"), "metrics", "test_accuracy") >= 0.985
+
+
+PAGE = (Path(__file__).parents[1] / "docs" / "results.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "printed", "published"),
+    [
+        ("dense", set(), {"0.0934"}),
+        ("conv", set(), {"0.096", "0.105"}),
+        ("denoise", set(), {"0.096", "0.103"}),
+        ("bn-none", {"0.2949"}, {"0.1219"}),
+        ("bn-layer", {"0.8833"}, {"0.9745"}),
+        ("bn-manual", {"0.8924"}, {"0.9605"}),
+    ],
+)
+def test_every_figure_of_the_notebooks_stands_under_its_source(name, printed, published):
+    """The text of the notebooks prints three figures; all others are of another published run."""
+    tables = re.findall(r"^\| experiment \| measure \|.*?\n\n", PAGE, re.MULTILINE | re.DOTALL)
+    assert all("| the notebooks | another published run of the same notebooks |" in table for table in tables)
+    [row] = [line for table in tables for line in table.splitlines() if line.startswith(f"| `{name}` |")]
+    _, _, _, notebooks, other, _ = row.split("|")
+    assert set(re.findall(r"0\.\d+", notebooks)) == printed
+    assert set(re.findall(r"0\.\d+", other)) == published
+    outside = PAGE
+    for table in tables:
+        outside = outside.replace(table, "")
+    assert not re.search(r"notebooks? reports?", outside)
+
+
+@pytest.mark.parametrize("said", ["FrameworkBatchNorm, ε = 0.001", "ManualBatchNorm, ε = 0.001", "Adam, β₁ = 0.9"])
+def test_the_results_page_names_the_constants(said):
+    assert said in PAGE
 
 
 @pytest.mark.slow

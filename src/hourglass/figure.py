@@ -32,6 +32,7 @@ class Figure(MatplotlibFigure):
 
 def to_png(figure: MatplotlibFigure, style: Mapping[str, Any]) -> bytes:
     """Content of a PNG file of a figure, rendered under entries of ``rcParams``, with its margins cut off."""
-    with io.BytesIO() as file, mpl.rc_context(dict(style)):
+    entries: Any = dict(style)  # matplotlib types every name that there is
+    with io.BytesIO() as file, mpl.rc_context(entries):
         figure.savefig(file, format="png", bbox_inches="tight", metadata={"Software": None})
         return file.getvalue()

@@ -4,9 +4,11 @@ Every function returns a matplotlib figure, which a notebook shows as an image. 
 the user's own figures and settings stay as they are.
 """
 
+import operator
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,7 +127,9 @@ def training_curve(history: History, *, loss_name: str, validation_name: str) ->
         axis.set_xlim(0, len(history))
         axis.legend()
         per_update = history.epoch[-1] / len(history)
-        above = axis.secondary_xaxis("top", functions=(lambda u: u * per_update, lambda e: e / per_update))
+        # Partial functions, and not lambdas, so that the figure can be pickled.
+        functions = (partial(operator.mul, per_update), partial(operator.mul, 1 / per_update))
+        above = axis.secondary_xaxis("top", functions=functions)
         above.set_xlabel("epochs")
     return figure
 

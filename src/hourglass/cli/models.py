@@ -266,6 +266,7 @@ def info(
 
 def _size(text: str) -> tuple[int, int]:
     height, x, width = text.lower().partition("x")
-    if not x or not height.isdigit() or not width.isdigit() or not int(height) or not int(width):
+    whole = all(side.isascii() and side.isdecimal() and int(side) for side in (height, width))
+    if not x or not whole:
         raise Misuse(f"--resize {text!r} is not HEIGHTxWIDTH; for example --resize 64x64")
     return int(height), int(width)

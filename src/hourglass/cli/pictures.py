@@ -166,10 +166,10 @@ def _restore(
 
 def _level(text: str) -> float:
     try:
-        level = float(text)
+        level = 0.0 if "_" in text else float(text)
     except ValueError:
         level = 0.0
-    if not level > 0:
+    if not 0 < level < math.inf:
         raise Misuse(f"--undo-clipping {text!r} is neither a level above 0 nor estimate")
     return level
 

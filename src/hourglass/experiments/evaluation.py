@@ -68,7 +68,7 @@ def autoencoder_figures(estimator: Autoencoder, data: Dataset) -> dict[str, "Fig
         "curve": plots.training_curve(
             estimator.history_,
             loss_name="binary cross-entropy (nats a pixel)" if estimator.loss == "bce" else "mean squared error",
-            validation_name="test images (first 1,000)"
+            validation_name="the first test images"
             if estimator.validation_fraction is None
             else "held-out training images",
         ),

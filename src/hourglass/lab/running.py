@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hourglass import markup
 from hourglass.data import Dataset, load
 from hourglass.lab import batch_size, claims, depth, fair, inference, lstm, momentum, shootout
 from hourglass.lab.cells import IDENTITY, Cells, key, measure_cells
@@ -24,7 +25,7 @@ STUDIES: dict[str, Study] = {
 CELLS = "cells.jsonl"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Findings:
     """Rows of a study, and what the study reads from them.
 
@@ -37,6 +38,12 @@ class Findings:
 
     study: Study
     rows: Rows
+
+    def __repr__(self) -> str:
+        return f"Findings({self.study.name}, {len(self.rows)} trainings)"
+
+    def _repr_html_(self) -> str:
+        return markup.table(self.table, caption=self.answer)
 
     @property
     def answer(self) -> str:

@@ -55,8 +55,9 @@ class Interval:
         """
         if text == NEVER:
             return cls(math.inf)
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|steps?|epochs?)?", str(text).strip())
-        if match is None or float(match[1]) == 0:
+        number = r"((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)"
+        match = re.fullmatch(rf"{number}\s*(s|steps?|epochs?)?", str(text).strip())
+        if match is None or not 0 < float(match[1]) < math.inf:
             raise ValueError(
                 f"checkpoint_every={text!r}; expected a number above 0 of s, steps or epochs, as '60s', or 'never'"
             )
