@@ -194,7 +194,7 @@ def test_gaussian_noise_is_clipped_and_of_its_level():
     assert noisy.std().item() == pytest.approx(0.1, rel=0.02)
     dark = hg.data.GaussianNoise(0.5)(torch.zeros(100, 1, 20, 20), torch.Generator().manual_seed(0))
     assert dark.min() == 0
-    assert dark.mean().item() == pytest.approx(0.195, abs=0.003)
+    assert dark.mean().item() == pytest.approx(0.195, abs=0.01)
 
 
 def test_pairs_are_learnt(sample):

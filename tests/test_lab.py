@@ -239,7 +239,7 @@ def test_the_lecture_says_what_the_module_computes(name, kind):
     for label, values in expected.items():
         block = text[text.index(label) :].split("\n")[1 : 1 + len(values)]
         shown = [[float(word) for word in line.split()] for line in block]
-        np.testing.assert_allclose(shown, values.detach().numpy(), atol=6e-5, err_msg=label)
+        np.testing.assert_allclose(shown, values.detach().numpy(), atol=2e-4, err_msg=label)
 
 
 def run(capsys, *words):

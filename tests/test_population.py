@@ -286,7 +286,7 @@ def test_noise_gives_blank_first_steps_a_variance_in_training_alone():
     first = lstm.train()(x)
     assert not torch.equal(first, lstm(x))
     # Four identities make the gates' contributions from noise of deviation 0.1.
-    assert moving(lstm.norm_hidden, "var")[0].mean() == pytest.approx(0.01, rel=0.3)
+    assert moving(lstm.norm_hidden, "var")[0].mean() == pytest.approx(0.01, rel=0.5)
     lstm.eval()
     torch.testing.assert_close(lstm(x), lstm(x))
     assert len(lstm.hidden_states(x)) == 6
