@@ -19,6 +19,7 @@ from sklearn.base import clone
 import hourglass
 from hourglass.data import Dataset, load
 from hourglass.estimators import Autoencoder, ConvAutoencoder, ConvClassifier, NetworkEstimator
+from hourglass.estimators.facts import ruling_parameters
 from hourglass.estimators.fitting import CHECKPOINT_PARAMETERS
 from hourglass.experiments import evaluation
 from hourglass.experiments.baselines import Scores, baselines
@@ -310,12 +311,7 @@ def _train_classifier(
 
 
 def _parameters(estimator: NetworkEstimator) -> dict[str, Any]:
-    idle = "epochs" if estimator.batches else "batches"
-    return {
-        name: value
-        for name, value in estimator.get_params().items()
-        if name not in (*_NOT_PARAMETERS, idle) and value is not None
-    }
+    return {name: value for name, value in ruling_parameters(estimator).items() if name not in _NOT_PARAMETERS}
 
 
 def environment(estimator: NetworkEstimator) -> dict[str, Any]:
