@@ -167,7 +167,7 @@ def test_misuse_is_one_line_and_exit_2(hourglass, digits):
         (("denoise", digits, "o", "--undo-clipping", "inf"), "neither a level"),
         (("denoise", digits, "o", "--undo-clipping", "1_0"), "neither a level"),
         (("train", digits, "--out", "o", "--resize", "²x3"), "is not HEIGHTxWIDTH"),
-        (("evaluate", digits, "--noise", "x"), "no strength"),
+        (("evaluate", digits, "--noise", "x"), "neither a number above 0 nor a range"),
         (("evaluate", digits, "--resize"), "for models that compress"),
         (("denoise", digits), "OUT"),
     ]:

@@ -10,9 +10,8 @@ from sklearn.base import clone
 
 import hourglass as hg
 from hourglass import metrics
-from hourglass.data import Dataset
+from hourglass.data import Dataset, corrupt
 from hourglass.experiments import find
-from hourglass.experiments.baselines import add_noise
 from hourglass.training import Adam
 
 BATCHES = {"dense": 300, "conv": 150, "denoise": 60}
@@ -24,7 +23,7 @@ def some(sample):
 
 
 def loss(estimator, clean):
-    given = clean if estimator.noise is None else add_noise(clean, estimator.noise, 5)
+    given = clean if estimator.noise is None else corrupt(clean, estimator.noise, 5)
     return float(metrics.bce(clean, estimator.reconstruct(given)))
 
 

@@ -101,7 +101,7 @@ def by_training(images, corruption, few, monkeypatch):
 def by_validating(images, corruption, few, monkeypatch):
     """What an estimator's loss on held-out images is measured on."""
     ae = hg.ConvAutoencoder(noise=corruption)
-    return ae._spoil(images)
+    return ae._corrupted(images)
 
 
 CALLERS = [by_corrupt, by_a_stack_without_channels, by_comparing_pictures, by_training, by_validating]

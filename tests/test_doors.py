@@ -10,7 +10,7 @@ from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 
 import hourglass as hg
-from hourglass.data import GaussianNoise
+from hourglass.data import corrupt
 from hourglass.experiments import find
 from hourglass.models import describe
 from hourglass.nn import dead_units
@@ -245,7 +245,7 @@ def test_a_classifier_has_validation_images_of_its_own(name, few):
 
 def test_scores_of_samples_are_minus_their_errors(few):
     ae = fitted(hg.ConvAutoencoder, few)
-    clean, noisy = few.test.images, GaussianNoise(0.3)(torch.from_numpy(few.test.images.copy())).numpy()
+    clean, noisy = few.test.images, corrupt(few.test.images, 0.3)
     scores = ae.score_samples(clean)
     assert scores.shape == (100,)
     assert scores.dtype == np.float64

@@ -223,7 +223,8 @@ def _examples(estimator: Autoencoder | ConvClassifier, part: str, takes: str) ->
         ]
     if takes == "bytes":
         return [random.integers(0, 256, (*shape, channels), dtype=np.uint8) for shape in shapes]
-    return [random.random((*shape, channels), dtype=np.float32) for shape in shapes]
+    low, high = estimator.pixel_range_
+    return [random.uniform(low, high, (*shape, channels)).astype(np.float32) for shape in shapes]
 
 
 def _difference(
