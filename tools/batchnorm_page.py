@@ -1,6 +1,5 @@
 """Page on batch normalisation, made from the committed lines of the lab's studies."""
 
-import math
 from pathlib import Path
 
 from hourglass.lab import Findings, markdown, stored_findings
@@ -46,14 +45,12 @@ def page() -> str:
 def chapter(found: Findings) -> list[str]:
     """Return the parts of a study's chapter: question, setting, figures, answer, table and source."""
     study = found.study
-    minutes = math.fsum(row["seconds"] for row in found.rows) / 60
     figures = [f"![{study.title}](results/lab/{path.name})\n" for path in sorted(LAB.glob(f"{study.name}-*.png"))]
     return [
         f'<a id="{study.name}"></a>\n',
         f"## {study.title}\n",
         f"**Question.** {study.question}\n",
-        f"**Setting.** {found.setting} `hourglass run {study.name}`; {len(found.rows)} trainings, {minutes:.0f} "
-        "minutes of one core.\n",
+        f"**Setting.** {found.setting} `hourglass run {study.name}`; {len(found.rows)} trainings.\n",
         *figures,
         f"**Answer.** {found.answer}\n",
         markdown(found.table) + "\n",
