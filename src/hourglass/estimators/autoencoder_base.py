@@ -96,10 +96,10 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
         return self
 
     def partial_fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
-        """Train one pass over images more, at one rate.
+        """Train for one more pass over the images, at a constant rate.
 
-        The first call draws the weights, and trains at ``learning_rate``; later ones, and those after :meth:`fit`,
-        train on from what is there, at ``continue_learning_rate``. Validation and early stopping are for :meth:`fit`.
+        The first call draws the weights and trains at ``learning_rate``. Later calls, and calls after :meth:`fit`,
+        continue from the trained weights at ``continue_learning_rate``. Validation and early stopping are for :meth:`fit`.
 
         Parameters
         ----------

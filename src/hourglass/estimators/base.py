@@ -57,11 +57,11 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
     batch_size : int, default=64
         Images in a batch; all of them where there are fewer.
     learning_rate : float, default=0.01
-        Of the optimiser, the peak of the schedule.
+        Learning rate of the optimiser at the peak of the schedule.
     continue_learning_rate : float, optional
-        Rate with which ``partial_fit``, and ``fit`` with ``warm_start``, train on from weights that are there. By
-        default a tenth of ``learning_rate`` after a schedule that goes down to almost nothing, which a good network
-        stands; else ``learning_rate``.
+        Learning rate of ``partial_fit``, and of ``fit`` with ``warm_start``, when they continue from trained weights.
+        After a schedule that decays it is by default a tenth of ``learning_rate``, which does not harm a good
+        network; otherwise it is ``learning_rate``.
     warm_start : bool, default=False
         Whether ``fit`` goes on from the weights and the optimiser's state of the last call, where there was one; by
         default it draws new weights.
@@ -114,7 +114,8 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
     n_updates_ : int
         Since the weights were drawn.
     dead_units_ : dict of str to pair of int
-        By layer with ReLU, units that give 0 for each of the first 256 training images, and units.
+        For each layer with ReLU, how many of its units give 0 for all of the first 256 training images, and how many
+        units it has.
     partly_trained_ : estimator
         After KeyboardInterrupt in ``fit`` or ``partial_fit``: a copy with the network as it was then. The estimator
         itself is what it was before the call.
@@ -204,13 +205,13 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
         X, y
             As the public methods take them.
         fitting : bool, default=False
-            Whether the images decide what shape and range the model is for.
+            Whether the model takes its image shape and pixel range from these images.
         continuing : bool, default=False
-            Whether they are trained on by a network that is there.
+            Whether a network that was trained before continues to train on these images.
         unit_range : str, optional
-            What needs pixels in [0, 1], if anything does.
+            Parameter that needs pixels in [0, 1], for the error message; by default any range is accepted.
         any_size : bool, default=False
-            Whether stacks of another height and width are taken.
+            Whether images of another height and width are accepted.
         """
         if not fitting:
             check_is_fitted(self, "network_")

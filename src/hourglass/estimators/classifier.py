@@ -145,10 +145,10 @@ report_every, validate_every, precision, device, random_state, verbose, determin
         classes: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> Self:
-        """Train one pass over images more, at one rate.
+        """Train for one more pass over the images, at a constant rate.
 
-        The first call draws the weights, and trains at ``learning_rate``; later ones, and those after :meth:`fit`,
-        train on from what is there, at ``continue_learning_rate``.
+        The first call draws the weights and trains at ``learning_rate``. Later calls, and calls after :meth:`fit`,
+        continue from the trained weights at ``continue_learning_rate``.
 
         Parameters
         ----------
