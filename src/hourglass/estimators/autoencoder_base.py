@@ -99,7 +99,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
         """Train for one more pass over the images, at a constant rate.
 
         The first call draws the weights and trains at ``learning_rate``. Later calls, and calls after :meth:`fit`,
-        continue from the trained weights at ``continue_learning_rate``. Validation and early stopping are for :meth:`fit`.
+        continue from the trained weights at ``continue_learning_rate``. Validation and early stopping are left to
+        :meth:`fit`.
 
         Parameters
         ----------

@@ -271,9 +271,9 @@ class Trainer:
         """Bring the record to the last whole update, for whoever wants the module as it is."""
         with suppress(FloatingPointError):
             self._collect_losses()
-        history = self.history
-        for series in (history.loss, history.learning_rate, history.epoch):
-            del series[min(len(history.loss), len(history.learning_rate), len(history.epoch)) :]
+        recorded = self.history.loss, self.history.learning_rate, self.history.epoch
+        for series in recorded:
+            del series[min(map(len, recorded)) :]
 
     def _interrupted(self, checkpoints: Checkpoints, number: int) -> Interrupted:
         return Interrupted(
