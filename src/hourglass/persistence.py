@@ -219,6 +219,40 @@ def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
     write_together({path: content}, durable=durable)
 
 
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A new file that takes the place of ``path`` when the block ends, and is removed when the block raises.
+
+    Yields
+    ------
+    Path
+        The new file, empty, in the same folder.
+
+    Raises
+    ------
+    OSError
+        When it cannot be made or put in place; the error names ``path``.
+    """
+    # mkstemp makes files for the owner alone; these are for whoever may read the folder.
+    umask = os.umask(0)
+    os.umask(umask)
+    part: Path | None = None
+    try:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL, suffix=path.suffix)
+        os.close(descriptor)
+        part = Path(name)
+        yield part
+        part.chmod(0o666 & ~umask)
+        part.replace(path)
+    except OSError as error:
+        if error.filename in (None, str(part)) or part is None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+    finally:
+        if part is not None:
+            part.unlink(missing_ok=True)
+
+
 def write_together(contents: Mapping[Path, bytes], *, durable: bool = False) -> None:
     """Write files of one folder, each whole, in order; where one cannot be written, all stay as they were.
 
