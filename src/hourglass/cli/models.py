@@ -73,7 +73,8 @@ def train(
     from hourglass.estimators import ConvAutoencoder, DenseAutoencoder
     from hourglass.models import save
     from hourglass.persistence import check_writable, locked
-    from hourglass.pictures import find_pictures, training_images
+    from hourglass.pictures import find_images, training_images
+    from hourglass.pictures.ranges import NOTE
 
     if crop is not None and resize is not None:
         raise Misuse("--crop and --resize both say what to train on; give one of them")
@@ -115,14 +116,15 @@ def train(
         if not quiet:
             typer.echo(f"model: {out} (finished already)")
         return
-    paths = find_pictures(folder, beside=out)
-    with Tally("reading", len(paths), quiet=quiet) as tally:
-        images = training_images(
-            paths,
+    found = find_images(folder, beside=out, hidden=hidden)
+    with Tally("reading", len(found.paths), quiet=quiet, left_out=found.left_out) as tally:
+        taken = training_images(
+            found.paths,
             size=size,
             whole=resize is not None,
             count=cuts,
             colour=colour.value,
+            ranges=ranges,
             random_state=seed,
             on_outcome=tally.note,
         )

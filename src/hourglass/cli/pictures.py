@@ -1,17 +1,36 @@
-"""Commands on picture files: denoise, reconstruct, evaluate."""
+"""Commands on image files: denoise, reconstruct, evaluate."""
 
 import csv
 import json
 import math
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from hourglass.cli.app import Misuse, app
-from hourglass.cli.shared import Device, Input, Model, Output, Overlap, Overwrite, Quiet, Resizing, Resume, Tally, Tile
+from hourglass.cli.shared import (
+    READ,
+    Device,
+    Format,
+    Hidden,
+    InPlace,
+    Model,
+    Out,
+    Overlap,
+    Overwrite,
+    Places,
+    Quiet,
+    Range,
+    Resizing,
+    Resume,
+    Tally,
+    Tile,
+    ranges_of,
+)
 
 if TYPE_CHECKING:
     from hourglass.estimators import Autoencoder
@@ -19,13 +38,13 @@ if TYPE_CHECKING:
 TILE = 512
 
 
-@app.command()
+@app.command(epilog=READ)
 def denoise(
-    source: Input,
-    target: Output,
+    places: Places,
     model: Annotated[
         Path | None, typer.Option(help="Folder of a model.  [default: the denoiser of digits]", show_default=False)
     ] = None,
+    value_range: Range = "auto",
     tile: Tile = TILE,
     overlap: Overlap = None,
     undo_clipping: Annotated[
@@ -36,12 +55,16 @@ def denoise(
             show_default=False,
         ),
     ] = None,
+    out: Out = None,
+    in_place: InPlace = False,
     overwrite: Overwrite = False,
     resume: Resume = False,
+    hidden: Hidden = False,
+    style: Format = None,
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Remove noise from pictures: same names, sizes, depths and modes.
+    """Remove noise from images: same names, sizes, depths, structures and metadata.
 
     Without --model, the denoiser of handwritten digits that comes in the package.
     """
@@ -50,49 +73,56 @@ def denoise(
     estimator = load_pretrained(device=device) if model is None else load_autoencoder(model, device=device)
     if undo_clipping is not None:
         estimator.set_params(undo_clipping=undo_clipping if undo_clipping == "estimate" else _level(undo_clipping))
-    _restore("denoise", estimator, source, target, tile, overlap, overwrite=overwrite, resume=resume, quiet=quiet)
+    job = Job("denoise", estimator, tile, overlap, value_range, overwrite, resume, hidden, quiet)
+    job.run(places, out, in_place=in_place, style=style)
 
 
-@app.command()
+@app.command(epilog=READ)
 def reconstruct(
-    source: Input,
-    target: Output,
+    places: Places,
     model: Model,
+    value_range: Range = "auto",
     tile: Tile = TILE,
     overlap: Overlap = None,
+    out: Out = None,
+    in_place: InPlace = False,
     overwrite: Overwrite = False,
     resume: Resume = False,
+    hidden: Hidden = False,
+    style: Format = None,
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Show what a model keeps of pictures: encode and decode them."""
+    """Show what a model keeps of images: encode and decode them."""
     from hourglass.models import load_autoencoder
 
     estimator = load_autoencoder(model, device=device)
-    _restore("reconstruct", estimator, source, target, tile, overlap, overwrite=overwrite, resume=resume, quiet=quiet)
+    job = Job("reconstruct", estimator, tile, overlap, value_range, overwrite, resume, hidden, quiet)
+    job.run(places, out, in_place=in_place, style=style)
 
 
 @app.command()
 def evaluate(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Clean pictures.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Clean images.", show_default=False)],
     model: Annotated[
         Path | None, typer.Option(help="Folder of a model.  [default: the denoiser of digits]", show_default=False)
     ] = None,
     noise: Annotated[
         str | None,
-        typer.Option(help="Noise to put on the pictures.  [default: the model's own]", show_default=False),
+        typer.Option(help="Noise to put on the images, relative to the range of their numbers.  [default: the model's own]", show_default=False),
     ] = None,
     style: Annotated[Literal["table", "csv", "json"], typer.Option("--format", help="Of the output.")] = "table",
     known: Annotated[
         Path | None,
-        typer.Option(help="Pictures to fit PCA on, where codes are compared.  [default: FOLDER]", show_default=False),
+        typer.Option(help="Images to fit PCA on, where codes are compared.  [default: FOLDER]", show_default=False),
     ] = None,
+    value_range: Range = "auto",
     resize: Resizing = False,
     seed: Annotated[int, typer.Option(help="Of the noise.", min=0)] = 0,
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Score a model on clean pictures: PSNR, SSIM and MSE, for each and in mean.
+    """Score a model on clean images: PSNR, SSIM and MSE, for each and in mean, relative to the range of the numbers.
 
     A denoiser stands beside total variation, non-local means, wavelets and the median on the same noise, a model that
     compresses beside PCA with as many numbers.
@@ -100,7 +130,7 @@ def evaluate(
     from hourglass.data import parse_corruption
     from hourglass.data.corruption import CORRUPTIONS, GaussianNoise
     from hourglass.models import load_autoencoder, load_pretrained
-    from hourglass.pictures import find_pictures
+    from hourglass.pictures import find_images
     from hourglass.pictures.comparison import compare_codes, compare_denoisers
 
     estimator = load_pretrained(device=device) if model is None else load_autoencoder(model, device=device)
@@ -117,22 +147,26 @@ def evaluate(
         raise Misuse("the model learnt from noisy pictures, of a level that it was not told; name one with --noise")
     if corruption is not None and (resize or known is not None):
         raise Misuse("--resize and --known are for models that compress; leave them out, or --noise")
-    paths = find_pictures(folder)
-    with Tally("evaluate", len(paths), quiet=quiet) as tally:
+    ranges = ranges_of(value_range, estimator)
+    found = find_images(folder)
+    with Tally("evaluate", len(found.paths), quiet=quiet, left_out=found.left_out) as tally:
         if corruption is None:
             scores = compare_codes(
                 estimator,
-                paths,
+                found.paths,
+                ranges=ranges,
                 resizing=resize,
-                known=find_pictures(known) if known else (),
+                known=find_images(known).paths if known else (),
                 on_outcome=tally.note,
             )
         else:
             unclip = estimator.undo_clipping if isinstance(estimator.undo_clipping, float) else None
-            scores = compare_denoisers(estimator, paths, corruption, seed=seed, unclip=unclip, on_outcome=tally.note)
+            scores = compare_denoisers(
+                estimator, found.paths, corruption, ranges=ranges, seed=seed, unclip=unclip, on_outcome=tally.note
+            )
     if corruption is None and scores and len(scores) == 1 and not quiet:
         typer.echo(
-            f"evaluate: PCA is left out, since it needs more pictures than a code has numbers "
+            f"evaluate: PCA is left out, since it needs more images than a code has numbers "
             f"({estimator.network_.code_size}); name some with --known",
             err=True,
         )
@@ -140,28 +174,55 @@ def evaluate(
     tally.exit()
 
 
-def _restore(
-    title: str,
-    estimator: "Autoencoder",
-    source: Path,
-    target: Path,
-    tile: int,
-    overlap: int | None,
-    *,
-    overwrite: bool,
-    resume: bool,
-    quiet: bool,
-) -> None:
-    from hourglass.pictures import PictureRestorer, plan, process
+@dataclass(frozen=True)
+class Job:
+    """A command that gives back images of the same form."""
 
-    if overwrite and resume:
-        raise Misuse("--overwrite and --resume contradict each other; give one of them")
-    restorer = PictureRestorer(estimator, tile=tile, overlap=overlap)
-    pairs = plan(source, target, overwrite=overwrite, resume=resume)
-    with Tally(title, len(pairs), quiet=quiet) as tally:
-        for outcome in process(pairs, restorer, resume=resume):
-            tally.note(outcome)
-    tally.exit()
+    title: str
+    estimator: "Autoencoder"
+    tile: int
+    overlap: int | None
+    value_range: str
+    overwrite: bool
+    resume: bool
+    hidden: bool
+    quiet: bool
+
+    def run(self, places: list[Path], out: Path | None, *, in_place: bool, style: str | None) -> None:
+        """Find inputs and outputs, check them, and restore one after another."""
+        from hourglass.pictures import PictureRestorer, plan, process
+        from hourglass.pictures.streams import STREAM, restore_stream
+
+        if self.overwrite and self.resume:
+            raise Misuse("--overwrite and --resume contradict each other; give one of them")
+        sources, target = _inputs_and_output(places, out, in_place=in_place)
+        restorer = PictureRestorer(self.estimator, tile=self.tile, overlap=self.overlap)
+        ranges = ranges_of(self.value_range, self.estimator)
+        streamed = STREAM in (*sources, target)
+        if style is not None and target != STREAM:
+            raise Misuse("--format is that of standard output; an image in a file keeps its format")
+        if streamed and (len(sources) > 1 or target is None):
+            raise Misuse("- is one image; give one input and one output with it")
+        if streamed:
+            restore_stream(sources[0], target, restorer.restore, ranges, style or "png", overwrite=self.overwrite)
+            return
+        todo = plan(
+            sources, target, overwrite=self.overwrite, resume=self.resume, named=out is not None, hidden=self.hidden
+        )
+        with Tally(self.title, len(todo.pairs), quiet=self.quiet, left_out=todo.left_out) as tally:
+            for outcome in process(todo.pairs, restorer.restore, ranges=ranges, resume=self.resume):
+                tally.note(outcome)
+        tally.exit()
+
+
+def _inputs_and_output(places: list[Path], out: Path | None, *, in_place: bool) -> tuple[list[Path], Path | None]:
+    if in_place and out is not None:
+        raise Misuse("--in-place replaces the inputs; leave --out away")
+    if in_place or out is not None:
+        return places, out
+    if len(places) == 1:
+        raise Misuse(f"{places[0]} stands alone; give the output behind it, or --in-place")
+    return places[:-1], places[-1]
 
 
 def _level(text: str) -> float:

@@ -1,22 +1,56 @@
 """What commands on pictures share: options, the tally of files."""
 
 import sys
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from hourglass.cli.app import FAILURE
+from hourglass.cli.app import FAILURE, Misuse
 
 if TYPE_CHECKING:
-    from hourglass.pictures import Outcome
+    from hourglass.estimators import Autoencoder
+    from hourglass.pictures import Outcome, Ranges
 
 Model = Annotated[Path, typer.Option("--model", help="Folder of a model.", show_default=False)]
-Input = Annotated[Path, typer.Argument(metavar="IN", help="Folder of pictures, or one.", show_default=False)]
+Input = Annotated[Path, typer.Argument(metavar="IN", help="Folder of images, or one.", show_default=False)]
 Output = Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the results.", show_default=False)]
+Places = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="IN… OUT",
+        help="Images and folders of images; the last is the folder for the results, or for one image the file. - is "
+        "standard input and output.",
+        show_default=False,
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", help="Name the output apart, so that all of IN… are inputs.", show_default=False),
+]
+InPlace = Annotated[bool, typer.Option("--in-place", help="Replace the inputs themselves; there is no OUT then.")]
+Hidden = Annotated[
+    bool,
+    typer.Option("--hidden", help="Take files and folders too that are hidden, or that systems put beside images."),
+]
+Format = Annotated[
+    Literal["png", "tiff", "jpeg", "webp"] | None,
+    typer.Option("--format", help="Of standard output.  [default: png]", show_default=False),
+]
+Range = Annotated[
+    str,
+    typer.Option(
+        "--range",
+        metavar="auto|full|LOW,HIGH",
+        help="Numbers of a file that the network sees as 0 and 1. auto: of 8-bit files 0,255; else what the file "
+        "declares; else the model's, for files of the type that it learnt from; else the 0.1 and 99.9 percentiles.",
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what exists.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Leave what exists, do the rest.")]
-Tile = Annotated[int, typer.Option(help="Side of the tiles of large pictures, in pixels.", min=8)]
+Resume = Annotated[bool, typer.Option("--resume", help="Leave outputs that exist as they are, and do the rest.")]
+Tile = Annotated[int, typer.Option(help="Side of the tiles of large images, in pixels.", min=8)]
 Overlap = Annotated[
     int | None,
     typer.Option(help="Pixels that tiles share.  [default: the receptive field]", min=0, show_default=False),
@@ -27,18 +61,39 @@ CheckpointEvery = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")]
 Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")]
-Resizing = Annotated[bool, typer.Option("--resize", help="Resize pictures of another size to the model's.")]
+Resizing = Annotated[bool, typer.Option("--resize", help="Resize images of another size to the model's.")]
+
+READ = (
+    "Read are PNG, JPEG (.jpg .jpeg .jpe .jfif), TIFF and BigTIFF with all pages, BMP, WebP, AVIF, JPEG 2000 (.jp2 .j2k), "
+    "NumPy's .npy and .npz and, with the extra heif, .heic and .heif; see docs/formats.md."
+)
+# Ranges of numbers that are named at the end of a command.
+_RANGES_SHOWN = 2
+
+
+def ranges_of(text: str, estimator: "Autoencoder | None" = None) -> "Ranges":
+    """How the range of each file is found: as --range says, with what a model remembers."""
+    from hourglass.pictures.ranges import Ranges, parse_range, remembered
+
+    try:
+        wanted = parse_range(text)
+    except ValueError as error:
+        raise Misuse(f"--{error}") from error
+    return Ranges(wanted, remembered(estimator) if estimator is not None else {})
 
 
 class Tally:
     """Shows how the files go and counts those that failed."""
 
-    def __init__(self, title: str, total: int, *, quiet: bool) -> None:
+    def __init__(
+        self, title: str, total: int, *, quiet: bool, left_out: Mapping[str, int] | None = None
+    ) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self.total, self.done, self.skipped, self.failed = total, 0, 0, 0
-        self.title, self.quiet = title, quiet
+        self.title, self.quiet, self.left_out = title, quiet, Counter(left_out or {})
+        self.ranges: dict[str, None] = {}
         self._bar = Progress(
             TextColumn(title),
             BarColumn(bar_width=20),
@@ -60,7 +115,15 @@ class Tally:
             parts = [f"{self.done} done"]
             parts += [f"{self.skipped} there already"] if self.skipped else []
             parts += [f"{self.failed} failed"] if self.failed else []
-            typer.echo(f"{self.title}: {', '.join(parts)}", err=True)
+            said = [", ".join(parts)]
+            if self.left_out:
+                from hourglass.pictures.folders import in_words
+
+                said.append(f"{self.left_out.total()} left out: {in_words(self.left_out)}; see --help for what is read")
+            if self.ranges:
+                more = ", and others" if len(self.ranges) > _RANGES_SHOWN else ""
+                said.append(f"range {', '.join(list(self.ranges)[:_RANGES_SHOWN])}{more}")
+            typer.echo(f"{self.title}: {'; '.join(said)}", err=True)
 
     def note(self, outcome: "Outcome") -> None:
         """Count a file, and name it where it failed."""
@@ -73,6 +136,7 @@ class Tally:
             self.skipped += 1
         else:
             self.done += 1
+        self.ranges |= dict.fromkeys(map(str, outcome.ranges))
         speed = self._bar.tasks[0].speed
         self._bar.update(self._task, advance=1, rate=f"{speed:.1f} files/s" if speed else "")
 

@@ -8,7 +8,7 @@ each image draws its own uniformly between the two.
 import math
 import re
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from numbers import Real
 from typing import Any
 
@@ -87,15 +87,19 @@ class GaussianNoise(_Corruption):
 
 @dataclass(frozen=True)
 class PoissonNoise(_Corruption):
-    """Count photons: ``clip(Poisson(x · peak) / peak, 0, 1)``, for pixels of at least 0; dark places are less noisy.
+    """Count photons: ``clip(Poisson(x · peak) / peak, 0, 1)``; dark places are less noisy.
 
     Parameters
     ----------
     peak : float or pair of float
         Photons that a white pixel receives; fewer are noisier.
+    clip : bool, default=True
+        Whether values are clipped to [0, 1], as in a file of bytes. Otherwise a pixel below 0, which receives no
+        photon, stays as it is.
     """
 
     peak: Strength
+    clip: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "peak", _plain(self.peak))
@@ -103,7 +107,8 @@ class PoissonNoise(_Corruption):
 
     def _corrupt(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
         peak = _draw(self.peak, images, generator)
-        return torch.poisson(images.clamp(min=0) * peak, generator=generator).div_(peak).clamp_(0, 1)
+        counted = torch.poisson(images.clamp(min=0) * peak, generator=generator).div_(peak)
+        return counted.clamp_(0, 1) if self.clip else counted.add_(images.clamp(max=0))
 
 
 @dataclass(frozen=True)
@@ -182,9 +187,14 @@ class Blur(_Corruption):
 
 def clips(corruption: object) -> bool:
     """Whether a corruption is one of these that keep to [0, 1], and would destroy images on another scale."""
-    if isinstance(corruption, GaussianNoise):
+    if isinstance(corruption, GaussianNoise | PoissonNoise):
         return corruption.clip
-    return isinstance(corruption, PoissonNoise | SaltAndPepper)
+    return isinstance(corruption, SaltAndPepper)
+
+
+def unclipped(corruption: "Corruption") -> "Corruption":
+    """The same corruption for images whose numbers may lie outside [0, 1]."""
+    return replace(corruption, clip=False) if isinstance(corruption, GaussianNoise | PoissonNoise) else corruption
 
 
 Corruption = GaussianNoise | PoissonNoise | SaltAndPepper | Masking | Blur
@@ -240,6 +250,8 @@ def corruption_to_json(corruption: Corruption) -> dict[str, Any]:
 def corruption_from_json(document: dict[str, Any]) -> Corruption:
     """Undo :func:`corruption_to_json`; KeyError, TypeError or ValueError for what it did not write."""
     cls: Any = CORRUPTIONS[document["kind"]]
+    if cls is PoissonNoise:
+        document = {"clip": True} | document  # which files of older versions do not say
     values = {field.name: document[field.name] for field in fields(cls)}
     corruption: Corruption = cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
     return corruption

@@ -1,21 +1,32 @@
-"""Picture files of any size, depth and mode through an autoencoder."""
+"""Image files of any size, depth and structure through an autoencoder."""
 
-from hourglass.pictures.crops import training_images
-from hourglass.pictures.files import SUFFIXES, Picture, read_picture, write_picture
-from hourglass.pictures.folders import Outcome, find_pictures, plan, process
+from hourglass.pictures.crops import TrainingImages, read_images, training_images
+from hourglass.pictures.files import open_image, suffixes
+from hourglass.pictures.folders import Found, NothingMoreToWrite, Outcome, Plan, find_images, plan, process
+from hourglass.pictures.image import ImageFile, Numbers, Plane
+from hourglass.pictures.ranges import Ranges, ValueRange, parse_range
 from hourglass.pictures.restorer import PictureRestorer
 from hourglass.pictures.tiling import apply_in_tiles
 
 __all__ = [
-    "SUFFIXES",
+    "Found",
+    "ImageFile",
+    "NothingMoreToWrite",
+    "Numbers",
     "Outcome",
-    "Picture",
     "PictureRestorer",
+    "Plan",
+    "Plane",
+    "Ranges",
+    "TrainingImages",
+    "ValueRange",
     "apply_in_tiles",
-    "find_pictures",
+    "find_images",
+    "open_image",
+    "parse_range",
     "plan",
     "process",
-    "read_picture",
+    "read_images",
+    "suffixes",
     "training_images",
-    "write_picture",
 ]

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from hourglass.estimators import Autoencoder
 from hourglass.persistence import write_whole
 from hourglass.pictures.crops import read_sized
-from hourglass.pictures.files import SUFFIXES, Picture, write_picture
+from hourglass.pictures.files import suffixes
 from hourglass.pictures.folders import FILE_ERRORS, Outcome
+from hourglass.pictures.ranges import Ranges
+from hourglass.pictures.streams import write_png
 
 CODE_SUFFIXES = (".npy", ".csv")
 Codes = NDArray[np.float32]
@@ -26,6 +28,7 @@ def encode_files(
     paths: Iterable[Path],
     root: Path,
     *,
+    ranges: Ranges | None = None,
     resizing: bool = False,
     on_outcome: Callable[[Outcome], None] = lambda outcome: None,
 ) -> tuple[list[str], Codes]:
@@ -47,7 +50,7 @@ def encode_files(
     names, codes = [], []
     for path in paths:
         try:
-            pixels = read_sized(path, estimator.image_shape_, resizing=resizing)
+            pixels = read_sized(path, estimator.image_shape_, ranges or Ranges(), resizing=resizing)
             codes.append(estimator.transform(pixels[None])[0])
             names.append(path.relative_to(root).as_posix())
         except FILE_ERRORS as error:
@@ -142,7 +145,7 @@ def png_names(names: Sequence[str]) -> list[Path]:
     ValueError
         When two are equal all the same.
     """
-    short = [Path(name) if Path(name).suffix.lower() not in SUFFIXES else Path(name).with_suffix("") for name in names]
+    short = [Path(name) if Path(name).suffix.lower() not in suffixes() else Path(name).with_suffix("") for name in names]
     times = Counter(short)
     chosen = [
         Path(f"{brief if times[brief] == 1 or name.endswith('.png') else name}.png")
@@ -154,7 +157,6 @@ def png_names(names: Sequence[str]) -> list[Path]:
     return chosen
 
 
-def write_png(path: Path, pixels: NDArray[np.float32]) -> None:
+def write_decoded(path: Path, pixels: NDArray[np.float32]) -> None:
     """Write pixels ``(h, w, 1 or 3)``, cut to [0, 1], as PNG of 8 bits."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_picture(path, Picture(pixels, "L" if pixels.shape[2] == 1 else "RGB", 8, "PNG"), pixels)
+    write_png(path, np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8))

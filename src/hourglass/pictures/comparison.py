@@ -1,7 +1,8 @@
 """How well a model restores the pictures of a folder, beside methods that need no network."""
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,13 @@ from numpy.typing import NDArray
 
 from hourglass import metrics
 from hourglass.data.clipping import SMALLEST_FOR_LEVEL, estimate_noise_level, undo_clipping
-from hourglass.data.corruption import Corruption, GaussianNoise
+from hourglass.data.corruption import Corruption, GaussianNoise, unclipped
 from hourglass.data.stacks import corrupt
 from hourglass.estimators import Autoencoder
-from hourglass.pictures.crops import read_sized
-from hourglass.pictures.files import Pixels, read_picture
+from hourglass.pictures.crops import read_images, read_sized
 from hourglass.pictures.folders import FILE_ERRORS, Outcome
+from hourglass.pictures.image import Pixels
+from hourglass.pictures.ranges import Ranges
 from hourglass.pictures.restorer import PictureRestorer
 
 Restore = Callable[[Pixels], Pixels]
@@ -31,67 +33,100 @@ def compare_denoisers(
     paths: Sequence[Path],
     corruption: Corruption,
     *,
+    ranges: Ranges | None = None,
     seed: int = 0,
     unclip: float | None = None,
     on_outcome: Callable[[Outcome], None] = lambda outcome: None,
 ) -> dict[str, dict[Path, Scores]]:
-    """Corrupt clean pictures and score what each method makes of them.
+    """Corrupt clean images and score what each method makes of them.
+
+    Noise and scores are relative to the range of each file's numbers, and noise is clipped only to a range that the
+    numbers cannot leave, as that of bytes.
 
     Total variation, non-local means and the median take, of five (two) strengths, the one whose mean PSNR on the
-    first eight pictures is best: they are told more than the model. The wavelet method is scikit-image's BayesShrink,
+    first eight images is best: they are told more than the model. The wavelet method is scikit-image's BayesShrink,
     told the level.
 
     Parameters
     ----------
     estimator : DenseAutoencoder or ConvAutoencoder
     paths : sequence of Path
-        Of clean pictures.
+        Of files of clean images.
     corruption : callable
         One of :mod:`hourglass.data`.
+    ranges : Ranges, optional
+        How the range of each file's numbers is found; by default as ``auto`` says.
     seed : int, default=0
-        Of the noise; each picture has its own.
+        Of the noise; each image has its own.
     unclip : float, optional
         Level of clipped noise that is undone after every other method too, as the estimator does.
     on_outcome : callable, optional
-        Called for each picture.
+        Called for each file.
 
     Returns
     -------
     dict of str to dict of Path to dict
-        By method (``noisy``, ``model``, …) and picture: ``psnr_db``, ``ssim``, ``mse``.
+        By method (``noisy``, ``model``, …) and image: ``psnr_db``, ``ssim``, ``mse``. Of a file with several images
+        each has its number behind the name.
     """
-    pairs: dict[Path, tuple[Pixels, Pixels]] = {}
+    ranges = ranges or Ranges()
+    chosen_on: dict[Path, _Trial] = {}
     scores: dict[str, dict[Path, Scores]] = {}
     restore = PictureRestorer(estimator)
-    others: Mapping[str, Restore] = {}
+    read: list[tuple[int, Path]] = []
     for number, path in enumerate(paths):
+        of_file: dict[str, dict[Path, Scores]] = {"noisy": {}, "model": {}}
+        kept: dict[Path, _Trial] = {}
         try:
-            clean = read_picture(path).pixels
-            noisy = corrupt(clean[None], corruption, seed + number)[0]
+            for name, trial in _trials(path, ranges, corruption, seed + number):
+                if len(chosen_on) + len(kept) < CHOOSING:
+                    kept[name] = trial
+                of_file["noisy"][name] = trial.score(trial.noisy)
+                of_file["model"][name] = trial.score(restore(trial.noisy))
         except FILE_ERRORS as error:
             on_outcome(Outcome(path, error=error))
             continue
-        if len(pairs) < CHOOSING:
-            pairs[path] = clean, noisy
-        scores.setdefault("noisy", {})[path] = score(clean, noisy)
-        scores.setdefault("model", {})[path] = score(clean, restore(noisy))
+        for title, rows in of_file.items():
+            scores.setdefault(title, {}).update(rows)
+        chosen_on |= kept
+        read.append((number, path))
         on_outcome(Outcome(path))
-    if not pairs:
+    if not read:
         return scores
-    level = _level(corruption, [noisy for _, noisy in pairs.values()])
-    others = _choose(list(pairs.values()), level, unclip)
-    for number, path in enumerate(paths):
-        if path in scores["model"]:
-            clean, noisy = pairs.get(path) or _again(path, corruption, seed + number)
-            for name, method in others.items():
-                scores.setdefault(name, {})[path] = score(clean, method(noisy))
+    level = _level(corruption, [trial.noisy for trial in chosen_on.values()])
+    others = _choose(list(chosen_on.values()), level, unclip)
+    for number, path in read:
+        for name, trial in _trials(path, ranges, corruption, seed + number):
+            for title, method in others.items():
+                scores.setdefault(title, {})[name] = trial.score(method(trial.noisy))
     return scores
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A clean image and the same with noise."""
+
+    clean: Pixels
+    noisy: Pixels
+    bounded: bool
+
+    def score(self, output: Pixels) -> Scores:
+        """Scores of what was made of the noisy image, as the file would hold it."""
+        return score(self.clean, np.clip(output, 0, 1) if self.bounded else output)
+
+
+def _trials(path: Path, ranges: Ranges, corruption: Corruption, seed: int) -> Iterator[tuple[Path, _Trial]]:
+    for i, (name, clean, value_range) in enumerate(read_images(path, ranges)):
+        noise = corruption if value_range.bounded else unclipped(corruption)
+        stream = seed if i == 0 else np.random.SeedSequence((seed, i)).generate_state(1).item()
+        yield name, _Trial(clean, corrupt(clean[None], noise, stream)[0], value_range.bounded)
 
 
 def compare_codes(
     estimator: Autoencoder,
     paths: Sequence[Path],
     *,
+    ranges: Ranges | None = None,
     resizing: bool = False,
     known: Sequence[Path] = (),
     on_outcome: Callable[[Outcome], None] = lambda outcome: None,
@@ -106,10 +141,11 @@ def compare_codes(
     """
     from sklearn.decomposition import PCA
 
-    there, images = _stack(estimator, paths, resizing, on_outcome)
+    ranges = ranges or Ranges()
+    there, images = _stack(estimator, paths, ranges, resizing, on_outcome)
     if not there:
         return {}
-    fitted = _stack(estimator, known, resizing, on_outcome)[1] if known else images
+    fitted = _stack(estimator, known, ranges, resizing, on_outcome)[1] if known else images
     outputs = {"model": estimator.reconstruct(images)}
     components = min(estimator.network_.code_size, images[0].size)
     if len(fitted) > components:
@@ -117,14 +153,14 @@ def compare_codes(
         flat = pca.inverse_transform(pca.transform(images.reshape(len(images), -1)))
         outputs[f"PCA ({components})"] = flat.reshape(images.shape)
     return {
-        name: {path: score(image, out) for path, image, out in zip(there, images, output, strict=True)}
+        name: {path: score(image, np.clip(out, 0, 1)) for path, image, out in zip(there, images, output, strict=True)}
         for name, output in outputs.items()
     }
 
 
 def score(clean: Pixels, output: Pixels) -> Scores:
-    """PSNR (dB), SSIM and mean squared error of one picture, the output first cut to [0, 1]."""
-    pair = clean[None], np.clip(output, 0, 1)[None]
+    """PSNR (dB), SSIM and mean squared error of one image, on the scale where the range of its numbers is [0, 1]."""
+    pair = clean[None], output[None]
     large = min(clean.shape[:2]) >= metrics.SMALLEST_FOR_SSIM
     return {
         "psnr_db": float(metrics.psnr(*pair)),
@@ -146,11 +182,6 @@ def _mean(values: Iterable[float]) -> float:
     return float(np.mean(known)) if known else float("nan")
 
 
-def _again(path: Path, corruption: Corruption, seed: int) -> tuple[Pixels, Pixels]:
-    clean = read_picture(path).pixels
-    return clean, corrupt(clean[None], corruption, seed)[0]
-
-
 def _level(corruption: Corruption, noisy: Sequence[Pixels]) -> float:
     if isinstance(corruption, GaussianNoise):
         return float(np.mean(corruption.level))
@@ -158,7 +189,7 @@ def _level(corruption: Corruption, noisy: Sequence[Pixels]) -> float:
     return max(float(np.mean(large)) if large else 0.1, 1e-3)
 
 
-def _choose(pairs: Sequence[tuple[Pixels, Pixels]], level: float, unclip: float | None) -> dict[str, Restore]:
+def _choose(trials: Sequence[_Trial], level: float, unclip: float | None) -> dict[str, Restore]:
     """Each method at the strength that suits these pictures best."""
 
     def finished(restore: Restore) -> Restore:
@@ -175,7 +206,7 @@ def _choose(pairs: Sequence[tuple[Pixels, Pixels]], level: float, unclip: float 
     chosen = {}
     for name, restores in candidates.items():
         whole = [finished(restore) for restore in restores]
-        quality = [np.mean([score(clean, restore(noisy))["psnr_db"] for clean, noisy in pairs]) for restore in whole]
+        quality = [np.mean([trial.score(restore(trial.noisy))["psnr_db"] for trial in trials]) for restore in whole]
         chosen[name] = whole[int(np.argmax(quality))] if len(whole) > 1 else whole[0]
     return chosen
 
@@ -216,12 +247,16 @@ def _median(size: int) -> Restore:
 
 
 def _stack(
-    estimator: Autoencoder, paths: Sequence[Path], resizing: bool, on_outcome: Callable[[Outcome], None]
+    estimator: Autoencoder,
+    paths: Sequence[Path],
+    ranges: Ranges,
+    resizing: bool,
+    on_outcome: Callable[[Outcome], None],
 ) -> tuple[list[Path], NDArray[np.float32]]:
     there, images = [], []
     for path in paths:
         try:
-            images.append(read_sized(path, estimator.image_shape_, resizing=resizing))
+            images.append(read_sized(path, estimator.image_shape_, ranges, resizing=resizing))
         except FILE_ERRORS as error:
             on_outcome(Outcome(path, error=error))
             continue

@@ -1,14 +1,18 @@
-"""Training images of one size, from pictures of many."""
+"""Images as arrays from image files: all of a file, or training images of one size from files of many."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hourglass.pictures.files import Pixels, read_picture
+from hourglass.pictures.files import open_image
 from hourglass.pictures.folders import FILE_ERRORS, Outcome
+from hourglass.pictures.image import ImageFile, Pixels, Raw
+from hourglass.pictures.ranges import FileRanges, Ranges, Seen, TrainingRanges, ValueRange, fill, missing
 
 COLOURS = ("auto", "grey", "rgb")
 # Weights of red, green and blue in brightness: ITU-R BT.601, as Pillow's "L".
@@ -22,32 +26,77 @@ def to_channels(pixels: Pixels, channels: int) -> Pixels:
     return (pixels @ LUMA)[..., None] if channels == 1 else np.repeat(pixels, 3, axis=2)
 
 
-def resize(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    """Pixels resized to a height and width, smoothed first where that shrinks them."""
+def resize(pixels: Raw, size: tuple[int, int]) -> Raw:
+    """Pixels resized to a height and width, as float32 unless they are float64, smoothed first where that shrinks them."""
     from skimage.transform import resize as skimage_resize
 
     if pixels.shape[:2] == size:
         return pixels
-    resized: Pixels = skimage_resize(pixels, size, anti_aliasing=True).astype(np.float32)
-    return resized
+    precise = np.float64 if pixels.dtype.itemsize > 4 else np.float32
+    resized = skimage_resize(pixels.astype(precise), size, anti_aliasing=True, preserve_range=True)
+    return np.asarray(resized, dtype=precise)
 
 
-def read_sized(path: Path, image_shape: tuple[int, int, int], *, resizing: bool) -> Pixels:
-    """Pixels of a file as ``image_shape``: its channels made to fit, its size too with ``resizing``.
+def read_images(path: Path, ranges: Ranges) -> Generator[tuple[Path, Pixels, ValueRange], None, None]:
+    """The images of a file, on the scale where their range is [0, 1]; missing numbers take those of their neighbours.
+
+    Yields
+    ------
+    tuple of Path, ndarray of shape (h, w, 1 or 3) and ValueRange
+        The path is that of the file, with the image's number, as ``stack.tif[3]``, where it has several.
+    """
+    with closing(open_image(path)) as file:
+        known, number = FileRanges(ranges, file.planes, str(path)), 0
+        for plane in file.planes():
+            value_range, holes = known.of_plane(plane), missing(plane)
+            several = len(file) > 1 or len(plane.groups) > 1
+            for bands in plane.groups:
+                pixels = value_range.normalise(plane.values[..., bands])
+                fill(pixels, holes[..., bands])
+                yield path.with_name(f"{path.name}[{number}]") if several else path, pixels, value_range
+                number += 1
+
+
+def read_sized(path: Path, image_shape: tuple[int, int, int], ranges: Ranges, *, resizing: bool) -> Pixels:
+    """The image of a file as ``image_shape``: its channels made to fit, its size too with ``resizing``.
 
     Raises
     ------
     ValueError
-        When the size is another and must not be changed.
+        When the file holds several images, or the size is another and must not be changed.
     """
     height, width, channels = image_shape
-    pixels = to_channels(read_picture(path).pixels, channels)
+    images = read_images(path, ranges)
+    name, image, _ = next(images)
+    if name != path:
+        raise ValueError(f"{path} holds several images, and a code is that of one; split the file first")
+    images.close()
+    pixels = to_channels(image, channels)
     if pixels.shape[:2] != (height, width) and not resizing:
         raise ValueError(
             f"{path} has {pixels.shape[0]} × {pixels.shape[1]} pixels, the model's images {height} × {width}, "
             "and a code has one length; --resize makes them fit"
         )
     return resize(pixels, (height, width))
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """Images of one size to train on.
+
+    Attributes
+    ----------
+    images : ndarray of shape (n, h, w, c), float32
+        On the scale where the range of each file's numbers is [0, 1].
+    ranges : dict
+        What a model has to remember of these ranges; see :meth:`hourglass.pictures.ranges.TrainingRanges.record`.
+    bounded : bool
+        Whether no number can lie outside [0, 1], so that noise may be clipped to it.
+    """
+
+    images: NDArray[np.float32]
+    ranges: dict[str, list[float]]
+    bounded: bool
 
 
 def training_images(
@@ -57,10 +106,11 @@ def training_images(
     whole: bool = False,
     count: int = 4096,
     colour: str = "auto",
+    ranges: Ranges | None = None,
     random_state: int = 0,
     on_outcome: Callable[[Outcome], None] | None = None,
-) -> NDArray[np.float32]:
-    """Images of one size from picture files.
+) -> TrainingImages:
+    """Images of one size from image files.
 
     Parameters
     ----------
@@ -68,20 +118,21 @@ def training_images(
     size : tuple of int
         Height and width of the images.
     whole : bool, default=False
-        Resize each picture to that size, instead of cutting random places out of it; a picture that is smaller
+        Resize each image to that size, instead of cutting random places out of it; an image that is smaller
         than the cut is continued at its edge by reflection.
     count : int, default=4096
-        Cuts from all pictures together, equally many from each; at least one.
+        Cuts from all files together, equally many from each; at least one.
     colour : {"auto", "grey", "rgb"}, default="auto"
-        ``auto`` is RGB where any picture has colour.
+        ``auto`` is RGB where any image has colour.
+    ranges : Ranges, optional
+        How the range of each file's numbers is found; by default as ``auto`` says.
     random_state : int, default=0
     on_outcome : callable, optional
         Called with the :class:`Outcome` of each file; by default the error of one that cannot be read is raised.
 
     Returns
     -------
-    ndarray of shape (n, h, w, c), float32
-        In [0, 1].
+    TrainingImages
 
     Raises
     ------
@@ -89,28 +140,62 @@ def training_images(
         When no file could be read.
     """
     random = np.random.default_rng(random_state)
+    known = TrainingRanges(ranges or Ranges())
     each = -(-count // len(paths))
-    images: list[Pixels] = []
-    for path in paths:
+    cuts: list[_Cut] = []
+    for path in map(Path, paths):
         try:
-            pixels = read_picture(path).pixels
+            with closing(open_image(path)) as file:
+                found = list(_cuts_of(file, size, None if whole else each, random, known))
         except FILE_ERRORS as error:
             if on_outcome is None:
                 raise
-            on_outcome(Outcome(Path(path), error=error))
+            on_outcome(Outcome(path, error=error))
             continue
         if on_outcome is not None:
-            on_outcome(Outcome(Path(path)))
-        if colour != "auto":
-            pixels = to_channels(pixels, 1 if colour == "grey" else 3)
-        images += [resize(pixels, size)] if whole else [_cut(pixels, size, random) for _ in range(each)]
-    if not images:
-        raise ValueError("no picture could be read, so that there is nothing to train on")
-    channels = max(image.shape[2] for image in images)
-    return np.stack([to_channels(image, channels) for image in images])
+            on_outcome(Outcome(path))
+        cuts += found
+    if not cuts:
+        raise ValueError("no image could be read, so that there is nothing to train on")
+    value_ranges = [known.of(cut.plane) for cut in cuts]
+    images = [value_range.normalise(cut.values) for cut, value_range in zip(cuts, value_ranges, strict=True)]
+    channels = max(image.shape[2] for image in images) if colour == "auto" else 1 if colour == "grey" else 3
+    return TrainingImages(
+        np.stack([to_channels(image, channels) for image in images]),
+        known.record(),
+        all(value_range.bounded for value_range in value_ranges),
+    )
 
 
-def _cut(pixels: Pixels, size: tuple[int, int], random: np.random.Generator) -> Pixels:
+@dataclass(frozen=True)
+class _Cut:
+    """A part of a plane with its own numbers: their range is known when all files have been seen."""
+
+    values: Raw
+    plane: Seen
+
+
+def _cuts_of(
+    file: ImageFile, size: tuple[int, int], count: int | None, random: np.random.Generator, known: TrainingRanges
+) -> Iterator[_Cut]:
+    """Random cuts of a file's images, or with ``count`` None each image whole, resized."""
+    planes = len(file)
+    shares = [count] if planes == 1 else np.bincount(random.integers(planes, size=count or 0), minlength=planes)
+    for plane, share in zip(file.planes(), shares, strict=True):
+        seen, holes, groups = known.see(plane), missing(plane), plane.groups
+        images = []
+        for bands in groups:
+            values = plane.values[..., bands].copy()
+            fill(values, holes[..., bands])
+            images.append(values)
+        if count is None:
+            yield from (_Cut(resize(values, size), seen) for values in images)
+        elif images:
+            for i in range(int(share)):
+                yield _Cut(_cut(images[i % len(images)], size, random), seen)
+
+
+def _cut(pixels: Raw, size: tuple[int, int], random: np.random.Generator) -> Raw:
     height, width = size
     missing = [(0, max(wanted - there, 0)) for wanted, there in zip(size, pixels.shape, strict=False)]
     if any(after for _, after in missing):

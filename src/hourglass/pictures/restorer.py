@@ -4,11 +4,14 @@ import copy
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hourglass.data.clipping import SMALLEST_FOR_LEVEL, estimate_noise_level
 from hourglass.estimators import Autoencoder, ConvAutoencoder
 from hourglass.estimators.autoencoder_base import ESTIMATE
-from hourglass.pictures.tiling import Apply, Pixels, apply_in_tiles
+from hourglass.pictures.image import Pixels, Plane, Raw
+from hourglass.pictures.ranges import ValueRange, fill, missing
+from hourglass.pictures.tiling import Apply, apply_in_tiles
 
 # Pixels of a tile's side: its maps stay within some hundred megabytes, and the overlap is a small share of it.
 TILE = 512
@@ -50,13 +53,59 @@ class PictureRestorer:
             if self.tile < 2 * self.overlap:
                 raise ValueError(f"tile={tile} is less than twice overlap={overlap}; make tiles larger")
 
+    def restore(self, plane: Plane, value_range: ValueRange) -> Raw:
+        """Reconstruct one plane of a file.
+
+        Each grey band, ink and further band is an image of its own. Alpha stays as it is, and so does a band that is
+        constant, and a pixel without data, which its neighbours do not see. Colours that were multiplied
+        by alpha are divided by it for the network.
+
+        Parameters
+        ----------
+        plane : Plane
+        value_range : ValueRange
+            What is [0, 1] to the network.
+
+        Returns
+        -------
+        ndarray of the shape and dtype of ``plane.values``
+        """
+        result = plane.values.copy()
+        holes = missing(plane)
+        weight = _premultiplied(plane)
+        for bands in plane.groups:
+            values, without = plane.values[..., bands], holes[..., bands]
+            if _is_constant(values, without):
+                continue
+            pixels = value_range.normalise(values)
+            if weight is not None:
+                straight = values / np.where(weight > 0, weight, 1)
+                pixels = ValueRange(value_range.low, value_range.high, "").normalise(straight)
+                fill(pixels, without | (weight <= 0))
+            elif without.any():
+                fill(pixels, without)
+            change = self._limited(pixels)
+            if weight is not None:
+                change *= weight
+            changed = value_range.put_back(values, change, plane.numbers)
+            same = without if plane.keep is None else without | plane.keep[..., None]
+            result[..., bands] = np.where(same, values, changed)
+        return result
+
+    def _limited(self, pixels: Pixels) -> Pixels:
+        """What the network changes in pixels; to it, an outlier is at most a range's width away from its training."""
+        low, high = self.estimator.pixel_range_
+        room = max(high - low, 1.0)
+        seen = np.clip(pixels, low - room, high + room)
+        return self(seen) - seen
+
     def __call__(self, pixels: Pixels) -> Pixels:
-        """Reconstruct one picture.
+        """Reconstruct one image.
 
         Parameters
         ----------
         pixels : ndarray of shape (h, w, 1) or (h, w, 3), float32
-            In [0, 1].
+            On the scale of the images that the model was trained on.
 
         Returns
         -------
@@ -65,7 +114,7 @@ class PictureRestorer:
         Raises
         ------
         ValueError
-            When a floating-point picture is on another scale than the images that the model was trained on.
+            When the pixels are on another scale.
         """
         estimator = self.estimator
         low, high = estimator.pixel_range_
@@ -97,6 +146,26 @@ class PictureRestorer:
                 pixels, apply, tile=self.tile, overlap=self.overlap, radius=self.radius, stride=self.stride
             )
         return _in_fixed_tiles(pixels, apply, estimator.image_shape_[:2])
+
+
+def _is_constant(values: Raw, without: NDArray[np.bool_]) -> bool:
+    """Whether every band has one value wherever it has data."""
+    for band in range(values.shape[2]):
+        known = values[..., band]
+        if without[..., band].any():
+            known = known[~without[..., band]]
+        if known.size and known.min() < known.max():
+            return False
+    return True
+
+
+def _premultiplied(plane: Plane) -> NDArray[np.float64] | None:
+    """Share ``(h, w, 1)`` by which the colours were multiplied; None where they were not."""
+    if "premultiplied" not in plane.roles:
+        return None
+    alpha = plane.values[..., [plane.roles.index("premultiplied")]].astype(np.float64)
+    limits = plane.numbers.limits
+    return alpha if limits is None else alpha / limits[1]
 
 
 def _in_fixed_tiles(pixels: Pixels, apply: Apply, size: tuple[int, int]) -> Pixels:

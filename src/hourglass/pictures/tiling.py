@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
-Pixels = NDArray[np.float32]
+from hourglass.pictures.image import Pixels
+
 Apply = Callable[[Pixels], Pixels]
 
 

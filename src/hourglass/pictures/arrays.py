@@ -1,0 +1,166 @@
+"""NumPy's files, .npy and .npz: an array is one image, or a stack of them."""
+
+import zipfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hourglass.persistence import written_whole
+from hourglass.pictures.image import COLOURS, Numbers, Plane, Raw
+
+# Bytes with which the two kinds of file begin.
+NPY, NPZ = b"\x93NUMPY", b"PK\x03\x04"
+LARGEST_PLANE = 178_956_970
+_KINDS, _LARGEST_NUMBER = "biuf", 8
+
+
+class ArrayFile:
+    """Arrays of images; see :class:`hourglass.pictures.image.ImageFile`.
+
+    ``(h, w)`` is one grey image and ``(h, w, 3)`` one in colour; ``(n, h, w)`` is a stack of grey images and
+    ``(n, h, w, c)`` one of images with c channels, which are a colour where there are three of them, and else
+    grey images each.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    OSError
+        When the file is damaged.
+    ValueError
+        When an array holds no images.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with path.open("rb") as file:
+            self.format = "NPY" if file.read(len(NPY)) == NPY else "NPZ"
+        try:
+            self._arrays = {name: _checked(array, name, path) for name, array in self._open().items()}
+        except (EOFError, zipfile.BadZipFile, OverflowError, KeyError, MemoryError) as error:
+            raise OSError(f"{path} is damaged ({error or type(error).__name__})") from error
+
+    def _open(self) -> dict[str, Any]:
+        if self.format == "NPY":
+            try:
+                return {"": np.load(self.path, mmap_mode="r", allow_pickle=False)}
+            except ValueError as error:
+                raise OSError(f"{self.path} is damaged ({error})") from error
+        with zipfile.ZipFile(self.path) as archive:
+            headers = {}
+            for entry in archive.infolist():
+                if not entry.filename.endswith(".npy"):
+                    raise ValueError(f"{self.path} is a ZIP archive with {entry.filename}, and no .npz of arrays")
+                with archive.open(entry) as file:
+                    headers[entry.filename] = _header(file, entry, self.path)
+        if not headers:
+            raise ValueError(f"{self.path} holds no array")
+        return headers
+
+    def __len__(self) -> int:
+        return sum(len(_places(array.shape)) for array in self._arrays.values())
+
+    def planes(self) -> Iterator[Plane]:
+        """Read the planes; of an .npz one array is in memory at a time."""
+        for name in self._arrays:
+            array = self._array(name)
+            numbers = _numbers(array.dtype)
+            for place in _places(array.shape):
+                values = np.array(array[place], dtype=numbers.dtype)
+                values = values[..., None] if values.ndim == 2 else values
+                roles = COLOURS if values.shape[2] == len(COLOURS) else ("grey",) * values.shape[2]
+                yield Plane(values, roles, numbers)
+
+    def write(self, target: Path, values: Iterable[Raw]) -> None:
+        """Write arrays of the same names, shapes and types with other numbers; an .npz is compressed if it was."""
+        planes = iter(values)
+        with written_whole(target) as part:
+            if self.format == "NPY":
+                old = self._arrays[""]
+                by_columns = old.flags.f_contiguous and not old.flags.c_contiguous
+                _fill(np.lib.format.open_memmap(part, "w+", old.dtype, old.shape, fortran_order=by_columns), planes)
+                return
+            with zipfile.ZipFile(self.path) as source, zipfile.ZipFile(part, "w", allowZip64=True) as archive:
+                for name, header in self._arrays.items():
+                    array = np.empty(header.shape, header.dtype)
+                    _fill(array, planes)
+                    entry = zipfile.ZipInfo(name)
+                    entry.compress_type = source.getinfo(name).compress_type
+                    with archive.open(entry, "w", force_zip64=True) as file:
+                        np.lib.format.write_array(file, array, allow_pickle=False)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._arrays = {}
+
+    def _array(self, name: str) -> Any:
+        if self.format == "NPY":
+            return self._arrays[name]
+        with _readable(self.path), zipfile.ZipFile(self.path) as archive, archive.open(name) as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise OSError(f"{path} is damaged ({error})") from error
+
+
+class _Header:
+    """Shape and type of an array in an archive."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.shape, self.dtype = shape, dtype
+
+
+def _header(file: Any, entry: zipfile.ZipInfo, path: Path) -> _Header:
+    with _readable(path):
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+    promised = int(np.prod([1, *shape], dtype=object)) * dtype.itemsize
+    if promised > entry.file_size:
+        raise OSError(f"{path} is damaged ({entry.filename} promises {promised:,} bytes and has {entry.file_size:,})")
+    return _Header(tuple(shape), dtype)
+
+
+def _checked(array: Any, name: str, path: Path) -> Any:
+    what = f"{path} holds {f'an array {name} of' if name else ''} {array.dtype} numbers of shape {array.shape}"
+    if array.dtype.kind not in _KINDS or array.dtype.itemsize > _LARGEST_NUMBER:
+        raise ValueError(f"{what}; expected real numbers of up to 64 bits")
+    if len(array.shape) not in (2, 3, 4) or 0 in array.shape:
+        raise ValueError(f"{what}; expected images as (h, w), (h, w, 3), (n, h, w) or (n, h, w, c)")
+    if int(np.prod(_plane_shape(array.shape), dtype=object)) > LARGEST_PLANE * len(COLOURS):
+        raise ValueError(f"{what}, each image of which is too large, perhaps a decompression bomb; divide it first")
+    return array
+
+
+def _places(shape: tuple[int, ...]) -> list[Any]:
+    return [...] if len(_plane_shape(shape)) == len(shape) else list(range(shape[0]))
+
+
+def _plane_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of one image of an array: three numbers are a colour image where the last is 3, else a stack."""
+    one = len(shape) == 2 or (len(shape) == 3 and shape[2] == len(COLOURS) < min(shape[:2]))
+    return shape if one else shape[1:]
+
+
+def _numbers(dtype: np.dtype[Any]) -> Numbers:
+    if dtype.kind == "b":
+        return Numbers(np.dtype(np.uint8), 1)
+    native = dtype.newbyteorder("=")
+    return Numbers(native, native.itemsize * 8)
+
+
+def _fill(array: Any, planes: Iterator[Raw]) -> None:
+    for place in _places(array.shape):
+        array[place] = next(planes).reshape(array[place].shape)
+    if isinstance(array, np.memmap):
+        array.flush()

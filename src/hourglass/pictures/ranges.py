@@ -1,0 +1,290 @@
+"""The range of an image file's numbers: networks work on numbers of which it is [0, 1].
+
+Scientific cameras put 10, 12 or 14 bits into files of 16, with an offset of their own, and floating-point files have any
+scale. On the range of what is there, a model's training, use and scores depend on neither gain nor offset.
+"""
+
+import math
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
+
+from hourglass.pictures.image import ALPHAS, Numbers, Pixels, Plane, Raw
+
+Span = tuple[float, float]
+Wanted = Literal["auto", "full"] | Span
+
+# Percentiles between which an image's range lies where no file and no model names one: a few hot or dead pixels do
+# not stretch it.
+PERCENTILES = (0.1, 99.9)
+# Under which a model's notes have its ranges.
+NOTE = "ranges"
+# Numbers of a plane from which percentiles are computed.
+_SAMPLE = 1 << 20
+# An image whose own range is a smaller share of the model's, or that leaves it by more than its width, lies far outside.
+_SMALLEST_SHARE = 1 / 20
+# What eight bits become where they are stretched to sixteen: 255 · 257 = 65,535.
+_STRETCH = 257
+
+
+@dataclass(frozen=True)
+class ValueRange:
+    """A range of numbers, which becomes [0, 1].
+
+    Attributes
+    ----------
+    low, high : float
+        What becomes 0, and what becomes 1.
+    origin : str
+        Where it comes from, in words, such as "declared by the file".
+    bounded : bool
+        Whether no number can lie outside, as with bytes; noise is clipped to such a range, and to no other.
+    """
+
+    low: float
+    high: float
+    origin: str
+    bounded: bool = False
+
+    @property
+    def width(self) -> float:
+        return self.high - self.low
+
+    def normalise(self, values: Raw) -> Pixels:
+        """Numbers of a file on the scale where the range is [0, 1]; those outside are not clipped."""
+        if self.low == 0 and values.dtype.itemsize <= 2 and values.dtype.kind != "f":
+            return values.astype(np.float32) / np.float32(self.high)
+        return ((values.astype(np.float64) - self.low) / self.width).astype(np.float32)
+
+    def put_back(self, values: Raw, change: Pixels, numbers: Numbers) -> Raw:
+        """A file's numbers after a change on the scale of [0, 1], rounded and kept within what the file can hold."""
+        step = change.astype(np.float64) * self.width
+        if numbers.limits is None:
+            return (values + step).astype(values.dtype)
+        if numbers.bits == 64:  # which floating-point numbers do not hold to the last bit
+            return values + np.rint(step).astype(values.dtype)
+        return np.clip(np.rint(values + step), *numbers.limits).astype(values.dtype)
+
+    def __str__(self) -> str:
+        return f"{self.low:,.6g} to {self.high:,.6g} ({self.origin})"
+
+
+def parse_range(text: str) -> Wanted:
+    """A range as people write it: ``auto``, ``full`` or ``LOW,HIGH``.
+
+    Raises
+    ------
+    ValueError
+        When it is none of these, or the lower end is not first.
+    """
+    if text == "auto" or text == "full":
+        return text
+    low, comma, high = text.partition(",")
+    try:
+        ends = float(low), float(high)
+    except ValueError:
+        ends = math.nan, math.nan
+    if not comma or "_" in text or not all(map(math.isfinite, ends)) or not ends[0] < ends[1]:
+        raise ValueError(f"range {text!r} is none of auto, full and LOW,HIGH; for example 0,4095")
+    return ends
+
+
+def remembered(estimator: Any) -> dict[str, Span]:
+    """The ranges with which a model was trained, by type of number, from its notes; ValueError where they are damaged."""
+    notes = getattr(estimator, "notes_", {}).get(NOTE, {})
+    try:
+        found = {str(kind): (float(low), float(high)) for kind, (low, high) in notes.items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"the model's note on ranges is damaged ({error}); give --range") from error
+    for kind, (low, high) in found.items():
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise ValueError(f"the model's range of {kind or 'all'} is {low:g} to {high:g}; give --range")
+    return found
+
+
+@dataclass
+class Ranges:
+    """How the range of each image file is found.
+
+    Parameters
+    ----------
+    wanted : {"auto", "full"} or pair of float, default="auto"
+        ``full`` is all that the file's type can hold, and [0, 1] of floating-point numbers. A pair is taken as it is.
+        ``auto`` takes, of these, the first that there is: 0 to 255 of bytes; what the file declares; the range that
+        the model was trained with on files of that type; the percentiles 0.1 and 99.9 of the file's own numbers.
+    of_model : mapping of str to pair of float, optional
+        As :meth:`record` of the ranges in training gave them; a range under ``""`` holds for all files.
+    """
+
+    wanted: Wanted = "auto"
+    of_model: Mapping[str, Span] = field(default_factory=dict)
+
+    def fixed(self, plane: Plane) -> ValueRange | None:
+        """The range of a plane that depends on no percentile; None where there is none."""
+        numbers = plane.numbers
+        if isinstance(self.wanted, tuple):
+            return ValueRange(*self.wanted, "as given")
+        if self.wanted == "full":
+            return ValueRange(*(numbers.limits or (0.0, 1.0)), "all of the type", numbers.limits is not None)
+        if "" in self.of_model:
+            return ValueRange(*self.of_model[""], "of the model")
+        if numbers.bits <= 8 and numbers.dtype.kind == "u":
+            return ValueRange(0.0, 2.0**numbers.bits - 1, f"{numbers.bits} bits", bounded=True)
+        if numbers.declared is not None:
+            return ValueRange(*numbers.declared, "declared by the file", bounded=numbers.limits is not None)
+        if _is_stretched(plane):
+            return ValueRange(0.0, 65535.0, "8 bits stretched to 16", bounded=True)
+        return None
+
+
+class FileRanges:
+    """The range of each plane of one file, found when it is first asked for.
+
+    Parameters
+    ----------
+    ranges : Ranges
+    planes : callable
+        Without arguments, to all planes of the file, which is called where percentiles are needed.
+    name : str
+        What to call the file in warnings.
+    """
+
+    def __init__(self, ranges: Ranges, planes: Callable[[], Iterable[Plane]], name: str) -> None:
+        self._ranges, self._planes, self._name = ranges, planes, name
+        self._found: dict[str, ValueRange] = {}
+
+    def of_plane(self, plane: Plane) -> ValueRange:
+        """The range of a plane; planes of one type share it, so that a stack keeps its proportions."""
+        kind = plane.numbers.kind
+        if kind not in self._found:
+            self._found[kind] = self._of_kind(plane)
+        return self._found[kind]
+
+    @property
+    def found(self) -> list[ValueRange]:
+        """The ranges that were used."""
+        return list(self._found.values())
+
+    def _of_kind(self, plane: Plane) -> ValueRange:
+        if (fixed := self._ranges.fixed(plane)) is not None:
+            return fixed
+        kind = plane.numbers.kind
+        if kind in self._ranges.of_model:
+            known = ValueRange(*self._ranges.of_model[kind], "of the model")
+            self._warn_if_outside(plane, known)
+            return known
+        samples = [_sample(other) for other in self._planes() if other.numbers.kind == kind]
+        low, high = percentiles(samples)
+        return ValueRange(low, high, "percentiles of the image")
+
+    def _warn_if_outside(self, plane: Plane, known: ValueRange) -> None:
+        low, high = percentiles([_sample(plane)])
+        outside = low < known.low - known.width or high > known.high + known.width
+        if low < high and (outside or high - low < known.width * _SMALLEST_SHARE):
+            warnings.warn(
+                f"{self._name} spans {low:,.6g} to {high:,.6g}, far from the model's range, {known.low:,.6g} to "
+                f"{known.high:,.6g}; give its own range with --range LOW,HIGH if the exposure is another",
+                stacklevel=2,
+            )
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What has to be known of a plane to find its range later."""
+
+    kind: str
+    fixed: ValueRange | None
+
+
+class TrainingRanges:
+    """The ranges of the images that a model learns from: percentiles are those of all files of a type together.
+
+    Parameters
+    ----------
+    ranges : Ranges
+    """
+
+    def __init__(self, ranges: Ranges) -> None:
+        self.ranges = ranges
+        self._samples: dict[str, list[NDArray[Any]]] = {}
+        self._found: dict[str, ValueRange] = {}
+
+    def see(self, plane: Plane) -> Seen:
+        """Take note of a plane; all have to be seen before the first range is asked for."""
+        fixed, kind = self.ranges.fixed(plane), plane.numbers.kind
+        if fixed is None:
+            self._samples.setdefault(kind, []).append(_sample(plane))
+        return Seen(kind, fixed)
+
+    def of(self, seen: Seen) -> ValueRange:
+        """The range of a plane that was seen."""
+        if seen.fixed is not None:
+            return seen.fixed
+        if seen.kind not in self._found:
+            found = percentiles(self._samples.pop(seen.kind))
+            self._found[seen.kind] = ValueRange(*found, "percentiles of the images")
+        return self._found[seen.kind]
+
+    def record(self) -> dict[str, list[float]]:
+        """What a model has to remember, as JSON: a range by type, or under ``""`` the one that was given."""
+        if isinstance(self.ranges.wanted, tuple):
+            return {"": list(self.ranges.wanted)}
+        return {kind: [found.low, found.high] for kind, found in sorted(self._found.items())}
+
+
+def missing(plane: Plane) -> NDArray[np.bool_]:
+    """Where a plane has no data ``(h, w, bands)``: NaN, infinity, and the number that the file names."""
+    values = plane.values
+    where = ~np.isfinite(values) if values.dtype.kind == "f" else np.zeros(values.shape, dtype=bool)
+    no_data = plane.numbers.no_data
+    limits = plane.numbers.limits or (-math.inf, math.inf)
+    if no_data is not None and limits[0] <= no_data <= limits[1]:
+        where |= values == values.dtype.type(no_data)
+    return where
+
+
+def fill(pixels: NDArray[Any], where: NDArray[np.bool_]) -> None:
+    """Give pixels ``(h, w, c)`` without data, in place, the value of the nearest that has some; 0 where none has."""
+    for band in range(pixels.shape[2]):
+        hole = where[..., band]
+        if hole.all():
+            pixels[..., band] = 0
+        elif hole.any():
+            rows, columns = distance_transform_edt(hole, return_distances=False, return_indices=True)
+            pixels[..., band] = pixels[rows, columns, band]
+
+
+def percentiles(samples: Sequence[NDArray[Any]]) -> Span:
+    """The percentiles 0.1 and 99.9 of all numbers together; the smallest and the largest where these are equal.
+
+    Of numbers that are all the same, or of none, there is no range; it is then one unit wide.
+    """
+    values = np.concatenate([sample.astype(np.float64) for sample in samples]) if samples else np.empty(0)
+    if not len(values):
+        return 0.0, 1.0
+    low, high = (float(end) for end in np.percentile(values, PERCENTILES))
+    if low == high:
+        low, high = float(values.min()), float(values.max())
+    return low, high if low < high else low + 1.0
+
+
+def _sample(plane: Plane) -> NDArray[Any]:
+    """Evenly spaced numbers of a plane, without those of alpha and those that are missing."""
+    bands = [band for band, role in enumerate(plane.roles) if role not in ALPHAS]
+    step = max(1, math.ceil(math.sqrt(plane.values.shape[0] * plane.values.shape[1] * len(bands) / _SAMPLE)))
+    part = Plane(plane.values[::step, ::step], plane.roles, plane.numbers)
+    return part.values[..., bands][~missing(part)[..., bands]]
+
+
+def _is_stretched(plane: Plane) -> bool:
+    """Whether 16-bit numbers are eight-bit ones times 257, as programs make them that know no smaller depth."""
+    values = plane.values
+    if plane.numbers.dtype != np.uint16 or plane.numbers.bits != 16 or not values.size:
+        return False
+    # A constant image says nothing.
+    return not (values[:1] % _STRETCH).any() and values.min() < values.max() and not (values % _STRETCH).any()
