@@ -8,6 +8,7 @@ import numpy as np
 from hourglass.data.clipping import SMALLEST_FOR_LEVEL, estimate_noise_level
 from hourglass.estimators import Autoencoder, ConvAutoencoder
 from hourglass.estimators.autoencoder_base import ESTIMATE
+from hourglass.estimators.checks import check_pixel_range
 from hourglass.pictures.tiling import Apply, Pixels, apply_in_tiles
 
 # Pixels of a tile's side: its maps stay within some hundred megabytes, and the overlap is a small share of it.
@@ -68,14 +69,8 @@ class PictureRestorer:
             When a floating-point picture is on another scale than the images that the model was trained on.
         """
         estimator = self.estimator
-        low, high = estimator.pixel_range_
-        # Noise may lead out of the range; twice its width is no noise.
-        room = max(high - low, 1)
-        if pixels.size and (pixels.min() < low - room or pixels.max() > high + room):
-            raise ValueError(
-                f"the pixels span [{pixels.min():g}, {pixels.max():g}], those of the model's training "
-                f"[{low:g}, {high:g}]; scale the picture first"
-            )
+        if pixels.size:
+            check_pixel_range(float(pixels.min()), float(pixels.max()), estimator.pixel_range_, name="the picture")
         if estimator.undo_clipping == ESTIMATE:
             # One level for the picture, not one for each tile.
             level = estimate_noise_level(pixels[None]) if min(pixels.shape[:2]) >= SMALLEST_FOR_LEVEL else 0
