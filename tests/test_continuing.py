@@ -197,3 +197,32 @@ def test_a_model_of_ones_own_images_is_lengthened(hourglass, tmp_path):
     assert hourglass(*words, "--batches", 9, "--resume")[0] == 0
     assert hg.load_model(tmp_path / "model").n_updates_ == 9
     assert json.loads((tmp_path / "model" / "model.json").read_text())["parameters"]["batches"] == 9
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (("--set", "learning_rate=0.5"), "learning_rate is 0.01 there, 0.5 here"),
+        (("--batches", 9, "--set", "batch_size=8"), "batch_size is 64 there, 8 here"),
+        (("--seed", 1), "random_state is 0 there, 1 here"),
+        (("--noise", "0.1"), "noise is absent there"),
+        (("--network", "dense"), "estimator is 'ConvAutoencoder' there, 'DenseAutoencoder' here"),
+        (("--crop", 20), "prepared is 'cuts of 16×16' there, 'cuts of 20×20' here"),
+        (("--cuts", 30), "images is 40 there, 30 here"),
+        (("--batches", 2), "batches is 4 there, 2 here"),
+    ],
+)
+def test_resuming_a_finished_training_with_other_settings_is_refused(changed, said, hourglass, tmp_path):
+    from PIL import Image
+
+    folder, model = tmp_path / "images", tmp_path / "model"
+    folder.mkdir()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40), dtype=np.uint8)).save(folder / "0.png")
+    settings = {"--crop": 16, "--cuts": 40, "--batches": 4}
+    words = ("train", folder, "--out", model, "--set", "channels=(4,)")
+    assert hourglass(*words, *(word for pair in settings.items() for word in pair))[0] == 0
+    before = (model / "model.json").read_bytes()
+    settings |= dict(zip(changed[::2], changed[1::2], strict=True))
+    code, _, err = hourglass(*words, *(word for pair in settings.items() for word in pair), "--resume")
+    assert (code, said in err) == (1, True), err
+    assert (model / "model.json").read_bytes() == before

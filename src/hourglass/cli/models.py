@@ -112,7 +112,9 @@ def train(
     except ValueError as error:
         raise Misuse(str(error)) from error
 
-    if finished and not (state.is_dir() and _is_lengthened(out, estimator)):
+    how = f"resized to {size[0]}×{size[1]}" if resize is not None else f"cuts of {size[0]}×{size[1]}"
+    wanted_notes = {"prepared": how} if resize is not None else {"prepared": how, "images": cuts}
+    if finished and not _is_lengthened(out, estimator, wanted_notes):
         if not quiet:
             typer.echo(f"model: {out} (finished already)")
         return
@@ -137,7 +139,6 @@ def train(
         checkpoints.mkdir(exist_ok=True)
         with stoppable("to go on, repeat the command"):
             estimator.fit(images)
-        how = f"resized to {size[0]}×{size[1]}" if resize is not None else f"cuts of {size[0]}×{size[1]}"
         save(estimator, out, notes={"pictures": tally.done, "images": len(images), "prepared": how})
         # From its last checkpoint the training can be lengthened.
         shutil.rmtree(state, ignore_errors=True)
@@ -147,12 +148,27 @@ def train(
     tally.exit()
 
 
-def _is_lengthened(out: Path, estimator: Any) -> bool:
-    """Whether the model of a finished training is wanted with more epochs or batches than it has."""
-    from hourglass.models import load_model
+def _is_lengthened(out: Path, estimator: Any, notes: dict[str, Any]) -> bool:
+    """Whether the model of a finished training is wanted with more epochs or batches than it has.
 
-    there = load_model(out, device="cpu")
-    return any((getattr(estimator, name) or 0) > (getattr(there, name) or 0) for name in ("epochs", "batches"))
+    Raises
+    ------
+    ValueError
+        When another model is wanted, or its training cannot be lengthened.
+    """
+    from hourglass.estimators.facts import is_longer, ruling_parameters
+    from hourglass.models import load_model
+    from hourglass.persistence import differences
+
+    model = load_model(out, device="cpu")
+    kinds = [{"estimator": type(each).__name__} for each in (model, estimator)]
+    there = kinds[0] | ruling_parameters(model) | {name: model.notes_.get(name) for name in notes}
+    wanted = kinds[1] | ruling_parameters(estimator) | notes
+    if is_longer(wanted, there) and (out / "state").is_dir():
+        return True
+    if said := differences(there, wanted):
+        raise ValueError(f"{out} holds another model: {said}; repeat its settings, or choose another --out")
+    return False
 
 
 @app.command()

@@ -34,8 +34,7 @@ def infer_image_shape(array_shape: tuple[int, ...], *, square: bool) -> Shape:
     if math.prod(array_shape) == 0:
         raise ValueError(f"X has shape {array_shape}, which holds no pixels; give at least one image")
     if len(array_shape) == 4:
-        _, first, height, last = array_shape
-        if first <= MOST_CHANNELS < min(height, last):
+        if has_channels_first(array_shape):
             raise ValueError(
                 f"X has shape {array_shape}, which looks like channels first; expected (n, height, width, channels): "
                 f"use X.transpose(0, 2, 3, 1), or set image_shape={array_shape[1:]} where this is meant"
@@ -47,6 +46,12 @@ def infer_image_shape(array_shape: tuple[int, ...], *, square: bool) -> Shape:
     if square and side * side == array_shape[1]:
         return side, side, 1
     return 1, array_shape[1], 1
+
+
+def has_channels_first(array_shape: tuple[int, ...]) -> bool:
+    """Whether four lengths are plainly those of images with their channels first."""
+    _, first, height, last = array_shape
+    return 1 <= first <= MOST_CHANNELS < min(height, last)
 
 
 def to_images(

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from hourglass.data.arrays import MOST_CHANNELS, infer_image_shape, to_images
+from hourglass.data.arrays import MOST_CHANNELS, has_channels_first, infer_image_shape, to_images
 from hourglass.data.corruption import GaussianNoise, Strength, clips
 
 
@@ -68,7 +68,7 @@ def _check_stack(shape: tuple[int, ...]) -> None:
         remedy = "reshape it"
     elif 0 in shape:
         remedy = "give at least one image, with pixels"
-    elif len(shape) == 4 and 1 <= shape[1] <= MOST_CHANNELS < min(shape[2:]):
+    elif len(shape) == 4 and has_channels_first(shape):
         remedy = "its channels are first, so move them with images.transpose(0, 2, 3, 1)"
     elif len(shape) == 3 and 1 <= shape[2] <= MOST_CHANNELS < min(shape[:2]):
         remedy = "it seems to be one image, so give images[None], or images[..., None] where it is a stack"

@@ -1,5 +1,7 @@
 """What an estimator was trained with, for people: parameters, normalisation and optimiser."""
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,16 @@ def ruling_parameters(estimator: NetworkEstimator) -> dict[str, Any]:
         for name, value in estimator.get_params().items()
         if name not in (*_OF_THE_MACHINE, idle) and value is not None
     }
+
+
+def is_longer(wanted: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
+    """Whether a training is wanted that differs from the one that is there in nothing but more epochs or batches."""
+    lengths = [name for name in ("epochs", "batches") if name in wanted and wanted[name] != there.get(name)]
+    return (
+        len(lengths) == 1
+        and wanted[lengths[0]] > there.get(lengths[0], math.inf)
+        and {**there, lengths[0]: None} == {**wanted, lengths[0]: None}
+    )
 
 
 def normalisation(network: nn.Module) -> str:

@@ -1,7 +1,6 @@
 """Running an experiment: train, score, compare, draw."""
 
 import json
-import math
 import os
 import platform
 import shutil
@@ -19,7 +18,7 @@ from sklearn.base import clone
 import hourglass
 from hourglass.data import Dataset, load
 from hourglass.estimators import Autoencoder, ConvAutoencoder, ConvClassifier, NetworkEstimator
-from hourglass.estimators.facts import ruling_parameters
+from hourglass.estimators.facts import is_longer, ruling_parameters
 from hourglass.estimators.fitting import CHECKPOINT_PARAMETERS
 from hourglass.experiments import evaluation
 from hourglass.experiments.baselines import Scores, baselines
@@ -157,7 +156,7 @@ def _finished(
         wanted = {"dataset": data.name} | json.loads(json.dumps(_parameters(estimator)))
         there = {"dataset": run.dataset} | run.parameters
         unfinished = unfinished_folder(out, experiment.name, recipe, seed)
-        if _is_longer(wanted, there) and (folder / STATE).is_dir():
+        if is_longer(wanted, there) and (folder / STATE).is_dir():
             if not unfinished.exists():
                 shutil.copytree(folder / STATE, unfinished)
             continue
@@ -176,16 +175,6 @@ def _check_seeds(seeds: Any) -> list[int]:
     if not numbers or not whole or len(set(numbers)) < len(numbers):
         raise ValueError(f"seeds={seeds!r}; expected whole numbers from 0, at least one and none twice, as range(3)")
     return [int(seed) for seed in numbers]
-
-
-def _is_longer(wanted: dict[str, Any], there: dict[str, Any]) -> bool:
-    """Whether a run is wanted that differs from the one that is there in nothing but its length, which is more."""
-    lengths = [name for name in ("epochs", "batches") if name in wanted and wanted.get(name) != there.get(name)]
-    return (
-        len(lengths) == 1
-        and wanted[lengths[0]] > there.get(lengths[0], math.inf)
-        and {**there, lengths[0]: None} == {**wanted, lengths[0]: None}
-    )
 
 
 def _compared(name: str, estimator: NetworkEstimator, data: Dataset, say: Callable[[str], None]) -> dict[str, Scores]:
