@@ -208,7 +208,7 @@ def test_a_model_of_ones_own_images_is_lengthened(hourglass, tmp_path):
         (("--noise", "0.1"), "noise is absent there"),
         (("--network", "dense"), "estimator is 'ConvAutoencoder' there, 'DenseAutoencoder' here"),
         (("--crop", 20), "prepared is 'cuts of 16×16' there, 'cuts of 20×20' here"),
-        (("--cuts", 30), "images is 40 there, 30 here"),
+        (("--cuts", 30), "cuts is 40 there, 30 here"),
         (("--batches", 2), "batches is 4 there, 2 here"),
     ],
 )

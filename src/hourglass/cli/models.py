@@ -113,8 +113,8 @@ def train(
         raise Misuse(str(error)) from error
 
     how = f"resized to {size[0]}×{size[1]}" if resize is not None else f"cuts of {size[0]}×{size[1]}"
-    wanted_notes = {"prepared": how} if resize is not None else {"prepared": how, "images": cuts}
-    if finished and not _is_lengthened(out, estimator, wanted_notes):
+    prepared = {"prepared": how} if resize is not None else {"prepared": how, "cuts": cuts}
+    if finished and not _is_lengthened(out, estimator, prepared):
         if not quiet:
             typer.echo(f"model: {out} (finished already)")
         return
@@ -139,7 +139,7 @@ def train(
         checkpoints.mkdir(exist_ok=True)
         with stoppable("to go on, repeat the command"):
             estimator.fit(images)
-        save(estimator, out, notes={"pictures": tally.done, "images": len(images), "prepared": how})
+        save(estimator, out, notes={"pictures": tally.done, "images": len(images), **prepared})
         # From its last checkpoint the training can be lengthened.
         shutil.rmtree(state, ignore_errors=True)
         checkpoints.rename(state)
@@ -162,7 +162,8 @@ def _is_lengthened(out: Path, estimator: Any, notes: dict[str, Any]) -> bool:
 
     model = load_model(out, device="cpu")
     kinds = [{"estimator": type(each).__name__} for each in (model, estimator)]
-    there = kinds[0] | ruling_parameters(model) | {name: model.notes_.get(name) for name in notes}
+    # Models of older versions do not note everything.
+    there = kinds[0] | ruling_parameters(model) | {name: model.notes_.get(name, notes[name]) for name in notes}
     wanted = kinds[1] | ruling_parameters(estimator) | notes
     if is_longer(wanted, there) and (out / "state").is_dir():
         return True
