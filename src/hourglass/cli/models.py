@@ -9,7 +9,21 @@ from typing import Annotated, Any, Literal
 import typer
 
 from hourglass.cli.app import Misuse, app, merge, parse_settings, stoppable
-from hourglass.cli.shared import CheckpointEvery, Device, Input, Model, Output, Overwrite, Quiet, Resizing, Tally
+from hourglass.cli.shared import (
+    READ,
+    CheckpointEvery,
+    Device,
+    Hidden,
+    Input,
+    Model,
+    Output,
+    Overwrite,
+    Quiet,
+    Range,
+    Resizing,
+    Tally,
+    ranges_of,
+)
 
 
 class Colour(StrEnum):
@@ -20,30 +34,30 @@ class Colour(StrEnum):
     rgb = "rgb"
 
 
-@app.command()
+@app.command(epilog=READ)
 def train(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Pictures to learn from.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Images to learn from.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder for the model.", show_default=False)],
     noise: Annotated[
         str | None,
         typer.Option(
             help="Learn to remove it: 0.1, a range 0.05-0.3, or KIND:STRENGTH with poisson, salt-and-pepper, masking, "
-            "blur.",
+            "blur. Strengths are relative to the range of the numbers (--range).",
             show_default=False,
         ),
     ] = None,
     self_supervised: Annotated[
-        bool, typer.Option("--self-supervised", help="The pictures are noisy themselves; learn without clean ones.")
+        bool, typer.Option("--self-supervised", help="The images are noisy themselves; learn without clean ones.")
     ] = False,
     kind: Annotated[Literal["conv", "dense"], typer.Option("--network", help="Kind of autoencoder.")] = "conv",
     crop: Annotated[
         int | None, typer.Option(help="Train on random cuts of this side.  [default: 64]", show_default=False, min=1)
     ] = None,
     resize: Annotated[
-        str | None, typer.Option(metavar="HxW", help="Train on whole pictures of this size.", show_default=False)
+        str | None, typer.Option(metavar="HxW", help="Train on whole images of this size.", show_default=False)
     ] = None,
-    cuts: Annotated[int, typer.Option(help="Random cuts from all pictures together.", min=1)] = 4096,
-    colour: Annotated[Colour, typer.Option(help="Channels; auto is rgb where any picture has colour.")] = Colour.auto,
+    cuts: Annotated[int, typer.Option(help="Random cuts from all files together.", min=1)] = 4096,
+    colour: Annotated[Colour, typer.Option(help="Channels; auto is rgb where any image has colour.")] = Colour.auto,
     epochs: Annotated[float | None, typer.Option(help="Passes over the images.", show_default=False)] = None,
     batches: Annotated[int | None, typer.Option(help="Updates.", show_default=False, min=1)] = None,
     seed: Annotated[int, typer.Option(help="Of weights, order, noise and cuts.", min=0)] = 0,
@@ -51,6 +65,8 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a parameter of the estimator; may be repeated."),
     ] = None,
+    value_range: Range = "auto",
+    hidden: Hidden = False,
     device: Device = "auto",
     overwrite: Overwrite = False,
     resume: Annotated[
@@ -64,12 +80,13 @@ def train(
     checkpoint_every: CheckpointEvery = "60s",
     quiet: Quiet = False,
 ) -> None:
-    """Learn a model from a folder of pictures of any size.
+    """Learn a model from a folder of images of any size.
 
     With --noise or --self-supervised a denoiser, with skip connections and residual unless --set says otherwise;
     without, an autoencoder that compresses.
     """
     from hourglass.data import parse_corruption
+    from hourglass.data.corruption import Corruption, unclipped
     from hourglass.estimators import ConvAutoencoder, DenseAutoencoder
     from hourglass.models import save
     from hourglass.persistence import check_writable, locked
@@ -82,6 +99,7 @@ def train(
         raise Misuse("--self-supervised learns from pictures that are noisy already; leave --noise out")
     if resume and overwrite:
         raise Misuse("--resume goes on with what --overwrite replaces; give one of them")
+    ranges = ranges_of(value_range)
     checkpoints, state = out / ".unfinished", out / "state"
 
     def refuse_to_replace() -> None:
@@ -113,7 +131,7 @@ def train(
         raise Misuse(str(error)) from error
 
     how = f"resized to {size[0]}×{size[1]}" if resize is not None else f"cuts of {size[0]}×{size[1]}"
-    prepared = {"prepared": how} if resize is not None else {"prepared": how, "cuts": cuts}
+    prepared = {"prepared": how, "range": value_range} | ({} if resize is not None else {"cuts": cuts})
     if finished and not _is_lengthened(out, estimator, prepared):
         if not quiet:
             typer.echo(f"model: {out} (finished already)")
@@ -130,6 +148,11 @@ def train(
             random_state=seed,
             on_outcome=tally.note,
         )
+    if not taken.bounded and isinstance(estimator.noise, Corruption):
+        estimator.set_params(noise=unclipped(estimator.noise))
+    if taken.ranges and not quiet:
+        said = ", ".join(f"{low:,.6g} to {high:,.6g}" for low, high in taken.ranges.values())
+        typer.echo(f"range: the network sees {said} as 0 to 1", err=True)
     with locked(out):
         if finished:
             shutil.copytree(state, checkpoints)
@@ -138,8 +161,9 @@ def train(
             typer.echo(f"{out} holds an unfinished training: going on with it", err=True)
         checkpoints.mkdir(exist_ok=True)
         with stoppable("to go on, repeat the command"):
-            estimator.fit(images)
-        save(estimator, out, notes={"pictures": tally.done, "images": len(images), **prepared})
+            estimator.fit(taken.images)
+        counts = {"files": tally.done, "images": len(taken.images)}
+        save(estimator, out, notes=counts | prepared | ({NOTE: taken.ranges} if taken.ranges else {}))
         # From its last checkpoint the training can be lengthened.
         shutil.rmtree(state, ignore_errors=True)
         checkpoints.rename(state)
@@ -156,13 +180,19 @@ def _is_lengthened(out: Path, estimator: Any, notes: dict[str, Any]) -> bool:
     ValueError
         When another model is wanted, or its training cannot be lengthened.
     """
+    from sklearn.base import clone
+
+    from hourglass.data.corruption import Corruption, unclipped
     from hourglass.estimators.facts import is_longer, ruling_parameters
     from hourglass.models import load_model
     from hourglass.persistence import differences
 
-    model = load_model(out, device="cpu")
+    model, estimator = load_model(out, device="cpu"), clone(estimator)
     kinds = [{"estimator": type(each).__name__} for each in (model, estimator)]
     # Models of older versions do not note everything.
+    for each in (model, estimator):  # whether noise is clipped depends on the images
+        if isinstance(each.noise, Corruption):
+            each.set_params(noise=unclipped(each.noise))
     there = kinds[0] | ruling_parameters(model) | {name: model.notes_.get(name, notes[name]) for name in notes}
     wanted = kinds[1] | ruling_parameters(estimator) | notes
     if is_longer(wanted, there) and (out / "state").is_dir():
@@ -177,15 +207,16 @@ def encode(
     source: Input,
     codes: Annotated[Path, typer.Argument(metavar="CODES", help="A .npy or .csv file.", show_default=False)],
     model: Model,
+    value_range: Range = "auto",
     resize: Resizing = False,
     overwrite: Overwrite = False,
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Write the codes of pictures as a table, with their file names."""
+    """Write the codes of images as a table, with their file names."""
     from hourglass.models import load_autoencoder
     from hourglass.persistence import check_writable
-    from hourglass.pictures import find_pictures
+    from hourglass.pictures import find_images
     from hourglass.pictures.codes import CODE_SUFFIXES, encode_files, names_file, write_codes
 
     if codes.suffix not in CODE_SUFFIXES:
@@ -195,10 +226,10 @@ def encode(
             raise FileExistsError(f"{path} exists; --overwrite replaces it")
     check_writable(codes.parent)
     estimator = load_autoencoder(model, device=device)
-    paths = find_pictures(source)
-    with Tally("encode", len(paths), quiet=quiet) as tally:
+    found, ranges = find_images(source), ranges_of(value_range, estimator)
+    with Tally("encode", len(found.paths), quiet=quiet, left_out=found.left_out) as tally:
         root = source if source.is_dir() else source.parent
-        names, rows = encode_files(estimator, paths, root, resizing=resize, on_outcome=tally.note)
+        names, rows = encode_files(estimator, found.paths, root, ranges=ranges, resizing=resize, on_outcome=tally.note)
     if names:
         write_codes(codes, names, rows)
     tally.exit()
@@ -213,10 +244,10 @@ def decode(
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Make pictures (PNG) from a table of codes."""
+    """Make images (PNG, of 8 bits) from a table of codes."""
     from hourglass.models import load_autoencoder
     from hourglass.pictures import Outcome
-    from hourglass.pictures.codes import decode_files, read_codes, write_png
+    from hourglass.pictures.codes import decode_files, read_codes, write_decoded
 
     estimator = load_autoencoder(model, device=device)
     names, rows = read_codes(codes)
@@ -226,7 +257,7 @@ def decode(
         raise FileExistsError(f"{len(there)} outputs exist already ({there[0]}, …); --overwrite replaces them")
     with Tally("decode", len(pictures), quiet=quiet) as tally:
         for path, pixels in pictures:
-            write_png(path, pixels)
+            write_decoded(path, pixels)
             tally.note(Outcome(path))
 
 

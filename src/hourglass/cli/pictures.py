@@ -109,7 +109,10 @@ def evaluate(
     ] = None,
     noise: Annotated[
         str | None,
-        typer.Option(help="Noise to put on the images, relative to the range of their numbers.  [default: the model's own]", show_default=False),
+        typer.Option(
+            help="Noise to put on the images, relative to the range of their numbers.  [default: the model's own]",
+            show_default=False,
+        ),
     ] = None,
     style: Annotated[Literal["table", "csv", "json"], typer.Option("--format", help="Of the output.")] = "table",
     known: Annotated[

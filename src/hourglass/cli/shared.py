@@ -64,8 +64,8 @@ Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to c
 Resizing = Annotated[bool, typer.Option("--resize", help="Resize images of another size to the model's.")]
 
 READ = (
-    "Read are PNG, JPEG (.jpg .jpeg .jpe .jfif), TIFF and BigTIFF with all pages, BMP, WebP, AVIF, JPEG 2000 (.jp2 .j2k), "
-    "NumPy's .npy and .npz and, with the extra heif, .heic and .heif; see docs/formats.md."
+    "It reads PNG, JPEG (.jpg .jpeg .jpe .jfif), TIFF and BigTIFF with all their pages, BMP, WebP, AVIF, JPEG 2000 "
+    "(.jp2 .j2k), NumPy's .npy and .npz and, with the extra heif, .heic and .heif; docs/formats.md says what of each."
 )
 # Ranges of numbers that are named at the end of a command.
 _RANGES_SHOWN = 2
@@ -85,9 +85,7 @@ def ranges_of(text: str, estimator: "Autoencoder | None" = None) -> "Ranges":
 class Tally:
     """Shows how the files go and counts those that failed."""
 
-    def __init__(
-        self, title: str, total: int, *, quiet: bool, left_out: Mapping[str, int] | None = None
-    ) -> None:
+    def __init__(self, title: str, total: int, *, quiet: bool, left_out: Mapping[str, int] | None = None) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

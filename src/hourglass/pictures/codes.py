@@ -145,7 +145,9 @@ def png_names(names: Sequence[str]) -> list[Path]:
     ValueError
         When two are equal all the same.
     """
-    short = [Path(name) if Path(name).suffix.lower() not in suffixes() else Path(name).with_suffix("") for name in names]
+    short = [
+        Path(name) if Path(name).suffix.lower() not in suffixes() else Path(name).with_suffix("") for name in names
+    ]
     times = Counter(short)
     chosen = [
         Path(f"{brief if times[brief] == 1 or name.endswith('.png') else name}.png")

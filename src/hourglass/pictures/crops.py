@@ -27,7 +27,7 @@ def to_channels(pixels: Pixels, channels: int) -> Pixels:
 
 
 def resize(pixels: Raw, size: tuple[int, int]) -> Raw:
-    """Pixels resized to a height and width, as float32 unless they are float64, smoothed first where that shrinks them."""
+    """Pixels resized to a height and width, smoothed first where that shrinks them; float64 stays so, else float32."""
     from skimage.transform import resize as skimage_resize
 
     if pixels.shape[:2] == size:

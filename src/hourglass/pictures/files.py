@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hourglass.pictures.arrays import NPY, NPZ, ArrayFile
 from hourglass.pictures.image import ImageFile
-from hourglass.pictures.rasters import open_raster, sniff
+from hourglass.pictures.rasters import open_raster
 from hourglass.pictures.tiffs import open_tiff
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")

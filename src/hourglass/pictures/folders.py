@@ -63,7 +63,7 @@ class Found:
     left_out: Counter[str] = field(default_factory=Counter)
 
 
-class NothingMoreToWrite(OSError):
+class OutputFullError(OSError):
     """No further output can be written: the disk is full, or has become read-only."""
 
 
@@ -280,7 +280,7 @@ def process(
 
     Raises
     ------
-    NothingMoreToWrite
+    OutputFullError
         When the disk is full or read-only.
     """
     give_memory_back()
@@ -292,7 +292,7 @@ def process(
         outcome = _process_one(source, target, restore, ranges)
         trim_memory()
         if isinstance(outcome.error, OSError) and outcome.error.errno in _ENDS_ALL:
-            raise NothingMoreToWrite(
+            raise OutputFullError(
                 f"{os.strerror(outcome.error.errno)}: stopped before {source}; make room, then repeat the command with "
                 "--resume",
             ) from outcome.error

@@ -1,7 +1,7 @@
-"""The range of an image file's numbers: networks work on numbers of which it is [0, 1].
+"""The range of an image file's numbers, which networks see as [0, 1].
 
-Scientific cameras put 10, 12 or 14 bits into files of 16, with an offset of their own, and floating-point files have any
-scale. On the range of what is there, a model's training, use and scores depend on neither gain nor offset.
+Scientific cameras put 10, 12 or 14 bits into files of 16, with an offset of their own, and floating-point files have
+any scale. Brought to the range of what is there, a model's training, use and scores depend on neither gain nor offset.
 """
 
 import math
@@ -26,7 +26,7 @@ PERCENTILES = (0.1, 99.9)
 NOTE = "ranges"
 # Numbers of a plane from which percentiles are computed.
 _SAMPLE = 1 << 20
-# An image whose own range is a smaller share of the model's, or that leaves it by more than its width, lies far outside.
+# An image lies far outside the model's range when it leaves it by more than its width, or takes less than this share.
 _SMALLEST_SHARE = 1 / 20
 # What eight bits become where they are stretched to sixteen: 255 · 257 = 65,535.
 _STRETCH = 257
@@ -95,7 +95,7 @@ def parse_range(text: str) -> Wanted:
 
 
 def remembered(estimator: Any) -> dict[str, Span]:
-    """The ranges with which a model was trained, by type of number, from its notes; ValueError where they are damaged."""
+    """The ranges with which a model was trained, by type of number; ValueError where its notes on them are damaged."""
     notes = getattr(estimator, "notes_", {}).get(NOTE, {})
     try:
         found = {str(kind): (float(low), float(high)) for kind, (low, high) in notes.items()}
