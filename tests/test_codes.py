@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 import hourglass as hg
-from hourglass.pictures import find_pictures
+from hourglass.pictures import find_images
 from hourglass.pictures.codes import encode_files, png_names, read_codes, write_codes
 
 
@@ -38,7 +38,7 @@ def test_codes_go_to_a_table_and_back(suffix, tmp_path, few):
         Image.fromarray(np.round(few.test.images[i, ..., 0] * 255).astype(np.uint8)).save(tmp_path / f"{i}.png")
     Image.new("L", (9, 9), 40).save(tmp_path / "other.png")
     seen = []
-    names, codes = encode_files(model, find_pictures(tmp_path), tmp_path, on_outcome=seen.append)
+    names, codes = encode_files(model, find_images(tmp_path).paths, tmp_path, on_outcome=seen.append)
     assert names == ["0.png", "1.png", "2.png"]
     assert [o.source.name for o in seen if o.error] == ["other.png"]
     expected = model.transform(np.round(few.test.images[:3] * 255).astype(np.uint8))
@@ -47,7 +47,7 @@ def test_codes_go_to_a_table_and_back(suffix, tmp_path, few):
     again_names, again = read_codes(tmp_path / f"codes{suffix}")
     assert again_names == names
     np.testing.assert_allclose(again, codes, rtol=1e-6)
-    names, codes = encode_files(model, find_pictures(tmp_path), tmp_path, resizing=True)
+    names, codes = encode_files(model, find_images(tmp_path).paths, tmp_path, resizing=True)
     assert len(names) == 4
     (tmp_path / f"bad{suffix}").write_text("file,code_0\na,x\n")
     with pytest.raises(ValueError, match="not a table of codes"):

@@ -1,7 +1,6 @@
 """Corruptions: what they do, how people write them, and on which axes each caller applies them."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -28,6 +27,7 @@ RANGES = [
     Masking((0.1, 1.0)),
     Blur((0.5, 2.0)),
 ]
+from hourglass.pictures.ranges import ValueRange
 
 
 def seeded(seed=0):
@@ -76,13 +76,13 @@ def by_comparing_pictures(images, corruption, few, monkeypatch):
     """What `hourglass evaluate` gives to every method, one picture after another."""
     from hourglass.pictures import comparison
 
-    seen = []
-    monkeypatch.setattr(comparison, "read_picture", lambda path: SimpleNamespace(pixels=images[int(path.name)]))
-    monkeypatch.setattr(comparison, "score", lambda clean, output: seen.append(output) or {"psnr_db": 0.0})
-    monkeypatch.setattr(comparison, "PictureRestorer", lambda estimator: lambda noisy: None)
+    seen, bytes_ = [], ValueRange(0, 255, "8 bits", bounded=True)
+    monkeypatch.setattr(comparison, "read_images", lambda path, ranges: [(path, images[int(path.name)], bytes_)])
+    monkeypatch.setattr(comparison, "score", lambda clean, output: {"psnr_db": 0.0})
+    monkeypatch.setattr(comparison, "PictureRestorer", lambda estimator: lambda noisy: seen.append(noisy) or noisy)
     monkeypatch.setattr(comparison, "_choose", lambda pairs, level, unclip: {})
     comparison.compare_denoisers(None, [Path(str(i)) for i in range(len(images))], corruption)
-    return np.stack([image for image in seen if image is not None])
+    return np.stack(seen)
 
 
 def by_training(images, corruption, few, monkeypatch):

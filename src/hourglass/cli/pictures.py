@@ -224,7 +224,7 @@ def _inputs_and_output(places: list[Path], out: Path | None, *, in_place: bool) 
     if in_place or out is not None:
         return places, out
     if len(places) == 1:
-        raise Misuse(f"{places[0]} stands alone; give the output behind it, or --in-place")
+        raise Misuse(f"{places[0]} stands alone; give OUT behind it, or --in-place")
     return places[:-1], places[-1]
 
 

@@ -2,7 +2,7 @@
 
 from hourglass.pictures.crops import TrainingImages, read_images, training_images
 from hourglass.pictures.files import open_image, suffixes
-from hourglass.pictures.folders import Found, OutputFullError, Outcome, Plan, find_images, plan, process
+from hourglass.pictures.folders import Found, Outcome, OutputFullError, Plan, find_images, plan, process
 from hourglass.pictures.image import ImageFile, Numbers, Plane
 from hourglass.pictures.ranges import Ranges, ValueRange, parse_range
 from hourglass.pictures.restorer import PictureRestorer
@@ -11,9 +11,9 @@ from hourglass.pictures.tiling import apply_in_tiles
 __all__ = [
     "Found",
     "ImageFile",
-    "OutputFullError",
     "Numbers",
     "Outcome",
+    "OutputFullError",
     "PictureRestorer",
     "Plan",
     "Plane",

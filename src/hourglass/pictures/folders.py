@@ -293,7 +293,7 @@ def process(
         trim_memory()
         if isinstance(outcome.error, OSError) and outcome.error.errno in _ENDS_ALL:
             raise OutputFullError(
-                f"{os.strerror(outcome.error.errno)}: stopped before {source}; make room, then repeat the command with "
+                f"{os.strerror(outcome.error.errno)}: stopped at {source}; make room, then repeat the command with "
                 "--resume",
             ) from outcome.error
         yield outcome
