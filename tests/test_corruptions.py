@@ -18,6 +18,7 @@ from hourglass.data import (
     parse_corruption,
 )
 from hourglass.data.corruption import CORRUPTIONS, corruption_from_json, corruption_to_json
+from hourglass.pictures.ranges import ValueRange
 
 ALL = [GaussianNoise(0.2), PoissonNoise(30), SaltAndPepper(0.1), Masking(0.3), Blur(1.2)]
 RANGES = [
@@ -27,7 +28,6 @@ RANGES = [
     Masking((0.1, 1.0)),
     Blur((0.5, 2.0)),
 ]
-from hourglass.pictures.ranges import ValueRange
 
 
 def seeded(seed=0):
