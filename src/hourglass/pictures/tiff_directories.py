@@ -4,8 +4,10 @@ import json
 import math
 import re
 import struct
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -26,7 +28,7 @@ _VERSIONS = {0x55: "Panasonic", 0x4F52: "Olympus", 0x5352: "Olympus"}
 _FORMATS = {1: "unsigned", 2: "signed", 3: "floating-point", 4: "undefined", 5: "complex", 6: "complex"}
 # How many bytes one compressed byte can stand for at the most.
 _EXPANSION = {1: 1, 5: 1500, 8: 1040, 32773: 65, 32946: 1040}
-_ORIENTATION, _LAYERS = 274, 37724
+_PHOTOMETRIC, _ORIENTATION, _LAYERS = 262, 274, 37724
 _BYTES = Numbers(np.dtype(np.uint8), 8)
 
 
@@ -46,11 +48,24 @@ class Directory:
         Offset and number of bytes of the directory itself, and of its values that stand elsewhere.
     shape : tuple of int
         Height, width and bands, as stored.
+    numbers : Numbers
+    roles : tuple of str
+        What each band of a plane means; of a palette's image, those of its colours.
+    orientation : int
+        1 to 8, as TIFF defines it.
+    inverted : bool
+        Whether white is the smallest number.
+    palette : bool
+        Whether the numbers are indices of colours.
     planes : int
-        0 of a transparency mask, which is kept as it is; more than 1 of a stack whose planes follow one another without
-        directories of their own.
+        0 when the directory has no image, or a transparency mask, which is kept as it is; more than 1 when it stands
+        for a stack, whose planes follow one another without directories of their own.
     promised : int
-        Planes of which the description speaks.
+        Number of planes that the description names.
+    contiguous : bool
+        Whether the numbers are stored one after another, neither compressed nor packed.
+    reduced : bool
+        Whether it is an overview of another.
     """
 
     offset: int
@@ -93,11 +108,17 @@ def read_directories(file: Any) -> list[Directory]:
     found: list[Directory] = []
     for page in pages(file):
         directory = _directory(page, file.filehandle.size)
-        if directory.reduced and directory.numbers.no_data is None and found:
-            # Overviews written by older programs leave the tag to the first directory.
-            directory = replace(directory, numbers=replace(directory.numbers, no_data=found[0].numbers.no_data))
-        found.append(directory)
+        found.append(_as_overview(directory, found[0]) if directory.reduced and found else directory)
     return _with_stacks(found, file.filehandle.size)
+
+
+def _as_overview(directory: Directory, first: Directory) -> Directory:
+    """A reduced image with what its own directory leaves to the first: the range of the numbers, and missing data."""
+    numbers, full = directory.numbers, first.numbers
+    if (numbers.dtype, numbers.bits, directory.palette) != (full.dtype, full.bits, first.palette):
+        return directory
+    no_data = full.no_data if numbers.no_data is None else numbers.no_data
+    return replace(directory, numbers=replace(numbers, declared=numbers.declared or full.declared, no_data=no_data))
 
 
 def pages(file: Any) -> Iterator[Any]:
@@ -130,7 +151,10 @@ def page_at(file: Any, offset: int, index: tuple[int, ...]) -> Any:
     from tifffile import TiffPage
 
     file.filehandle.seek(offset)
-    return TiffPage(file, index=index)
+    page = TiffPage(file, index=index)
+    if _PHOTOMETRIC not in page.tags:  # libtiff's guess
+        page.photometric = 2 if page.samplesperpixel >= 3 else 1
+    return page
 
 
 def _at(file: Any, offset: int, size: int) -> bytes:
@@ -255,46 +279,42 @@ def _has_layers(page: Any) -> bool:
 
 def _promised(page: Any) -> int:
     """How many planes a description speaks of, for a directory that may stand for several."""
-    text = str(page.description)
-    pixels = math.prod(page.shape)
-    if text.startswith('{"shape":'):
-        shape = json.loads(text)["shape"]
-        return max(1, math.prod(map(int, shape)) // pixels)
-    if text.startswith("shape=("):
-        return max(1, math.prod(int(n) for n in re.findall(r"\d+", text.partition(")")[0])) // pixels)
-    if page.index or len(page.treeindex) > 1:
+    text, bands = str(page.description), page.samplesperpixel
+    if text.startswith(('{"shape":', "shape=(")):
+        try:
+            shape = json.loads(text)["shape"] if text[0] == "{" else re.findall(r"\d+", text.partition(")")[0])
+            return max(1, math.prod(map(int, shape)) // math.prod(page.shape))
+        except (ValueError, TypeError, KeyError):  # a text that only looks like tifffile's
+            return 1
+    if page.treeindex != (0,):
         return 1
-    bands = page.samplesperpixel
     if text.startswith(("ImageJ=", "SCIFIO=")):
-        counts = {key: int(n) for key, n in re.findall(r"(?m)^(images|channels|slices|frames)=(\d{1,9})\s*$", text)}
+        counts = {key: int(n) for key, n in re.findall(r"(?m)^(images|channels|slices|frames)=(\d{1,9})\b", text)}
         channels = counts.get("channels", 1)
         planes = counts.get("slices", 1) * counts.get("frames", 1) * (1 if channels == bands else channels)
         return max(1, planes if planes > 1 else counts.get("images", 1))
-    if page.is_ome and 'FileName="' not in text:
-        image = re.search(r"<(?:\w+:)?Pixels\b[^>]*>", text)
-        sizes = re.findall(r'\bSize[ZCT]="(\d{1,9})"', image[0]) if image else []
+    found = re.search(r"<(?:\w{1,20}:)?Pixels\b", text) if page.is_ome and 'FileName="' not in text else None
+    if found:
+        sizes = re.findall(r'\bSize[ZCT]="(\d{1,9})"', text[found.end() : text.find(">", found.end())])
         return max(1, math.prod(map(int, sizes)) // bands)
     return 1
 
 
 def _with_stacks(found: list[Directory], size: int) -> list[Directory]:
     """The directories, with the number of planes of those that stand for a stack."""
-    starts = (
-        [int(offset) for directory in found for offset, count in directory.places if count]
-        if any(directory.promised > 1 for directory in found)
-        else []
-    )
-    starts = sorted([*starts, *(offset for directory in found for offset, _ in directory.structure)])
+    if all(directory.promised == 1 or not directory.contiguous for directory in found):
+        return found
+    starts = [int(offset) for directory in found for offset, count in directory.places if count]
+    starts = sorted([*starts, *(offset for directory in found for offset, _ in directory.structure), size])
     out = []
     for i, directory in enumerate(found):
         if directory.promised > 1 and directory.contiguous:
-            following = next((other for other in found[i + 1 :] if len(other.index) == 1 and other.planes), None)
             begin, step = int(directory.places[0, 0]), directory.plane_bytes
-            own = begin + step
-            room = next((start for start in starts if start >= own), size) - begin
+            # What stands behind the first plane and is something else ends the stack.
+            room = starts[bisect_left(starts, begin + step)] - begin
             if room >= directory.promised * step:
                 directory = replace(directory, planes=directory.promised)
-            elif following is None and room >= 2 * step:
+            elif room >= 2 * step and not any(len(other.index) == 1 for other in islice(found, i + 1, None)):
                 raise ValueError(
                     f"its description promises {directory.promised:,} planes, and it holds {room // step:,}"
                 )

@@ -16,8 +16,8 @@ from hourglass.pictures.tiff_directories import Directory
 _SHORT, _LONG, _LONG8 = 3, 4, 16
 _WIDTHS = {_SHORT: 2, _LONG: 4, 13: 4, _LONG8: 8, 18: 8}
 # What GDAL writes behind the header of a cloud-optimised GeoTIFF, and what makes it trust the order of tiles no more.
+_GHOST, _GHOST_SIZE = b"GDAL_STRUCTURAL_METADATA_SIZE=", 1024
 _UNEDITED, _EDITED = b"KNOWN_INCOMPATIBLE_EDITION=NO\n ", b"KNOWN_INCOMPATIBLE_EDITION=YES\n"
-_GHOST = 4096
 
 
 class Room:
@@ -144,10 +144,12 @@ class Editor:
         self._file.truncate(self._room.end)
         if not self._changed:
             return
-        self._file.seek(0)
-        place = self._file.read(_GHOST).find(_UNEDITED)
-        if place >= 0:
-            self._file.seek(place)
+        header = 16 if self._tiff.offsetsize == 8 else 8
+        self._file.seek(header)
+        ghost = self._file.read(_GHOST_SIZE)
+        place = ghost.find(_UNEDITED)
+        if ghost.startswith(_GHOST) and place >= 0:
+            self._file.seek(header + place)
             self._file.write(_EDITED)
 
     def _write(self, content: bytes) -> int:

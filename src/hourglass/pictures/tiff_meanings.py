@@ -73,10 +73,10 @@ def inversion(value: Any, numbers: Numbers) -> Any:
 
 
 def _declared(page: Any, numbers: Numbers) -> tuple[float, float] | None:
-    low, high = (_extreme(page, codes, pick) for codes, pick in (((340, 280), min), ((341, 281), max)))
     if numbers.limits is None:
-        signed = _extreme(page, (340,), min), _extreme(page, (341,), max)
-        return (signed[0], signed[1]) if None not in signed and signed[0] < signed[1] else None  # type: ignore[return-value, operator]
+        low, high = _extreme(page, (340,), min), _extreme(page, (341,), max)
+        return (low, high) if low is not None and high is not None and low < high else None
+    low, high = _extreme(page, (340, 280), min), _extreme(page, (341, 281), max)
     smallest, largest = numbers.limits
     if high is not None and high < largest:
         low = max(smallest, low) if low is not None else 0.0
