@@ -188,12 +188,13 @@ def _without_key(values: Raw, keep: NDArray[np.bool_], key: tuple[int, ...]) -> 
 def _image_data(values: Raw, header: _Header) -> bytes:
     """The compressed body of IDAT."""
     if header.depth >= 8 and not header.interlace and header.colour != _PALETTE:
-        from imagecodecs import png_encode
+        from imagecodecs import PNG, png_encode
 
-        return b"".join(part.body for part in png_parts(bytes(png_encode(values))) if part.name == "IDAT")
+        encoded = bytes(png_encode(values, strategy=PNG.STRATEGY.FILTERED))
+        return b"".join(part.body for part in png_parts(encoded) if part.name == "IDAT")
     bytes_apart = max(1, values.shape[2] * header.depth // 8)
     passes = _PASSES if header.interlace else [(0, 0, 1, 1)]
-    compressor = zlib.compressobj(6)
+    compressor = zlib.compressobj()
     out = []
     for left, top, right, down in passes:
         part = values[top::down, left::right]

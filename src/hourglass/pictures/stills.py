@@ -13,6 +13,7 @@ from hourglass.persistence import written_whole
 from hourglass.pictures.image import Plane, Raw
 
 _T = TypeVar("_T")
+_E = TypeVar("_E")
 # Pillow's limit for one image, by which it recognises decompression bombs.
 MOST_PIXELS = 178_956_970
 _ORIENTATION = 0x0112
@@ -78,6 +79,56 @@ class Still:
     def close(self) -> None:
         """Let go of the file's content."""
         self.content = b""
+
+
+class LossyStill(Still):
+    """A file whose coding may lose something; without any change of the numbers it is given back as it is."""
+
+    lossy = True
+
+    def write(self, target: Path, values: Iterable[Raw]) -> None:
+        [upright] = values
+        if self.lossy and np.array_equal(upright, next(self.planes()).values):
+            with written_whole(target) as part:
+                part.write_bytes(self.content)
+        else:
+            super().write(target, [upright])
+
+
+def closest(
+    values: Raw, encode: Callable[[Raw], _E], decode: Callable[[_E], Raw], *, rounds: int
+) -> tuple[_E, float]:
+    """The encoding that shows an image best.
+
+    Encoders smooth chroma before they store it at half the size, and decoders smooth it once more. Encoding the image with
+    what the last attempt missed added to it makes up for some of that.
+
+    Parameters
+    ----------
+    values : ndarray of unsigned integers
+    encode, decode : callable
+    rounds : int
+        Further attempts.
+
+    Returns
+    -------
+    encoded : what ``encode`` returned
+    error : float
+        Mean squared error of the worst band.
+    """
+    most = np.iinfo(values.dtype).max
+    asked: Raw = values
+    best: tuple[_E, float] | None = None
+    for _ in range(rounds + 1):
+        encoded = encode(asked)
+        missed = values.astype(np.float32) - decode(encoded)
+        error = float(np.square(missed).mean(axis=(0, 1)).max())
+        if best is None or error < best[1]:
+            best = encoded, error
+        asked = np.clip(np.rint(asked + missed), 0, most).astype(values.dtype)
+    if best is None:
+        raise ValueError("rounds is negative")
+    return best
 
 
 @contextmanager
