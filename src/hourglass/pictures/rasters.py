@@ -1,0 +1,56 @@
+"""Photographs' formats: PNG, JPEG and MPO, BMP, WebP, AVIF, JPEG 2000, and HEIC with an extra package."""
+
+from pathlib import Path
+
+from hourglass.pictures.bmps import Bmp
+from hourglass.pictures.containers import sniff
+from hourglass.pictures.heifs import Avif, Heic
+from hourglass.pictures.image import ImageFile
+from hourglass.pictures.jp2s import Jp2
+from hourglass.pictures.mpos import Jpeg
+from hourglass.pictures.pngs import Png
+from hourglass.pictures.stills import Still
+from hourglass.pictures.webps import WebP
+
+LARGEST_FILE = 2 << 30
+_HEAD = 600
+
+RASTERS: dict[str, type[Still]] = {
+    kind.format: kind for kind in (Png, Jpeg, Bmp, WebP, Avif, Jp2, Heic)
+}
+"""Formats by the names that :func:`~hourglass.pictures.containers.sniff` gives them."""
+
+
+def open_raster(path: Path) -> ImageFile:
+    """Look at an image file, whose format is recognised by its first bytes, without decoding its pixels.
+
+    Parameters
+    ----------
+    path : Path
+        PNG (1 to 16 bits, grey, RGB, palette, alpha, interlaced), JPEG and MPO (8 bits, grey, RGB, YCbCr, CMYK, YCCK,
+        baseline and progressive), BMP, WebP (lossy and lossless), AVIF (8 to 12 bits), JPEG 2000 (up to 16 bits), or
+        HEIC (8 bits, with the package pillow-heif); of up to 178,956,970 pixels and 2 GiB.
+
+    Returns
+    -------
+    ImageFile
+        Its ``write`` replaces the pixels and keeps everything else of the file.
+
+    Raises
+    ------
+    OSError
+        When the file cannot be read or is damaged.
+    ValueError
+        When it is sound, but of a kind that is not served, such as an animation.
+    ImportError
+        When it is a HEIC file and pillow-heif is not installed.
+    """
+    path = Path(path)
+    size = path.stat().st_size
+    if size > LARGEST_FILE:
+        raise ValueError(f"{path} has {size:,} bytes; files of up to {LARGEST_FILE >> 30} GiB are read, except TIFF")
+    content = path.read_bytes()
+    name = sniff(content[:_HEAD])
+    if name not in RASTERS:
+        raise ValueError(f"{path} is {f'a {name} file' if name else 'of an unknown format'}, which is not read")
+    return RASTERS[name](path, content)
