@@ -183,9 +183,12 @@ class FileRanges:
         return ValueRange(low, high, "percentiles of the image")
 
     def _warn_if_outside(self, plane: Plane, known: ValueRange) -> None:
-        low, high = percentiles([_sample(plane)])
+        sample = _sample(plane)
+        if not len(sample) or sample.min() == sample.max():  # which says nothing
+            return
+        low, high = percentiles([sample])
         outside = low < known.low - known.width or high > known.high + known.width
-        if low < high and (outside or high - low < known.width * _SMALLEST_SHARE):
+        if outside or high - low < known.width * _SMALLEST_SHARE:
             warnings.warn(
                 f"{self._name} spans {low:,.6g} to {high:,.6g}, far from the model's range, {known.low:,.6g} to "
                 f"{known.high:,.6g}; give its own range with --range LOW,HIGH if the exposure is another",
