@@ -241,7 +241,7 @@ def test_a_folder_that_cannot_be_read_fails_by_name(folder, tmp_path, monkeypatc
 
 
 def test_a_picture_on_another_scale_than_the_models_is_refused(digits_model):
-    with pytest.raises(ValueError, match=r"span \[0, 1020\].*scale the picture"):
+    with pytest.raises(ValueError, match=r"the picture spans \[0, 1020\].*bring the images to that scale"):
         PictureRestorer(digits_model)(np.linspace(0, 1020, 900, dtype=np.float32).reshape(30, 30, 1))
 
 
