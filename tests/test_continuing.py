@@ -219,7 +219,7 @@ def test_resuming_a_finished_training_with_other_settings_is_refused(changed, sa
     folder.mkdir()
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40), dtype=np.uint8)).save(folder / "0.png")
     settings = {"--crop": 16, "--cuts": 40, "--batches": 4}
-    words = ("train", folder, "--out", model, "--set", "channels=(4,)")
+    words = ("train", folder, "--out", model)
     assert hourglass(*words, *(word for pair in settings.items() for word in pair))[0] == 0
     before = (model / "model.json").read_bytes()
     settings |= dict(zip(changed[::2], changed[1::2], strict=True))

@@ -68,8 +68,8 @@ def cv2_file(array: Array, *parameters: int) -> Callable[[Path], None]:
     def make(path: Path) -> None:
         import cv2
 
-        if not cv2.imwrite(str(path), array, list(parameters)):
-            raise OSError(f"OpenCV cannot write {path}")
+        kind = ".jpg" if path.suffix == ".jfif" else path.suffix  # by whose names it chooses the format
+        path.write_bytes(cv2.imencode(kind, array, list(parameters))[1].tobytes())
 
     return make
 
