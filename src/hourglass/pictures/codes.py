@@ -15,7 +15,7 @@ from hourglass.estimators import Autoencoder
 from hourglass.persistence import write_whole
 from hourglass.pictures.crops import read_sized
 from hourglass.pictures.files import suffixes
-from hourglass.pictures.folders import FILE_ERRORS, Outcome
+from hourglass.pictures.folders import FILE_ERRORS, NAMES_SUFFIX, Outcome
 from hourglass.pictures.ranges import Ranges
 from hourglass.pictures.streams import write_png
 
@@ -86,7 +86,7 @@ def write_codes(path: str | os.PathLike[str], names: Sequence[str], codes: Codes
 
 def names_file(path: Path) -> Path:
     """Where the names of the codes in an ``.npy`` file stand."""
-    return path.with_suffix(".names.json")
+    return path.with_suffix(NAMES_SUFFIX)
 
 
 def read_codes(path: str | os.PathLike[str]) -> tuple[list[str], Codes]:

@@ -17,6 +17,8 @@ from hourglass.training.hardware import give_memory_back, trim_memory
 
 # What one file may raise without ending the run: the others are still worth doing.
 FILE_ERRORS = (OSError, ValueError, MemoryError)
+# Ends the name of the file that says to which images the codes in an .npy file belong.
+NAMES_SUFFIX = ".names.json"
 # After these nothing more can be written, whichever file comes next.
 _ENDS_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 # What systems put beside images: previews, and the properties of files and folders.
@@ -110,9 +112,11 @@ def find_images(source: str | os.PathLike[str], *, beside: Path | None = None, h
             if link.is_symlink():
                 warnings.warn(f"{link} is a link to a folder and is left out", stacklevel=2)
         for name in names:
-            suffix = Path(name).suffix.lower()
-            if suffix in known:
-                found.paths.append(Path(folder) / name)
+            path = Path(folder) / name
+            suffix = path.suffix.lower()
+            codes = suffix == ".npy" and path.with_suffix(NAMES_SUFFIX).exists()  # of `hourglass encode`
+            if suffix in known and not codes:
+                found.paths.append(path)
             else:
                 found.left_out[suffix or "without a suffix"] += 1
     if not found.paths:
