@@ -185,7 +185,7 @@ def _image(compression: int, image: Raw, old: bytes) -> bytes:
         return bytes(codecs.webp_encode(image, lossless=True))
     boxed, bits, reversible, mixed = _jpeg2000_form(old)
     bits = max(bits, int(image.max()).bit_length()) if image.dtype.kind == "u" else 8 * image.dtype.itemsize
-    options = {"codecformat": "jp2" if boxed else "j2k", "bitspersample": bits, "mct": mixed}
+    options: dict[str, Any] = {"codecformat": "jp2" if boxed else "j2k", "bitspersample": bits, "mct": mixed}
     if not reversible:
         lossy = bytes(codecs.jpeg2k_encode(image, level=_IRREVERSIBLE, reversible=False, **options))
         if _is_faithful(codecs.jpeg2k_decode(lossy), image, bits):

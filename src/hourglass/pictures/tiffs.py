@@ -17,7 +17,7 @@ from hourglass.pictures.tiff_meanings import COLOUR_MAP, NO_DATA, inversion, par
 from hourglass.pictures.tiff_palettes import color_map, colours_of, indices_for
 
 # Flags that make tifffile read other places than the chain of directories; such files are refused or need none of it.
-_PLAIN = {"is_lsm": False, "is_ndpi": False, "is_scanimage": False}
+_PLAIN: dict[str, Any] = {"is_lsm": False, "is_ndpi": False, "is_scanimage": False}
 
 
 def open_tiff(path: Path) -> "TiffImage":
