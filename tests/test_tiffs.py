@@ -165,7 +165,7 @@ FORMS = [
     ("webp-alpha", RGBA, (37, 45, 4), np.uint8, {"compression": "webp", "extrasamples": ["unassalpha"]}),
     ("jpeg2000", RGB, (67, 75, 3), np.uint8, {"compression": "jpeg2000", "tile": (32, 32)}),
     ("jpeg2000-16", GREY, (67, 75), np.uint16, {"compression": "jpeg2000"}),
-    ("jpegxl", RGB, (37, 45, 3), np.uint8, {"compression": "jpegxl"}),
+    ("lerc-deflate", GREY, (37, 45), np.uint16, {"compression": "lerc", "compressionargs": {"compression": "deflate"}}),
     ("white-is-zero", GREY, (37, 45), np.uint8, {"photometric": "miniswhite"}),
     ("white-is-zero-16", GREY, (37, 45), np.uint16, {"photometric": "miniswhite", "compression": "lzw"}),
     ("white-is-zero-signed", GREY, (37, 45), np.int16, {"photometric": "miniswhite"}),
@@ -842,6 +842,7 @@ UNSERVED = [
     (of(259, 3, (6,)), "JPEG of the old style"),
     (of(259, 3, (34676,)), "SGI LogLuv"),
     (of(259, 3, (22610,)), "JPEG XR"),
+    (of(259, 3, (50002,)), "JPEG XL"),
     (of(259, 3, (4242,)), "compression 4242"),
     (of(317, 3, (2,), bits=12), "predictor 2 on"),
     (of(317, 3, (3,)), "predictor 3 on"),
@@ -922,6 +923,44 @@ def test_bombs_are_refused(tmp_path, entries):
     base, size = plain()
     with pytest.raises(ValueError, match="decompression bomb"):
         open_tiff(handmade(tmp_path / "a.tif", base | entries, bytes(size)))
+
+
+def test_damage_that_is_found_while_writing_names_the_source(tmp_path):
+    path = make(tmp_path / "a.tif", noise(5, 30, 30), compression="deflate")
+    with tifffile.TiffFile(path) as file:
+        place = file.pages[3].dataoffsets[0]
+    content = bytearray(path.read_bytes())
+    content[place : place + 20] = bytes(20)
+    path.write_bytes(content)
+    with closing(open_tiff(path)) as file, pytest.raises(OSError, match=r"a\.tif is damaged \(.*deflate"):
+        file.write(tmp_path / "b.tif", (plane.values for plane in file.planes()))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.tif"]
+
+
+@pytest.mark.parametrize(("compression", "mark", "place", "lie"), [
+    ("jpeg2000", b"\xff\x4f\xff\x51", 12, struct.pack(">I", 1 << 24)),
+    ("png", b"\x89PNG", 16, struct.pack(">I", 1 << 24)),
+    ("lerc", b"Lerc2", 22, struct.pack("<i", 1 << 24)),
+    ("jpeg", b"\xff\xc0\0\x11", 5, b"\xff\xff"),
+])  # fmt: skip
+def test_images_in_tiles_that_lie_of_their_size_are_not_decoded(tmp_path, compression, mark, place, lie):
+    path = make(tmp_path / "a.tif", smooth(64, 64), compression=compression, photometric="rgb")
+    content = bytearray(path.read_bytes())
+    at = content.index(mark) + place
+    content[at : at + len(lie)] = lie
+    path.write_bytes(content)
+    with pytest.raises(OSError, match="strip or tile of 64 × 64 holds an image of"):
+        planes_of(path)
+
+
+def test_lerc_with_a_mask_is_refused_by_name(tmp_path):
+    mask = np.ones((16, 16), bool)
+    mask[3] = False
+    content = bytes(imagecodecs.lerc_encode(noise(16, 16, dtype=np.float32), masks=mask))
+    entries, _ = plain(bits=32, _339=(3, [3]))
+    path = handmade(tmp_path / "a.tif", entries | {259: (3, [34887]), 279: (4, [len(content)])}, content)
+    with pytest.raises(ValueError, match="LERC with a mask"):
+        planes_of(path)
 
 
 def test_loops_of_directories_end(tmp_path):
