@@ -206,7 +206,7 @@ def _directory(page: Any, size: int) -> Directory:
         (page.imagelength, page.imagewidth, page.samplesperpixel),
         numbers,
         COLOURS if palette else roles,
-        orientation if isinstance(orientation, int) else 1,
+        orientation if orientation in range(1, 9) else 1,
         inverted,
         palette,
         planes=1,
