@@ -245,7 +245,8 @@ def written_whole(path: Path) -> Iterator[Path]:
         part.chmod(0o666 & ~umask)
         part.replace(path)
     except OSError as error:
-        if error.filename in (None, str(part)) or part is None:
+        # Errors without a number are not the system's: their message says enough.
+        if error.errno is not None and (error.filename in (None, str(part)) or part is None):
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     finally:

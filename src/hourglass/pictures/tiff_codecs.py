@@ -3,20 +3,21 @@
 import io
 import math
 import struct
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from hourglass.pictures.image import Raw
 from hourglass.pictures.reading import UnservedError
 
-_NONE, _LZW, _JPEG, _DEFLATE, _PACKBITS, _LERC = 1, 5, 7, 8, 32773, 34887
+_NONE, _LZW, _JPEG, _DEFLATE, _PACKBITS, _LERC, _LERC_PARAMETERS = 1, 5, 7, 8, 32773, 34887, 50674
 _BYTES = (_NONE, _LZW, _DEFLATE, 32946, 50013, _PACKBITS, 34925, 50000, 34926)
-_PNG, _WEBP, _JPEG2000, _JPEG_XL = (34933,), (50001, 34927), (33003, 33004, 33005, 34712), (50002, 52546)
-_IMAGES = (*_PNG, *_WEBP, *_JPEG2000, *_JPEG_XL, _LERC)
+_PNG, _WEBP, _JPEG2000 = (34933,), (50001, 34927), (33003, 33004, 33005, 34712)
+_IMAGES = (*_PNG, *_WEBP, *_JPEG2000, _LERC)
 _NAMES = {
     2: "CCITT run lengths", 3: "CCITT fax (group 3)", 4: "CCITT fax (group 4)", 6: "JPEG of the old style",
-    22610: "JPEG XR", 34934: "JPEG XR", 34892: "lossy JPEG of DNG", 48124: "Jetraw", 32809: "ThunderScan",
+    22610: "JPEG XR", 34934: "JPEG XR", 50002: "JPEG XL", 52546: "JPEG XL", 34892: "lossy JPEG of DNG",
+    48124: "Jetraw", 32809: "ThunderScan",
     34676: "SGI LogLuv", 34677: "SGI LogLuv", 34661: "JBIG", 65000: "EER", 65001: "EER", 65002: "EER",
 }  # fmt: skip
 _PREDICTORS = {1: "", 2: "iu", 3: "f"}
@@ -88,12 +89,8 @@ def decode(page: Any, data: bytes | None, index: int) -> tuple[Raw, tuple[int, i
     where : tuple of int
         First row, column and band in the image.
     """
-    if page.compression == _LERC and data is not None:
-        from imagecodecs import lerc_decode
-
-        _, mask = lerc_decode(data, masks=True)
-        if mask is not None and not np.all(mask):
-            raise UnservedError("is compressed as LERC with a mask of valid pixels; save it with Deflate first")
+    if data is not None and page.compression in (_JPEG, *_IMAGES):
+        _check_frame(page, data)
     keywords = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader} if page.compression == _JPEG else {}
     values, (band, _, row, column, _), shape = page.decode(data, index, _fullsize=page.is_tiled, **keywords)
     if values is None:
@@ -138,7 +135,7 @@ def encode(page: Any, values: Raw, old: bytes | None) -> bytes:
     if compression == _JPEG:
         return _jpeg(page, values, jpeg_stream(old, page.jpegtables))
     image = np.ascontiguousarray(values[..., 0] if values.shape[2] == 1 else values)
-    return _image(compression, image, old)
+    return _image(page, image, old)
 
 
 def _compressed(page: Any, values: Raw) -> bytes:
@@ -168,15 +165,14 @@ def _mirrored(content: bytes) -> bytes:
     return bytes(bitorder_encode(content))
 
 
-def _image(compression: int, image: Raw, old: bytes) -> bytes:
+def _image(page: Any, image: Raw, old: bytes) -> bytes:
     import imagecodecs as codecs
 
+    compression = int(page.compression)
     if compression == _LERC:
-        return bytes(codecs.lerc_encode(image, level=0))
+        return bytes(codecs.lerc_encode(image, level=0, compression=_lerc_packing(page)))
     if compression in _PNG:
         return bytes(codecs.png_encode(image))
-    if compression in _JPEG_XL:
-        return bytes(codecs.jpegxl_encode(image, lossless=True))
     if compression in _WEBP:
         if b"VP8L" not in old[:4096]:
             lossy = bytes(codecs.webp_encode(image, level=95, lossless=False))
@@ -185,7 +181,7 @@ def _image(compression: int, image: Raw, old: bytes) -> bytes:
         return bytes(codecs.webp_encode(image, lossless=True))
     boxed, bits, reversible, mixed = _jpeg2000_form(old)
     bits = max(bits, int(image.max()).bit_length()) if image.dtype.kind == "u" else 8 * image.dtype.itemsize
-    options = {"codecformat": "jp2" if boxed else "j2k", "bitspersample": bits, "mct": mixed}
+    options: dict[str, Any] = {"codecformat": "jp2" if boxed else "j2k", "bitspersample": bits, "mct": mixed}
     if not reversible:
         lossy = bytes(codecs.jpeg2k_encode(image, level=_IRREVERSIBLE, reversible=False, **options))
         if _is_faithful(codecs.jpeg2k_decode(lossy), image, bits):
@@ -219,29 +215,85 @@ def jpeg_stream(data: bytes, tables: bytes | None) -> bytes:
 def _check_jpeg(page: Any, stream: bytes) -> None:
     """Raise unless Pillow can write a JPEG of this form."""
     bands = page.samplesperpixel if page.planarconfig == 1 else 1
-    place = 2
+    code, bits, _, _, factors, adobe = _jpeg_header(stream)
+    if bands == len(factors) == 4 and adobe == 2:
+        raise UnservedError("holds inks as JPEG in YCCK colours; save it with LZW first")
+    if code > 0xC2 or bits != 8 or page.bitspersample != 8:
+        raise UnservedError(f"is compressed as lossless or {bits}-bit JPEG; save it with LZW first")
+    luma = factors[0] if len(factors) == 3 else (1, 1)
+    even = len(factors) == 1 or (luma in _SAMPLING and all(factor == (1, 1) for factor in factors[1:]))
+    if len(factors) != bands or bands not in (1, 3, 4) or not even or (bands == 4 and factors[0] != luma):
+        raise UnservedError(f"is a JPEG of {len(factors)} components sampled {factors}; save it with LZW first")
+
+
+def _jpeg_header(stream: bytes) -> tuple[int, int, int, int, list[tuple[int, int]], int | None]:
+    """Code of the frame, bits, height, width, sampling factors of the components, and Adobe's number of the colours."""
+    place, adobe = 2, None
     while place + 10 < len(stream):
         marker, code, length = struct.unpack_from(">BBH", stream, place)
         if marker != 0xFF or code == 0xDA:
             break
-        if code == 0xEE and stream[place + 4 : place + 9] == b"Adobe" and bands == 4 and stream[place + 15] == 2:
-            raise UnservedError("holds inks as JPEG in YCCK colours; save it with LZW first")
+        if code == 0xEE and stream[place + 4 : place + 9] == b"Adobe":
+            adobe = stream[place + 15]
         if 0xC0 <= code <= 0xCF and code not in (0xC4, 0xC8, 0xCC):
-            bits, *_, components = struct.unpack_from(">BHHB", stream, place + 4)
-            if code > 0xC2 or bits != 8 or page.bitspersample != 8:
-                raise UnservedError(f"is compressed as lossless or {bits}-bit JPEG; save it with LZW first")
-            factors = [(byte >> 4, byte & 15) for byte in stream[place + 11 : place + 10 + 3 * components : 3]]
-            sampled = factors[:1] if components == 3 else [(1, 1)]
-            if (
-                components != bands
-                or bands not in (1, 3, 4)
-                or sampled[0] not in _SAMPLING
-                or (components > 1 and any(factor != (1, 1) for factor in factors[1:]))
-            ):
-                raise UnservedError(f"is a JPEG of {components} components sampled {factors}; save it with LZW first")
-            return
+            bits, height, width, count = struct.unpack_from(">BHHB", stream, place + 4)
+            factors = [(byte >> 4, byte & 15) for byte in stream[place + 11 : place + 10 + 3 * count : 3]]
+            if len(factors) != count or not count:
+                break
+            return code, bits, height, width, factors, adobe
         place += 2 + length
     raise ValueError("a strip or tile is not JPEG")
+
+
+def _check_frame(page: Any, data: bytes) -> None:
+    """Raise unless an image in a strip or tile is about as large as this, before its decoder asks for memory."""
+    compression = int(page.compression)
+    bands = page.samplesperpixel if page.planarconfig == 1 else 1
+    if compression == _JPEG:
+        _, _, height, width, factors, _ = _jpeg_header(jpeg_stream(data, page.jpegtables))
+        found = len(factors)
+    elif compression in _JPEG2000:
+        size = data.find(b"\xff\x4f\xff\x51")
+        right, bottom, left, top, *_, found = (
+            struct.unpack_from(">8IH", data, size + 8) if size >= 0 else (0, 0, 1, 1, 0)
+        )
+        height, width = bottom - top, right - left
+    elif compression in _PNG:
+        width, height, found = *struct.unpack_from(">II", data, 16), bands
+    elif compression in _WEBP:
+        return  # whose sides have 14 bits
+    else:
+        height, width, found = _lerc_header(page, data)
+    rows, columns = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
+    # Some programs round sizes up.
+    if not (0 < height <= 2 * rows + 64 and 0 < width <= 2 * columns + 64) or found != bands:
+        raise ValueError(f"a strip or tile of {columns} × {rows} holds an image of {width} × {height} × {found}")
+
+
+def _lerc_packing(page: Any) -> Literal["deflate", "zstd"] | None:
+    """The compression of what LERC has compressed; None without."""
+    parameters = np.atleast_1d(page.tags.valueof(_LERC_PARAMETERS, (0, 0)))
+    packings: tuple[Literal["deflate", "zstd"] | None, ...] = (None, "deflate", "zstd")
+    return packings[int(parameters[1])] if len(parameters) > 1 else None
+
+
+def _lerc_header(page: Any, data: bytes) -> tuple[int, int, int]:
+    """Height, width and bands of a LERC image, which may be compressed once more."""
+    packing = _lerc_packing(page)
+    if packing:
+        import imagecodecs
+
+        unpack = imagecodecs.zlib_decode if packing == "deflate" else imagecodecs.zstd_decode
+        rows, columns = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
+        data = bytes(unpack(data, out=2 * rows * columns * page.samplesperpixel * page.dtype.itemsize + 4096))
+    mark, version = struct.unpack_from("<6si", data)
+    if mark != b"Lerc2 " or not 1 <= version <= 6:
+        raise ValueError("a strip or tile is not LERC of version 2")
+    numbers = struct.unpack_from("<4i", data, 10 if version < 3 else 14)
+    height, width, bands, valid = numbers if version > 3 else (numbers[0], numbers[1], 1, numbers[2])
+    if valid != height * width:
+        raise UnservedError("is compressed as LERC with a mask of valid pixels; save it with Deflate first")
+    return height, width, bands
 
 
 def _jpeg(page: Any, values: Raw, old: bytes) -> bytes:

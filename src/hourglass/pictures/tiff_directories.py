@@ -206,7 +206,7 @@ def _directory(page: Any, size: int) -> Directory:
         (page.imagelength, page.imagewidth, page.samplesperpixel),
         numbers,
         COLOURS if palette else roles,
-        orientation if isinstance(orientation, int) else 1,
+        orientation if orientation in range(1, 9) else 1,
         inverted,
         palette,
         planes=1,
@@ -279,11 +279,11 @@ def _has_layers(page: Any) -> bool:
 
 def _promised(page: Any) -> int:
     """How many planes a description speaks of, for a directory that may stand for several."""
-    text, bands = str(page.description), page.samplesperpixel
+    text, bands = str(page.description), int(page.samplesperpixel)
     if text.startswith(('{"shape":', "shape=(")):
         try:
             shape = json.loads(text)["shape"] if text[0] == "{" else re.findall(r"\d+", text.partition(")")[0])
-            return max(1, math.prod(map(int, shape)) // math.prod(page.shape))
+            return max(1, math.prod(map(int, shape)) // int(math.prod(page.shape)))
         except (ValueError, TypeError, KeyError):  # a text that only looks like tifffile's
             return 1
     if page.treeindex != (0,):

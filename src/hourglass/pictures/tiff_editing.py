@@ -77,10 +77,8 @@ class Editor:
         self._shared = _overlapping(directories)
         self._changed = False
 
-    def overwrite(self, offset: int, content: bytes, whole: tuple[int, int]) -> None:
+    def overwrite(self, offset: int, content: bytes) -> None:
         """Write bytes into a part of the file that belongs to one directory alone."""
-        if whole in self._shared:
-            raise UnservedError("holds directories that share their data with a stack; save its planes as pages first")
         self._file.seek(offset)
         self._file.write(content)
 
@@ -178,6 +176,18 @@ def _overlapping(directories: Sequence[Directory]) -> set[tuple[int, int]]:
         touched[1:] = ranges[1:, 0] < np.maximum.accumulate(ends)[:-1]
         touched[:-1] |= ranges[1:, 0] < ends[:-1]
     return {(int(offset), int(count)) for offset, count in ranges[touched]}
+
+
+def check_stacks(directories: Sequence[Directory]) -> None:
+    """Raise when another directory uses the bytes of a stack, whose planes cannot be moved.
+
+    Raises
+    ------
+    UnservedError
+    """
+    stacks = [stack_place(directory) for directory in directories if directory.planes > 1]
+    if stacks and not _overlapping(directories).isdisjoint(stacks):
+        raise UnservedError("holds directories that share their data with a stack; save its planes as pages first")
 
 
 def stack_place(directory: Directory) -> tuple[int, int]:

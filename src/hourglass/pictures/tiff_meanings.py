@@ -33,10 +33,12 @@ def roles_of(page: Any) -> tuple[str, ...]:
         raise UnservedError(f"holds {what}; convert it to RGB or grey first")
     if photometric == _YCC and (page.compression != 7 or bands != 3 or page.planarconfig != 1):
         raise UnservedError("holds YCbCr colours that are not compressed as JPEG; convert it to RGB first")
-    if photometric == PALETTE and (bands != 1 or page.dtype.kind != "u" or page.tags.valueof(COLOUR_MAP) is None):
-        if bands == 1:
-            raise ValueError("it has no palette")
-        raise UnservedError("holds palette colours with further bands; convert it to RGB first")
+    if photometric == PALETTE:
+        if bands != 1 or page.dtype.kind not in "ub":
+            raise UnservedError("holds palette colours with further bands; convert it to RGB first")
+        colours = np.size(page.tags.valueof(COLOUR_MAP, ()))
+        if colours != 3 << page.bitspersample:
+            raise ValueError(f"its palette has {colours} numbers, and needs {3 << page.bitspersample}")
     if photometric == _INKS:
         inks = page.tags.valueof(_INK_COUNT, bands - len(kinds))
         base: tuple[str, ...] = ("ink",) * max(1, min(int(inks), bands))

@@ -83,7 +83,8 @@ def indices_for(
 def _keys(colours: Raw) -> NDArray[np.uint32]:
     """One number for each colour, of all but the last axis."""
     red, green, blue = (colours[..., i].astype(np.uint32) for i in range(3))
-    return red << 16 | green << 8 | blue
+    keys: NDArray[np.uint32] = (red << 16 | green << 8 | blue).astype(np.uint32, copy=False)
+    return keys
 
 
 def _quantised(values: Raw, count: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

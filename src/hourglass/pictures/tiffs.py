@@ -12,12 +12,12 @@ from hourglass.pictures.image import ALPHAS, Numbers, Plane, Raw
 from hourglass.pictures.reading import reading, turned, turned_back
 from hourglass.pictures.tiff_codecs import completed, decode, encode
 from hourglass.pictures.tiff_directories import Directory, page_at, read_directories
-from hourglass.pictures.tiff_editing import Editor, stack_place
+from hourglass.pictures.tiff_editing import Editor, check_stacks, stack_place
 from hourglass.pictures.tiff_meanings import COLOUR_MAP, NO_DATA, inversion, parse_no_data
 from hourglass.pictures.tiff_palettes import color_map, colours_of, indices_for
 
 # Flags that make tifffile read other places than the chain of directories; such files are refused or need none of it.
-_PLAIN = {"is_lsm": False, "is_ndpi": False, "is_scanimage": False}
+_PLAIN: dict[str, Any] = {"is_lsm": False, "is_ndpi": False, "is_scanimage": False}
 
 
 def open_tiff(path: Path) -> "TiffImage":
@@ -66,6 +66,7 @@ class TiffImage:
                 self.directories = read_directories(self._file)
                 if not len(self):
                     raise ValueError("it holds no image")
+                check_stacks(self.directories)
         except BaseException:
             self._stream.close()
             raise
@@ -180,8 +181,7 @@ class TiffImage:
         if directory.planes > 1:
             values = np.moveaxis(values, -1, 0) if page.planarconfig == 2 else values
             content = values.astype(values.dtype.newbyteorder(self._file.byteorder), copy=False).tobytes()
-            whole = stack_place(directory)
-            editor.overwrite(whole[0] + number * directory.plane_bytes, content, whole)
+            editor.overwrite(stack_place(directory)[0] + number * directory.plane_bytes, content)
             return
         if directory.palette:
             values = self._indices(directory, page, values, editor)
