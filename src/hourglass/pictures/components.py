@@ -1,9 +1,11 @@
 """The components of a JPEG (luma, chroma, inks) that show given pixels.
 
-A decoder shows less than a file stores: it cuts to 0 to 255 what ringing made larger, and smooths chroma where it enlarges
-it. Encoding what it shows would lose that once more with each writing. So the stored coefficients are recovered here, and
-what changed is added to them: an image that did not change keeps its coefficients.
+A decoder shows less than a file stores: it clips what ringing made larger than 255, and smooths chroma when it enlarges
+it. Encoding what the decoder shows would lose that once more with each writing. So the stored coefficients are
+recovered here, and what changed is added to them: an image that did not change keeps its coefficients.
 """
+
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +55,7 @@ def components(frame: Frame, values: Raw) -> list[NDArray[np.uint8]]:
         across, down = frame.ratio(component)
         table = np.array(frame.tables[component.table], np.float32)
         # The area in blocks of this component, which can be smaller than that of all.
-        size = [8 * -(-(-(-n // ratio)) // 8) for n, ratio in ((height, down), (width, across))]
+        size = [8 * ceil(ceil(n / ratio) / 8) for n, ratio in ((height, down), (width, across))]
         unclipped = np.pad(shrunk(stored[..., i], across, down), ((0, size[0]), (0, size[1])), mode="edge")
         unclipped = unclipped[: size[0], : size[1]].copy()
         if change.any():
@@ -103,8 +105,8 @@ def _plane(blocks: NDArray[np.float32], width: int) -> NDArray[np.float32]:
 def _representable(plane: NDArray[np.float32], table: NDArray[np.float32]) -> NDArray[np.uint8]:
     """A plane within 0 to 255 that is quantised to the same coefficients, where there is one.
 
-    Both the planes within the range and those with these coefficients are convex sets: projecting on each in turn leads to
-    what they share (Bregman, 1965). The image from which the file was made is in both.
+    Both the planes within the range and those with these coefficients are convex sets: projecting on each in turn leads
+    to a plane in both, if there is one (Bregman, 1965). The image from which the file was made is in both.
     """
     from scipy.fft import dctn, idctn
 
@@ -130,9 +132,9 @@ def shrunk(full: Raw, across: int, down: int) -> NDArray[np.float32]:
     """Shrink a component, such that the average of what decoders show for a number is the average that was given.
 
     libjpeg enlarges by two with a triangle: three quarters of the nearest number and a quarter of the next ("fancy
-    upsampling"). The average of the two pixels made from number i is then (c[i-1] + 6 c[i] + c[i+1]) / 8; averaging alone
-    would smooth the chroma once more each time that a file is written. Other factors repeat the number, and averages are
-    enough.
+    upsampling"). The average of the two pixels made from number i is then (c[i-1] + 6 c[i] + c[i+1]) / 8. Averaging
+    alone would smooth the chroma once more each time that a file is written. Other factors repeat the number, and for
+    them the average is enough.
 
     Parameters
     ----------
@@ -149,7 +151,8 @@ def shrunk(full: Raw, across: int, down: int) -> NDArray[np.float32]:
     # libjpeg's conditions for the triangle.
     wide = across == 2 and down <= 2 and width > 2
     tall = down == 2 and (across == 1 or wide)
-    return _averaged(_averaged(values, across, triangle=wide).T, down, triangle=tall).T
+    narrow = _averaged(values, across, triangle=wide)
+    return _averaged(narrow.T, down, triangle=tall).T
 
 
 def _averaged(values: NDArray[np.float32], factor: int, *, triangle: bool) -> NDArray[np.float32]:
@@ -160,7 +163,7 @@ def _averaged(values: NDArray[np.float32], factor: int, *, triangle: bool) -> ND
 
     width, count = values.shape[1], -(-values.shape[1] // factor)
     padded = np.pad(values, ((0, 0), (0, count * factor - width)), mode="edge")
-    means = padded.reshape(len(values), count, factor).mean(axis=2, dtype=np.float32)
+    means: NDArray[np.float32] = padded.reshape(len(values), count, factor).mean(axis=2, dtype=np.float32)
     if not triangle or count == 1:
         return means
     bands = np.full((3, count), 1 / 8)

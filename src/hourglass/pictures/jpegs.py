@@ -1,4 +1,4 @@
-"""JPEG: new scans under the file's own quantisation tables and frame header; every other segment is kept where it stands."""
+"""JPEG: new scans under the file's own quantisation tables and frame header; every other segment stays as it is."""
 
 import io
 import threading
@@ -67,7 +67,7 @@ def _scans(frame: Frame, planes: Sequence[NDArray[np.uint8]]) -> list[Part]:
 def _encoded(
     frame: Frame, values: NDArray[np.uint8], tables: list[list[int]], names: list[int], subsampling: int
 ) -> list[Part]:
-    """Scans that Pillow makes of components that it takes for a colour space, with the names of the file's components."""
+    """Scans that Pillow makes of components, with the names that the file gives to them."""
     from PIL import Image, ImageFile
 
     mode = {1: "L", 3: "YCbCr", 4: "CMYK"}[len(names)]
@@ -78,7 +78,9 @@ def _encoded(
         # Pillow's buffer must have room for all of an image whose Huffman tables are optimised.
         usual, ImageFile.MAXBLOCK = ImageFile.MAXBLOCK, 4 * values.size + 65536
         try:
-            image.save(out, "JPEG", qtables=tables, subsampling=subsampling, restart_marker_blocks=frame.restart, **options)
+            image.save(
+                out, "JPEG", qtables=tables, subsampling=subsampling, restart_marker_blocks=frame.restart, **options
+            )
         finally:
             ImageFile.MAXBLOCK = usual
     parts = jpeg_parts(out.getvalue())

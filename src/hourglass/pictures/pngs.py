@@ -4,7 +4,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +43,7 @@ class _Header(NamedTuple):
 class Png(Still):
     """A PNG of any colour type and depth, interlaced or not; not an animated one."""
 
-    format: ClassVar[str] = "PNG"
+    format = "PNG"
 
     def __init__(self, path: Path, content: bytes) -> None:
         super().__init__(path, content)
@@ -56,7 +56,9 @@ class Png(Still):
         known = ("IHDR", "PLTE", "IDAT", "IEND", "signature", "trailer")
         for name in names:
             if name[0].isupper() and name not in known:
-                raise UnservedError(f"has the critical chunk {name}, which is not part of the PNG standard; save it anew")
+                raise UnservedError(
+                    f"has the critical chunk {name}, which is not part of the PNG standard; save it anew"
+                )
         if "acTL" in names:
             raise UnservedError("is an animated PNG (APNG); save its frames as single images first")
         if len(self._body("IHDR") or b"") != 13 or names[1] != "IHDR":
@@ -68,7 +70,9 @@ class Png(Still):
         size = sum(len(part.raw) - 12 for part in self.parts if part.name == "IDAT")
         promised = header.height * (header.width * _BANDS[header.colour] * header.depth // 8)
         if promised > _DEFLATE * size + 1024:
-            raise ValueError(f"it promises {header.width:,} × {header.height:,} pixels and holds {size:,} bytes of data")
+            raise ValueError(
+                f"it promises {header.width:,} × {header.height:,} pixels and holds {size:,} bytes of data"
+            )
         exif = self._body("eXIf")
         self.orientation = exif_orientation(exif) if exif else 1
         self.palette = self._palette() if header.colour == _PALETTE else None
@@ -201,8 +205,7 @@ def _image_data(values: Raw, header: _Header) -> bytes:
         if not part.size:
             continue
         filtered = header.depth >= 8 and header.colour != _PALETTE
-        for block in _rows(part, header.depth, bytes_apart if filtered else 0):
-            out.append(compressor.compress(block))
+        out += map(compressor.compress, _rows(part, header.depth, bytes_apart if filtered else 0))
     return b"".join([*out, compressor.flush()])
 
 
