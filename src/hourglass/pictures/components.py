@@ -10,7 +10,7 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from hourglass.pictures.frames import Frame, decode, decode_components
+from hourglass.pictures.frames import Frame, decode_components
 from hourglass.pictures.image import Raw
 
 # JFIF 1.02: luma and chroma of red, green and blue.
@@ -29,14 +29,16 @@ def padded_size(frame: Frame) -> tuple[int, int]:
     return width, height
 
 
-def components(frame: Frame, values: Raw) -> list[NDArray[np.uint8]]:
+def components(frame: Frame, values: Raw, before: Raw) -> list[NDArray[np.uint8]]:
     """The components that show an image, in whole blocks.
 
     Parameters
     ----------
     frame : Frame
     values : ndarray of shape (h, w, bands)
-        Pixels of the kind that :func:`~hourglass.pictures.frames.decode` returns.
+        Pixels to show, of the kind that :func:`~hourglass.pictures.frames.decode` returns.
+    before : ndarray of the same shape
+        Pixels that the frame shows.
 
     Returns
     -------
@@ -44,7 +46,6 @@ def components(frame: Frame, values: Raw) -> list[NDArray[np.uint8]]:
         Each at the size at which the file stores it. Where blocks are larger than the image they go on beyond it.
     """
     width, height = padded_size(frame)
-    before = decode(frame).values
     stored = decode_components(frame, width, height)
     change = np.empty(values.shape[:2], np.float32)
     for top in range(0, len(values), _ROWS):

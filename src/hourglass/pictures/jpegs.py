@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hourglass.pictures.components import components, padded_size
 from hourglass.pictures.containers import Part, jpeg_parts
-from hourglass.pictures.frames import LAYOUT, Frame, quantisation_tables
+from hourglass.pictures.frames import LAYOUT, Frame, decode, quantisation_tables
 from hourglass.pictures.image import Raw
 
 _buffer_lock = threading.Lock()
@@ -18,7 +18,10 @@ _buffer_lock = threading.Lock()
 
 def encode(frame: Frame, values: Raw) -> list[Part]:
     """The parts of a frame with other pixels, which come as :func:`~hourglass.pictures.frames.decode` gives them."""
-    scans = _scans(frame, components(frame, values))
+    before = decode(frame).values
+    if np.array_equal(values, before):
+        return frame.parts
+    scans = _scans(frame, components(frame, values, before))
     tables = [part for part in frame.parts if part.name == "DQT"]
     out: list[Part] = []
     coded = tabled = False

@@ -106,7 +106,7 @@ class Png(Still):
         content = PNG_SIGNATURE + joined(plain)
         if header.depth < 8:
             # Pillow and libpng scale them to 255.
-            values = _with_pillow(content) // (255 // (2**header.depth - 1))
+            values: Raw = _with_pillow(content) // (255 // (2**header.depth - 1))
         else:
             from imagecodecs import png_decode
 
@@ -199,7 +199,7 @@ def _image_data(values: Raw, header: _Header) -> bytes:
     bytes_apart = max(1, values.shape[2] * header.depth // 8)
     passes = _PASSES if header.interlace else [(0, 0, 1, 1)]
     compressor = zlib.compressobj()
-    out = []
+    out: list[bytes] = []
     for left, top, right, down in passes:
         part = values[top::down, left::right]
         if not part.size:
