@@ -129,7 +129,7 @@ def test_boxes_of_every_kind_of_length():
         (saved("AVIF"), "AVIF"), (saved("JPEG2000"), "JPEG 2000"), (saved("JPEG2000", no_jp2=True), "JPEG 2000"),
         (saved("GIF"), "GIF"), (saved("TIFF"), "TIFF"), (b"II*\0\x10\0\0\0CR\2\0", "Canon camera raw"),
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"), (b"\0\0\0\x18ftypmif1\0\0\0\0mif1avif", "AVIF"),
-        (b"\0\0\0\x18ftypcrx \0\0\0\0crx isom", "Canon camera raw"), (b"\0\0\0\x18ftypisom\0\0\0\0mp41mp42", "MP4 video"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\0crx isom", "Canon camera raw"), (b"\0\0\0\x14ftypisom\0\0\0\0mp41", "MP4 video"),
         (bytes(128) + b"DICM", "DICOM"), (b"8BPS\0\1", "Photoshop (PSD)"), (b"\xff\n\xf8", "JPEG XL"),
         (b'<?xml version="1.0"?>\n<svg xmlns="x">', "SVG"), (b"<svg>", "SVG"), (b"%PDF-1.7", "PDF"),
         (b"\x1f\x8b\x08", "gzip"), (b"\x89HDF\r\n\x1a\n", "HDF5"), (b"\x93NUMPY\1\0", "NumPy"), (b"PK\3\4", "zip"),

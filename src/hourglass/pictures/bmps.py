@@ -53,6 +53,10 @@ class Bmp(Still):
                 raise ValueError(f"it promises {self.width:,} × {self.height:,} pixels and holds {self.size:,} bytes")
         if not 14 + header <= self.offset <= self.offset + self.size <= len(content):
             raise ValueError(f"its pixels end behind byte {len(content):,}, at which the file ends")
+        if header == 124:
+            kind, profile = content[70:74], struct.unpack_from("<II", content, 126)
+            if kind == b"DEBM" and 14 + sum(profile) > len(content):
+                raise ValueError("its colour profile ends behind the end of the file")
         self.entry = 3 if header == 12 else 4
         self.palette_start = 14 + header
         room = (self.offset - self.palette_start) // self.entry

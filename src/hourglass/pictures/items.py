@@ -168,15 +168,14 @@ def with_items(items: Items, data: dict[int, bytes], properties: dict[int, Part]
     first = next((i for i, part in enumerate(items.boxes) if part.name == "mdat"), len(items.boxes))
     before = [part for part in items.boxes[:first] if part.name != "mdat"]
     after = [part for part in items.boxes[first:] if part.name != "mdat"]
-    content = joined([box("mdat", b"".join(all_data.values()))])
-    head = 16 if len(content) >= 1 << 32 else 8
+    content = box("mdat", b"".join(all_data.values()))
 
     def written(parts: list[Part], start: int) -> bytes:
         return joined(_meta(items, ipco, all_data, start) if part.name == "meta" else part for part in parts)
 
     # The length of the box meta does not depend on the places that it names.
-    start = len(written(before, 0)) + head
-    return written(before, start) + content + written(after, start)
+    start = len(written(before, 0)) + content.start
+    return written(before, start) + content.raw + written(after, start)
 
 
 def _meta(items: Items, ipco: Part, data: dict[int, bytes], start: int) -> Part:
@@ -194,9 +193,12 @@ def _meta(items: Items, ipco: Part, data: dict[int, bytes], start: int) -> Part:
 
 
 def _places(data: dict[int, bytes], start: int) -> Part:
+    # The form that every reader knows where it can be had: version 0, places and lengths of four bytes, one piece each.
+    version = 0 if all(item < 1 << 16 for item in data) else 2
     entries = []
     for item, content in data.items():
-        entries.append(struct.pack(">IHHHQI", item, 0, 0, 1, start, len(content)))
+        numbers = struct.pack(">HHH", item, 0, 1) if version == 0 else struct.pack(">IHHH", item, 0, 0, 1)
+        entries.append(numbers + struct.pack(">II", start, len(content)))
         start += len(content)
-    # Version 2, with offsets of eight bytes and lengths of four.
-    return box("iloc", struct.pack(">IHI", 2 << 24, 0x8400, len(data)) + b"".join(entries))
+    count = struct.pack(">H" if version == 0 else ">I", len(data))
+    return box("iloc", struct.pack(">IH", version << 24, 0x4400) + count + b"".join(entries))

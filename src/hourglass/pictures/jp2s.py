@@ -2,6 +2,7 @@
 
 import io
 import struct
+from math import ceil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,6 +58,7 @@ class Jp2(LossyStill):
                 raise UnservedError(f"holds {len(streams)} JPEG 2000 images; save each as a file of its own first")
             self.stream = streams[0]
             self.coding = _coding(self.stream)
+            _check_tiles(self.stream, self.coding)
             self.lossy = not self.coding.reversible
             self.roles = self._roles()
 
@@ -203,6 +205,22 @@ def _coding(stream: bytes) -> _Coding:
             f"is JPEG 2000 in tiles, of {found.bits} bits, which is not served; save it without tiles first"
         )
     return found
+
+
+def _check_tiles(stream: bytes, coding: _Coding) -> None:
+    """Raise unless every tile is there: decoders leave what is missing black."""
+    rest = _segments(stream)[1]
+    found, place = set(), 0
+    while rest[place : place + 2] == _SOT.to_bytes(2, "big"):
+        tile, length = struct.unpack_from(">HI", rest, place + 4)
+        found.add(tile)
+        length = length or len(rest) - place
+        if length < 12 or place + length > len(rest):
+            raise ValueError(f"its tile {tile} is cut off")
+        place += length
+    expected = ceil(coding.height / coding.tile[0]) * ceil(coding.width / coding.tile[1])
+    if found != set(range(expected)):
+        raise ValueError(f"it has {len(found)} of {expected:,} tiles")
 
 
 def _comments(stream: bytes) -> list[bytes]:

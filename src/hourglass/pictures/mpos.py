@@ -53,7 +53,9 @@ class Jpeg(Still):
         regions: list[_Region] = []
         place = 0
         for start, stop, number, kind in sorted(spans):
-            sound = place <= start < stop <= len(self.content) and self.content[start : start + 2] == b"\xff\xd8"
+            if stop > len(self.content):
+                raise ValueError(f"its index names an image that ends at byte {stop:,}, behind the end of the file")
+            sound = place <= start < stop and self.content[start : start + 2] == b"\xff\xd8"
             if not sound or (not regions and start):
                 raise UnservedError("has a broken index of its images (MPF); extract the images to single files first")
             if start > place:

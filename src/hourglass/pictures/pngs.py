@@ -99,18 +99,17 @@ class Png(Still):
 
     def _stored(self) -> Raw:
         """The numbers of the image data, indices of a palette among them, of shape (h, w, bands)."""
+        from imagecodecs import png_decode
+
         header = self.header
         # Decoders read the numbers of a palette's image as a grey one, and without other chunks do nothing to them.
         grey = header._replace(colour=_GREY if self.palette else header.colour)
         plain = [png_chunk("IHDR", grey.packed), *(part for part in self.parts if part.name in ("IDAT", "IEND"))]
         content = PNG_SIGNATURE + joined(plain)
+        # Pillow does not notice missing rows; libpng does.
+        values: Raw = np.asarray(png_decode(content))
         if header.depth < 8:
-            # Pillow and libpng scale them to 255.
-            values: Raw = _with_pillow(content) // (255 // (2**header.depth - 1))
-        else:
-            from imagecodecs import png_decode
-
-            values = np.asarray(png_decode(content))
+            values = values // (255 // (2**header.depth - 1))  # libpng scales them to 255
         values = values.reshape(header.height, header.width, _BANDS[header.colour])
         if values.dtype != (np.uint16 if header.depth == 16 else np.uint8):
             raise ValueError(f"it was decoded as {values.dtype}")
@@ -171,13 +170,6 @@ class Png(Still):
             apart = np.abs(palette.colours.astype(int) - self.palette.colours[background[0]]).sum(axis=1)
             changed["bKGD"] = bytes([int(apart.argmin())])
         return changed
-
-
-def _with_pillow(content: bytes) -> Raw:
-    from hourglass.pictures.stills import pillow_image
-
-    values: Raw = np.asarray(pillow_image(content, "PNG").convert("L"))
-    return values
 
 
 def _without_key(values: Raw, keep: NDArray[np.bool_], key: tuple[int, ...]) -> Raw:
