@@ -10,7 +10,7 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from hourglass.pictures.frames import Frame, decode_components
+from hourglass.pictures.frames import Frame, as_levels, decode_components
 from hourglass.pictures.image import Raw
 
 # JFIF 1.02: luma and chroma of red, green and blue.
@@ -57,16 +57,22 @@ def components(frame: Frame, values: Raw, before: Raw) -> list[NDArray[np.uint8]
         table = np.array(frame.tables[component.table], np.float32)
         # The area in blocks of this component, which can be smaller than that of all.
         size = [8 * ceil(ceil(n / ratio) / 8) for n, ratio in ((height, down), (width, across))]
-        unclipped = np.pad(shrunk(stored[..., i], across, down), ((0, size[0]), (0, size[1])), mode="edge")
-        unclipped = unclipped[: size[0], : size[1]].copy()
+        unclipped = _resized(shrunk(as_levels(stored[..., i]), across, down), size)
         if change.any():
             new, old = (shrunk(_component(frame, image, i), across, down) for image in (values, before))
             same = np.clip(1 - _largest(change, across, down) / _FORGETS, 0, 1)
             shown = unclipped[: new.shape[0], : new.shape[1]]
             change_here = new - shown + same * (shown - old)
-            unclipped += np.pad(change_here, [(0, a - b) for a, b in zip(size, new.shape, strict=True)], mode="edge")
+            unclipped += _resized(change_here, size)
         found.append(_representable(unclipped, table))
     return found
+
+
+def _resized(plane: NDArray[np.float32], size: list[int]) -> NDArray[np.float32]:
+    """A plane that is cropped, or whose edges are repeated, to a height and a width."""
+    cropped = plane[: size[0], : size[1]]
+    missing = [(0, n - m) for n, m in zip(size, cropped.shape, strict=True)]
+    return np.pad(cropped, missing, mode="edge")
 
 
 def _component(frame: Frame, image: Raw, i: int) -> Raw:

@@ -175,7 +175,7 @@ def decode(frame: Frame) -> Plane:
     return Plane(values, frame.roles, Numbers(values.dtype, 8))
 
 
-def decode_components(frame: Frame, width: int, height: int) -> NDArray[np.float32]:
+def decode_components(frame: Frame, width: int, height: int) -> NDArray[np.uint16]:
     """The components as they are stored, enlarged to one size: not converted to a colour, and not clipped to 0 to 255.
 
     They are decoded as if they had 12 bits, which moves 128 to 2048, and with quantisation tables that are four times
@@ -186,6 +186,11 @@ def decode_components(frame: Frame, width: int, height: int) -> NDArray[np.float
     frame : Frame
     width, height : int
         Of the area to decode, which may be larger than the image where its blocks are.
+
+    Returns
+    -------
+    ndarray of shape (height, width, components)
+        For :func:`as_levels`.
     """
     from imagecodecs import jpeg8_decode
 
@@ -201,5 +206,10 @@ def decode_components(frame: Frame, width: int, height: int) -> NDArray[np.float
     bands = len(frame.components)
     space = {1: "GRAYSCALE", 3: "RGB", 4: "CMYK"}[bands]
     values = jpeg8_decode(b"".join([*content, b"\xff\xd9"]), colorspace=space, outcolorspace=space)
-    values = values.reshape(height, width, bands)
-    return (values.astype(np.float32) - np.float32(2048)) / np.float32(4) + np.float32(128)
+    found: NDArray[np.uint16] = values.reshape(height, width, bands)
+    return found
+
+
+def as_levels(stored: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """What :func:`decode_components` returns on the scale of 8 bits, with fractions, and beyond 0 to 255."""
+    return (stored.astype(np.float32) - np.float32(2048)) / np.float32(4) + np.float32(128)

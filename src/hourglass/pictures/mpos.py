@@ -97,8 +97,9 @@ class Jpeg(Still):
                 start = file.tell()
                 content = self.content[region.start : region.stop]
                 if (frame := region.frame) is not None:
+                    upright = next(new)
                     with encoding(self.path):
-                        content = joined(encode(frame, turned_back(next(new), frame.orientation)))
+                        content = joined(encode(frame, turned_back(upright, frame.orientation)))
                 file.write(content)
                 if region.entry is not None:
                     spans[region.entry] = (start, file.tell() - start)

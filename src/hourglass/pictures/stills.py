@@ -193,7 +193,10 @@ def turned(plane: Plane, orientation: int) -> Plane:
     """A plane that was decoded as stored, upright."""
     turn = _TURNS.get(orientation, (np.asarray, np.asarray))[0]
     keep = None if plane.keep is None else np.ascontiguousarray(turn(plane.keep))
-    return Plane(np.ascontiguousarray(turn(plane.values)), plane.roles, plane.numbers, keep)
+    values = np.ascontiguousarray(turn(plane.values))
+    if not values.flags.writeable:  # a library's own memory
+        values = values.copy()
+    return Plane(values, plane.roles, plane.numbers, keep)
 
 
 def turned_back(upright: Raw, orientation: int) -> Raw:
