@@ -142,6 +142,7 @@ def damaged():
         chunks = [("PLTE", bytes(6)), ("IDAT", short)]
         yield f"rows-{depth}-{colour}.png", png_of((300, 400, depth, colour, 0, 0, 0), *chunks)
         yield f"promise-{depth}-{colour}.png", png_of((9_000, 9_000, depth, colour, 0, 0, 0), *chunks)
+    yield "rows-interlaced.png", png_of((300, 400, 8, 0, 0, 0, 1), ("IDAT", short))
     yield "promise.jpg", pillow("JPEG").replace(struct.pack(">HH", 47, 61), struct.pack(">HH", 12_000, 12_000))
     yield "promise.bmp", bmp()[:18] + struct.pack("<ii", 9_000, 9_000) + bmp()[26:]
     yield "promise-tiles.j2k", j2k_with(10, 0x20)

@@ -197,7 +197,7 @@ class Avif(_Heif):
     def _coded(self, tile: Raw) -> bytes:
         from imagecodecs import avif_encode
 
-        lossless = self._matrix() == 0
+        lossless = self._matrix() == 0 and self.subsampling == "444"
         if self.bits == 8 and not lossless:
             return _avif_by_pillow(tile, self.subsampling)
         return bytes(

@@ -3,8 +3,9 @@
 import struct
 import zlib
 from collections.abc import Iterator
+from math import ceil
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,20 +100,15 @@ class Png(Still):
 
     def _stored(self) -> Raw:
         """The numbers of the image data, indices of a palette among them, of shape (h, w, bands)."""
-        from imagecodecs import png_decode
-
-        header = self.header
         # Decoders read the numbers of a palette's image as a grey one, and without other chunks do nothing to them.
-        grey = header._replace(colour=_GREY if self.palette else header.colour)
-        plain = [png_chunk("IHDR", grey.packed), *(part for part in self.parts if part.name in ("IDAT", "IEND"))]
-        content = PNG_SIGNATURE + joined(plain)
-        # Pillow does not notice missing rows; libpng does.
-        values: Raw = np.asarray(png_decode(content))
-        if header.depth < 8:
-            values = values // (255 // (2**header.depth - 1))  # libpng scales them to 255
-        values = values.reshape(header.height, header.width, _BANDS[header.colour])
-        if values.dtype != (np.uint16 if header.depth == 16 else np.uint8):
-            raise ValueError(f"it was decoded as {values.dtype}")
+        header = self.header._replace(colour=_GREY if self.palette else self.header.colour)
+        data = b"".join(part.body for part in self.parts if part.name == "IDAT")
+        if not header.interlace:
+            return _decoded(header, data)
+        values = np.empty((header.height, header.width, _BANDS[header.colour]), _dtype(header))
+        for (left, top, right, down), size, rows in _pass_rows(header, data):
+            one = header._replace(width=size[0], height=size[1], interlace=0)
+            values[top::down, left::right] = _decoded(one, zlib.compress(rows, 0))
         return values
 
     def decode(self) -> Plane:
@@ -170,6 +166,40 @@ class Png(Still):
             apart = np.abs(palette.colours.astype(int) - self.palette.colours[background[0]]).sum(axis=1)
             changed["bKGD"] = bytes([int(apart.argmin())])
         return changed
+
+
+def _dtype(header: _Header) -> type[np.unsignedinteger[Any]]:
+    return np.uint16 if header.depth == 16 else np.uint8
+
+
+def _decoded(header: _Header, data: bytes) -> Raw:
+    """Numbers of an image that is not interlaced; Pillow would not notice missing rows, libpng does."""
+    from imagecodecs import png_decode
+
+    content = PNG_SIGNATURE + joined(
+        [png_chunk("IHDR", header.packed), png_chunk("IDAT", data), png_chunk("IEND", b"")]
+    )
+    values: Raw = np.asarray(png_decode(content)).reshape(header.height, header.width, _BANDS[header.colour])
+    if values.dtype != _dtype(header):
+        raise ValueError(f"it was decoded as {values.dtype}")
+    # libpng scales numbers of few bits to 255.
+    return values if header.depth >= 8 else values // (255 // (2**header.depth - 1))
+
+
+def _pass_rows(header: _Header, data: bytes) -> Iterator[tuple[tuple[int, int, int, int], tuple[int, int], bytes]]:
+    """The passes of an interlaced image that hold pixels: steps, size, and filtered rows, as of an image of its own."""
+    sizes = [(ceil((header.width - left) / right), ceil((header.height - top) / down))
+             for left, top, right, down in _PASSES]  # fmt: skip
+    bits = _BANDS[header.colour] * header.depth
+    lengths = [rows * (1 + ceil(columns * bits / 8)) if columns > 0 and rows > 0 else 0 for columns, rows in sizes]
+    stored = zlib.decompressobj().decompress(data, sum(lengths))
+    if len(stored) < sum(lengths):
+        raise ValueError(f"its image data have {len(stored):,} of {sum(lengths):,} bytes")
+    place = 0
+    for steps, size, length in zip(_PASSES, sizes, lengths, strict=True):
+        if length:
+            yield steps, size, stored[place : place + length]
+        place += length
 
 
 def _without_key(values: Raw, keep: NDArray[np.bool_], key: tuple[int, ...]) -> Raw:
