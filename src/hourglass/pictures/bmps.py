@@ -1,8 +1,8 @@
 """BMP: new pixels in a copy of the file, whose headers, colour profile and unused bits stay as they are."""
 
 import struct
+from itertools import pairwise
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ _USUAL_MASKS = {16: (0x7C00, 0x3E0, 0x1F), 32: (0xFF0000, 0xFF00, 0xFF)}
 class Bmp(Still):
     """A BMP of 1 to 32 bits, with a palette, masks or run lengths, stored from the bottom or from the top."""
 
-    format: ClassVar[str] = "BMP"
+    format = "BMP"
 
     def __init__(self, path: Path, content: bytes) -> None:
         super().__init__(path, content)
@@ -53,6 +53,10 @@ class Bmp(Still):
                 raise ValueError(f"it promises {self.width:,} × {self.height:,} pixels and holds {self.size:,} bytes")
         if not 14 + header <= self.offset <= self.offset + self.size <= len(content):
             raise ValueError(f"its pixels end behind byte {len(content):,}, at which the file ends")
+        if header == 124:
+            kind, profile = content[70:74], struct.unpack_from("<II", content, 126)
+            if kind == b"DEBM" and 14 + sum(profile) > len(content):
+                raise ValueError("its colour profile ends behind the end of the file")
         self.entry = 3 if header == 12 else 4
         self.palette_start = 14 + header
         room = (self.offset - self.palette_start) // self.entry
@@ -78,7 +82,9 @@ class Bmp(Still):
         for mask in masks:
             bits = bin(mask)[2:].strip("0")
             if "0" in bits or len(bits) > 8 or mask >> self.bits:
-                raise UnservedError(f"is a BMP with the bit mask {mask:#x}, which is not served; save it with 8 bits a channel")
+                raise UnservedError(
+                    f"is a BMP with the bit mask {mask:#x}, which is not served; save it with 8 bits a channel"
+                )
         if not all(masks[:3]):
             raise UnservedError("is a BMP without bit masks for red, green and blue; save it anew first")
         return masks if masks[-1] else masks[:3]
@@ -225,7 +231,7 @@ def _run_lengths(indices: NDArray[np.uint8], bits: int) -> bytes:
     out = bytearray()
     for row in indices:
         starts = np.concatenate([[0], np.flatnonzero(np.diff(row)) + 1, [len(row)]]).tolist()
-        for start, stop in zip(starts, starts[1:], strict=False):
+        for start, stop in pairwise(starts):
             code = int(row[start]) * (17 if bits == 4 else 1)
             for place in range(start, stop, 255):
                 out += bytes([min(255, stop - place), code])

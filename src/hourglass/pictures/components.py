@@ -1,14 +1,16 @@
 """The components of a JPEG (luma, chroma, inks) that show given pixels.
 
-A decoder shows less than a file stores: it cuts to 0 to 255 what ringing made larger, and smooths chroma where it enlarges
-it. Encoding what it shows would lose that once more with each writing. So the stored coefficients are recovered here, and
-what changed is added to them: an image that did not change keeps its coefficients.
+A decoder shows less than a file stores: it clips what ringing made larger than 255, and smooths chroma when it enlarges
+it. Encoding what the decoder shows would lose that once more with each writing. So the stored coefficients are
+recovered here, and what changed is added to them: an image that did not change keeps its coefficients.
 """
+
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hourglass.pictures.frames import Frame, decode, decode_components
+from hourglass.pictures.frames import Frame, as_levels, decode_components
 from hourglass.pictures.image import Raw
 
 # JFIF 1.02: luma and chroma of red, green and blue.
@@ -27,14 +29,16 @@ def padded_size(frame: Frame) -> tuple[int, int]:
     return width, height
 
 
-def components(frame: Frame, values: Raw) -> list[NDArray[np.uint8]]:
+def components(frame: Frame, values: Raw, before: Raw) -> list[NDArray[np.uint8]]:
     """The components that show an image, in whole blocks.
 
     Parameters
     ----------
     frame : Frame
     values : ndarray of shape (h, w, bands)
-        Pixels of the kind that :func:`~hourglass.pictures.frames.decode` returns.
+        Pixels to show, of the kind that :func:`~hourglass.pictures.frames.decode` returns.
+    before : ndarray of the same shape
+        Pixels that the frame shows.
 
     Returns
     -------
@@ -42,7 +46,6 @@ def components(frame: Frame, values: Raw) -> list[NDArray[np.uint8]]:
         Each at the size at which the file stores it. Where blocks are larger than the image they go on beyond it.
     """
     width, height = padded_size(frame)
-    before = decode(frame).values
     stored = decode_components(frame, width, height)
     change = np.empty(values.shape[:2], np.float32)
     for top in range(0, len(values), _ROWS):
@@ -53,17 +56,23 @@ def components(frame: Frame, values: Raw) -> list[NDArray[np.uint8]]:
         across, down = frame.ratio(component)
         table = np.array(frame.tables[component.table], np.float32)
         # The area in blocks of this component, which can be smaller than that of all.
-        size = [8 * -(-(-(-n // ratio)) // 8) for n, ratio in ((height, down), (width, across))]
-        unclipped = np.pad(shrunk(stored[..., i], across, down), ((0, size[0]), (0, size[1])), mode="edge")
-        unclipped = unclipped[: size[0], : size[1]].copy()
+        size = [8 * ceil(ceil(n / ratio) / 8) for n, ratio in ((height, down), (width, across))]
+        unclipped = _resized(shrunk(as_levels(stored[..., i]), across, down), size)
         if change.any():
             new, old = (shrunk(_component(frame, image, i), across, down) for image in (values, before))
             same = np.clip(1 - _largest(change, across, down) / _FORGETS, 0, 1)
             shown = unclipped[: new.shape[0], : new.shape[1]]
             change_here = new - shown + same * (shown - old)
-            unclipped += np.pad(change_here, [(0, a - b) for a, b in zip(size, new.shape, strict=True)], mode="edge")
+            unclipped += _resized(change_here, size)
         found.append(_representable(unclipped, table))
     return found
+
+
+def _resized(plane: NDArray[np.float32], size: list[int]) -> NDArray[np.float32]:
+    """A plane that is cropped, or whose edges are repeated, to a height and a width."""
+    cropped = plane[: size[0], : size[1]]
+    missing = [(0, n - m) for n, m in zip(size, cropped.shape, strict=True)]
+    return np.pad(cropped, missing, mode="edge")
 
 
 def _component(frame: Frame, image: Raw, i: int) -> Raw:
@@ -103,8 +112,8 @@ def _plane(blocks: NDArray[np.float32], width: int) -> NDArray[np.float32]:
 def _representable(plane: NDArray[np.float32], table: NDArray[np.float32]) -> NDArray[np.uint8]:
     """A plane within 0 to 255 that is quantised to the same coefficients, where there is one.
 
-    Both the planes within the range and those with these coefficients are convex sets: projecting on each in turn leads to
-    what they share (Bregman, 1965). The image from which the file was made is in both.
+    Both the planes within the range and those with these coefficients are convex sets: projecting on each in turn leads
+    to a plane in both, if there is one (Bregman, 1965). The image from which the file was made is in both.
     """
     from scipy.fft import dctn, idctn
 
@@ -130,9 +139,9 @@ def shrunk(full: Raw, across: int, down: int) -> NDArray[np.float32]:
     """Shrink a component, such that the average of what decoders show for a number is the average that was given.
 
     libjpeg enlarges by two with a triangle: three quarters of the nearest number and a quarter of the next ("fancy
-    upsampling"). The average of the two pixels made from number i is then (c[i-1] + 6 c[i] + c[i+1]) / 8; averaging alone
-    would smooth the chroma once more each time that a file is written. Other factors repeat the number, and averages are
-    enough.
+    upsampling"). The average of the two pixels made from number i is then (c[i-1] + 6 c[i] + c[i+1]) / 8. Averaging
+    alone would smooth the chroma once more each time that a file is written. Other factors repeat the number, and for
+    them the average is enough.
 
     Parameters
     ----------
@@ -149,7 +158,8 @@ def shrunk(full: Raw, across: int, down: int) -> NDArray[np.float32]:
     # libjpeg's conditions for the triangle.
     wide = across == 2 and down <= 2 and width > 2
     tall = down == 2 and (across == 1 or wide)
-    return _averaged(_averaged(values, across, triangle=wide).T, down, triangle=tall).T
+    narrow = _averaged(values, across, triangle=wide)
+    return _averaged(narrow.T, down, triangle=tall).T
 
 
 def _averaged(values: NDArray[np.float32], factor: int, *, triangle: bool) -> NDArray[np.float32]:
@@ -160,7 +170,7 @@ def _averaged(values: NDArray[np.float32], factor: int, *, triangle: bool) -> ND
 
     width, count = values.shape[1], -(-values.shape[1] // factor)
     padded = np.pad(values, ((0, 0), (0, count * factor - width)), mode="edge")
-    means = padded.reshape(len(values), count, factor).mean(axis=2, dtype=np.float32)
+    means: NDArray[np.float32] = padded.reshape(len(values), count, factor).mean(axis=2, dtype=np.float32)
     if not triangle or count == 1:
         return means
     bands = np.full((3, count), 1 / 8)

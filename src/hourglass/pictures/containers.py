@@ -1,7 +1,7 @@
 """An image file as a list of parts, so that the pixels can be replaced and everything else be kept as it is.
 
-PNG is made of chunks, JPEG of segments, WebP of RIFF chunks, JPEG 2000, AVIF and HEIC of boxes. Each ``*_parts`` function
-returns parts whose ``raw`` bytes, joined, are the file again.
+PNG consists of chunks, JPEG of segments, WebP of RIFF chunks, JPEG 2000, AVIF and HEIC of boxes. Each ``*_parts``
+function returns parts whose ``raw`` bytes, joined, are the file again.
 """
 
 import re
@@ -64,8 +64,8 @@ def sniff(head: bytes) -> str | None:
     -------
     str or None
         ``PNG``, ``JPEG``, ``BMP``, ``WebP``, ``AVIF``, ``JPEG 2000`` and ``HEIC``, which
-        :func:`~hourglass.pictures.rasters.open_raster` reads; ``TIFF``, ``NumPy`` and ``zip`` (an ``.npz``), which other
-        modules read; or the name of a format that is not read. None for anything else.
+        :func:`~hourglass.pictures.rasters.open_raster` reads; ``TIFF``, ``NumPy`` and ``zip`` (an ``.npz``), which
+        other modules read; or the name of a format that is not read. None for anything else.
     """
     for name, place, pattern in _SIGNATURES:
         if head.startswith(pattern, place):
@@ -80,20 +80,21 @@ def sniff(head: bytes) -> str | None:
 
 
 _SIGNATURES = [
-    ("PNG", 0, PNG_SIGNATURE), ("JPEG", 0, b"\xff\xd8\xff"), ("WebP", 8, b"WEBP"), ("JPEG 2000", 0, b"\xff\x4f\xff\x51"),
+    ("PNG", 0, PNG_SIGNATURE), ("JPEG", 0, b"\xff\xd8\xff"), ("WebP", 8, b"WEBP"), ("JPEG 2000", 0, b"\xffO\xffQ"),
     ("JPEG 2000", 0, b"\0\0\0\x0cjP  \r\n\x87\n"), ("BMP", 0, b"BM"), ("GIF", 0, b"GIF8"), ("NumPy", 0, b"\x93NUMPY"),
     ("Panasonic camera raw", 0, b"IIU\0"), ("Olympus camera raw", 0, b"IIRO"), ("Olympus camera raw", 0, b"IIRS"),
-    ("Canon camera raw", 6, b"HEAPCCDR"), ("Canon camera raw", 8, b"CR\x02"), ("Fujifilm camera raw", 0, b"FUJIFILMCCD"),
-    ("Minolta camera raw", 0, b"\0MRM"), ("Sigma camera raw", 0, b"FOVb"), ("TIFF", 0, b"II*\0"), ("TIFF", 0, b"MM\0*"),
-    ("TIFF", 0, b"II+\0"), ("TIFF", 0, b"MM\0+"), ("JPEG XL", 0, b"\xff\x0a"), ("JPEG XL", 0, b"\0\0\0\x0cJXL \r\n\x87\n"),
-    ("JPEG XR", 0, b"II\xbc"), ("DICOM", 128, b"DICM"), ("Photoshop (PSD)", 0, b"8BPS"), ("PDF", 0, b"%PDF"),
-    ("PostScript", 0, b"%!PS"), ("gzip", 0, b"\x1f\x8b"), ("HDF5", 0, b"\x89HDF\r\n\x1a\n"), ("zip", 0, b"PK\x03\x04"),
-    ("zip", 0, b"PK\x05\x06"), ("FITS", 0, b"SIMPLE  ="), ("OpenEXR", 0, b"v/1\x01"), ("Radiance HDR", 0, b"#?RADIANCE"),
+    ("Canon camera raw", 6, b"HEAPCCDR"), ("Canon camera raw", 8, b"CR\x02"),
+    ("Fujifilm camera raw", 0, b"FUJIFILMCCD"), ("Minolta camera raw", 0, b"\0MRM"), ("Sigma camera raw", 0, b"FOVb"),
+    ("TIFF", 0, b"II*\0"), ("TIFF", 0, b"MM\0*"), ("TIFF", 0, b"II+\0"), ("TIFF", 0, b"MM\0+"),
+    ("JPEG XL", 0, b"\xff\n"), ("JPEG XL", 0, b"\0\0\0\x0cJXL \r\n\x87\n"), ("JPEG XR", 0, b"II\xbc"),
+    ("DICOM", 128, b"DICM"), ("Photoshop (PSD)", 0, b"8BPS"), ("PDF", 0, b"%PDF"), ("PostScript", 0, b"%!PS"),
+    ("gzip", 0, b"\x1f\x8b"), ("HDF5", 0, b"\x89HDF\r\n\x1a\n"), ("zip", 0, b"PK\x03\x04"), ("zip", 0, b"PK\x05\x06"),
+    ("FITS", 0, b"SIMPLE  ="), ("OpenEXR", 0, b"v/1\x01"), ("Radiance HDR", 0, b"#?RADIANCE"),
     ("GIMP (XCF)", 0, b"gimp xcf"), ("DjVu", 0, b"AT&TFORM"), ("QOI", 0, b"qoif"), ("DDS", 0, b"DDS "),
-    ("icon", 0, b"\0\0\1\0"), ("NIfTI", 344, b"n+1\0"), ("NIfTI", 344, b"ni1\0"), ("netCDF", 0, b"CDF\1"),
-    ("netCDF", 0, b"CDF\2"), ("Matlab", 0, b"MATLAB 5.0 MAT-file"), ("Nikon ND2", 0, b"\xda\xce\xbe\n"),
+    ("icon", 0, b"\0\0\x01\0"), ("NIfTI", 344, b"n+1\0"), ("NIfTI", 344, b"ni1\0"), ("netCDF", 0, b"CDF\x01"),
+    ("netCDF", 0, b"CDF\x02"), ("Matlab", 0, b"MATLAB 5.0 MAT-file"), ("Nikon ND2", 0, b"\xda\xce\xbe\n"),
     ("Zeiss CZI", 0, b"ZISRAWFILE"), ("Portable anymap", 0, b"P5\n"), ("Portable anymap", 0, b"P6\n"),
-    ("Portable anymap", 0, b"P4\n"), ("AVI video", 8, b"AVI "), ("JPEG 2000 without header", 4, b"jp2h"),
+    ("Portable anymap", 0, b"P4\n"), ("AVI video", 8, b"AVI "),
 ]  # fmt: skip
 _BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"crx ": "Canon camera raw", b"jxl ": "JPEG XL"} | dict.fromkeys(
     (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"), "HEIC"

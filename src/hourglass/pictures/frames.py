@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hourglass.pictures.containers import Part, jpeg_parts, jpeg_segment, joined
-from hourglass.pictures.image import COLOURS, Numbers, Plane, Raw
+from hourglass.pictures.containers import Part, joined, jpeg_parts, jpeg_segment
+from hourglass.pictures.image import COLOURS, Numbers, Plane
 from hourglass.pictures.stills import UnservedError, check_size, exif_orientation, pillow_image
 
 LAYOUT = ("DHT", "DRI", "SOS", "DAC")
@@ -18,10 +18,11 @@ _UNSERVED = {
     "SOF13": "hierarchical JPEG", "SOF14": "hierarchical JPEG", "SOF15": "hierarchical JPEG", "SOF55": "JPEG-LS",
     "DHP": "hierarchical JPEG", "EXP": "hierarchical JPEG",
 }  # fmt: skip
+# For each number of a stored table, which runs in zigzag, its place in rows.
 NATURAL = np.array([
-    0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14, 21, 28,
-    35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55,
-    62, 63,
+    0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14,
+    21, 28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60,
+    61, 54, 47, 55, 62, 63,
 ])  # fmt: skip
 
 
@@ -89,7 +90,9 @@ def read_frame(content: bytes) -> Frame:
     parts = jpeg_parts(content)
     for part in parts:
         if part.name in _UNSERVED:
-            raise UnservedError(f"is coded as {_UNSERVED[part.name]}, which is not served; save it as ordinary JPEG first")
+            raise UnservedError(
+                f"is coded as {_UNSERVED[part.name]}, which is not served; save it as ordinary JPEG first"
+            )
     if "DNL" in [part.name for part in parts]:
         raise UnservedError("gives its height behind the image (DNL); save it anew first")
     frames = [part for part in parts if part.name in ("SOF0", "SOF1", "SOF2")]
@@ -107,7 +110,9 @@ def read_frame(content: bytes) -> Frame:
     blocks = 0
     for i in (1, 2):
         if any(c[i] < 1 or max(other[i] for other in components) % c[i] for c in components):
-            raise UnservedError("is a JPEG whose components have fractional sizes, which is not served; save it anew first")
+            raise UnservedError(
+                "is a JPEG whose components have fractional sizes, which is not served; save it anew first"
+            )
     size = sum(len(part.raw) for part in parts if part.name == "SOS")
     blocks = (width // 8) * (height // 8)
     if blocks > 8 * size:  # each block takes a bit at the least
@@ -135,6 +140,7 @@ def _colour(parts: list[Part], names: list[int]) -> tuple[str, bool]:
 
 
 def quantisation_tables(parts: list[Part]) -> dict[int, list[int]]:
+    """Quantisation tables by their numbers, in natural order."""
     tables: dict[int, list[int]] = {}
     for part in parts:
         if part.name != "DQT":
@@ -157,7 +163,9 @@ def quantisation_tables(parts: list[Part]) -> dict[int, list[int]]:
 def decode(frame: Frame) -> Plane:
     """The pixels of a frame: grey, RGB, or four inks with 0 for none."""
     colour = (("APP0", b"JFIF\0"), ("APP14", b"Adobe"))
-    plain = [p for p in frame.parts if (p.name, p.body[:5]) in colour or p.name in (*LAYOUT, "DQT") or p.name[:3] == "SOF"]
+    plain = [
+        p for p in frame.parts if (p.name, p.body[:5]) in colour or p.name in (*LAYOUT, "DQT") or p.name[:3] == "SOF"
+    ]
     values: NDArray[np.uint8] = np.asarray(pillow_image(b"\xff\xd8" + joined(plain) + b"\xff\xd9", "JPEG"))
     if values.shape[:2] != (frame.height, frame.width):
         raise ValueError(f"it was decoded to {values.shape[1]} × {values.shape[0]} pixels")
@@ -167,17 +175,22 @@ def decode(frame: Frame) -> Plane:
     return Plane(values, frame.roles, Numbers(values.dtype, 8))
 
 
-def decode_components(frame: Frame, width: int, height: int) -> NDArray[np.float32]:
-    """The components as they are stored, enlarged to one size: not converted to a colour, and not cut to 0 to 255.
+def decode_components(frame: Frame, width: int, height: int) -> NDArray[np.uint16]:
+    """The components as they are stored, enlarged to one size: not converted to a colour, and not clipped to 0 to 255.
 
-    They are decoded as if they had 12 bits, which moves 128 to 2048, and with quantisation tables that are four times as
-    large, so that four bits are left for numbers beyond the range and two for fractions.
+    They are decoded as if they had 12 bits, which moves 128 to 2048, and with quantisation tables that are four times
+    as large, so that two bits are left for numbers beyond the range and two for fractions.
 
     Parameters
     ----------
     frame : Frame
     width, height : int
         Of the area to decode, which may be larger than the image where its blocks are.
+
+    Returns
+    -------
+    ndarray of shape (height, width, components)
+        For :func:`as_levels`.
     """
     from imagecodecs import jpeg8_decode
 
@@ -193,5 +206,10 @@ def decode_components(frame: Frame, width: int, height: int) -> NDArray[np.float
     bands = len(frame.components)
     space = {1: "GRAYSCALE", 3: "RGB", 4: "CMYK"}[bands]
     values = jpeg8_decode(b"".join([*content, b"\xff\xd9"]), colorspace=space, outcolorspace=space)
-    values = values.reshape(height, width, bands)
-    return (values.astype(np.float32) - np.float32(2048)) / np.float32(4) + np.float32(128)
+    found: NDArray[np.uint16] = values.reshape(height, width, bands)
+    return found
+
+
+def as_levels(stored: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """What :func:`decode_components` returns on the scale of 8 bits, with fractions, and beyond 0 to 255."""
+    return (stored.astype(np.float32) - np.float32(2048)) / np.float32(4) + np.float32(128)

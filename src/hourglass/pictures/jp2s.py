@@ -2,8 +2,9 @@
 
 import io
 import struct
+from math import ceil
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,8 +16,10 @@ _SIGNATURE = b"\xff\x4f\xff\x51"
 _SIZ, _COD, _COM, _CAP, _SOT = 0xFF51, 0xFF52, 0xFF64, 0xFF50, 0xFF90
 # Numbers of colour spaces in the box colr (ISO 15444-1, table I.10, and 15444-2).
 _SPACES = {12: "CMYK", 16: "RGB", 17: "grey"}
-_UNSERVED_SPACES = {0: "bilevel", 1: "YCbCr", 3: "YCbCr", 4: "YCbCr", 9: "PhotoYCC", 11: "CMY", 13: "YCCK", 14: "CIE L*a*b*",
-                    15: "bilevel", 18: "YCC", 19: "CIE L*a*b* (CIEJab)", 20: "e-sRGB", 21: "ROMM-RGB", 24: "e-sYCC"}  # fmt: skip
+_UNSERVED_SPACES = {
+    0: "bilevel", 1: "YCbCr", 3: "YCbCr", 4: "YCbCr", 9: "PhotoYCC", 11: "CMY", 13: "YCCK", 14: "CIE L*a*b*",
+    15: "bilevel", 18: "YCC", 19: "CIEJab", 20: "e-sRGB", 21: "ROMM-RGB", 24: "e-sYCC",
+}  # fmt: skip
 _PROFILES = {b"GRAY": "grey", b"RGB ": "RGB", b"CMYK": "CMYK"}
 _PROGRESSIONS = ("LRCP", "RLCP", "RPCL", "PCRL", "CPRL")
 _ROLES: dict[str, tuple[str, ...]] = {"grey": ("grey",), "RGB": COLOURS, "CMYK": ("ink",) * 4}
@@ -44,7 +47,7 @@ class _Coding(NamedTuple):
 class Jp2(LossyStill):
     """A JPEG 2000 file, in boxes or bare, of up to four components of up to 16 bits."""
 
-    format: ClassVar[str] = "JPEG 2000"
+    format = "JPEG 2000"
 
     def __init__(self, path: Path, content: bytes) -> None:
         super().__init__(path, content)
@@ -55,6 +58,7 @@ class Jp2(LossyStill):
                 raise UnservedError(f"holds {len(streams)} JPEG 2000 images; save each as a file of its own first")
             self.stream = streams[0]
             self.coding = _coding(self.stream)
+            _check_tiles(self.stream, self.coding)
             self.lossy = not self.coding.reversible
             self.roles = self._roles()
 
@@ -155,7 +159,8 @@ def _segments(stream: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
     """Marker segments of a codestream's main header, and the rest."""
     if not stream.startswith(_SIGNATURE):
         raise ValueError("its codestream has no beginning")
-    segments, place = [], 2
+    segments: list[tuple[int, bytes]] = []
+    place = 2
     while True:
         marker, length = struct.unpack_from(">HH", stream, place)
         if marker == _SOT:
@@ -176,22 +181,46 @@ def _coding(stream: bytes) -> _Coding:
     check_size(right - left, bottom - top)
     components = [siz[36 + 3 * i : 39 + 3 * i] for i in range(count)]
     if not 1 <= count <= 4:
-        raise UnservedError(f"is JPEG 2000 of {count} components, which is not served; save up to four of them at a time")
+        raise UnservedError(
+            f"is JPEG 2000 of {count} components, which is not served; save up to four of them at a time"
+        )
     if any(c[1:] != b"\1\1" for c in components):
-        raise UnservedError("is JPEG 2000 with components of a smaller size, which is not served; save it without subsampling")
+        raise UnservedError(
+            "is JPEG 2000 with components of a smaller size, which is not served; save it without subsampling"
+        )
     if any(c[0] & 0x80 for c in components):
         raise UnservedError("is JPEG 2000 of signed numbers, which is not served; shift them to unsigned ones first")
     bits = {c[0] + 1 for c in components}
     if len(bits) > 1 or max(bits) > 16:
-        raise UnservedError(f"is JPEG 2000 of {sorted(bits)} bits; up to 16 bits, the same for all components, are served")
+        raise UnservedError(
+            f"is JPEG 2000 of {sorted(bits)} bits; up to 16 bits, the same for all components, are served"
+        )
     if cod[1] >= len(_PROGRESSIONS) or cod[9] > 1:
         raise UnservedError("is JPEG 2000 with extensions of its second part, which are not served; save it anew first")
     block = (4 << (cod[6] & 15), 4 << (cod[7] & 15))
     size, tile = (right - left, bottom - top), (down, across)
     found = _Coding(*size, tile, count, bits.pop(), cod[1], bool(cod[4]), cod[5], block, cod[9] == 1)
     if found.tiled and found.bits != 8:
-        raise UnservedError(f"is JPEG 2000 in tiles, of {found.bits} bits, which is not served; save it without tiles first")
+        raise UnservedError(
+            f"is JPEG 2000 in tiles, of {found.bits} bits, which is not served; save it without tiles first"
+        )
     return found
+
+
+def _check_tiles(stream: bytes, coding: _Coding) -> None:
+    """Raise unless every tile is there: decoders leave what is missing black."""
+    rest = _segments(stream)[1]
+    found, place = set(), 0
+    while rest[place : place + 2] == _SOT.to_bytes(2, "big"):
+        tile, length = struct.unpack_from(">HI", rest, place + 4)
+        found.add(tile)
+        length = length or len(rest) - place
+        if length < 12 or place + length > len(rest):
+            raise ValueError(f"its tile {tile} is cut off")
+        place += length
+    expected = ceil(coding.height / coding.tile[0]) * ceil(coding.width / coding.tile[1])
+    if found != set(range(expected)):
+        raise ValueError(f"it has {len(found)} of {expected:,} tiles")
 
 
 def _comments(stream: bytes) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""JPEG: new scans under the file's own quantisation tables and frame header; every other segment is kept where it stands."""
+"""JPEG: new scans under the file's own quantisation tables and frame header; every other segment stays as it is."""
 
 import io
 import threading
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hourglass.pictures.components import components, padded_size
 from hourglass.pictures.containers import Part, jpeg_parts
-from hourglass.pictures.frames import LAYOUT, Frame, quantisation_tables
+from hourglass.pictures.frames import LAYOUT, Frame, decode, quantisation_tables
 from hourglass.pictures.image import Raw
 
 _buffer_lock = threading.Lock()
@@ -18,7 +18,10 @@ _buffer_lock = threading.Lock()
 
 def encode(frame: Frame, values: Raw) -> list[Part]:
     """The parts of a frame with other pixels, which come as :func:`~hourglass.pictures.frames.decode` gives them."""
-    scans = _scans(frame, components(frame, values))
+    before = decode(frame).values
+    if np.array_equal(values, before):
+        return frame.parts
+    scans = _scans(frame, components(frame, values, before))
     tables = [part for part in frame.parts if part.name == "DQT"]
     out: list[Part] = []
     coded = tabled = False
@@ -67,7 +70,7 @@ def _scans(frame: Frame, planes: Sequence[NDArray[np.uint8]]) -> list[Part]:
 def _encoded(
     frame: Frame, values: NDArray[np.uint8], tables: list[list[int]], names: list[int], subsampling: int
 ) -> list[Part]:
-    """Scans that Pillow makes of components that it takes for a colour space, with the names of the file's components."""
+    """Scans that Pillow makes of components, with the names that the file gives to them."""
     from PIL import Image, ImageFile
 
     mode = {1: "L", 3: "YCbCr", 4: "CMYK"}[len(names)]
@@ -78,7 +81,9 @@ def _encoded(
         # Pillow's buffer must have room for all of an image whose Huffman tables are optimised.
         usual, ImageFile.MAXBLOCK = ImageFile.MAXBLOCK, 4 * values.size + 65536
         try:
-            image.save(out, "JPEG", qtables=tables, subsampling=subsampling, restart_marker_blocks=frame.restart, **options)
+            image.save(
+                out, "JPEG", qtables=tables, subsampling=subsampling, restart_marker_blocks=frame.restart, **options
+            )
         finally:
             ImageFile.MAXBLOCK = usual
     parts = jpeg_parts(out.getvalue())

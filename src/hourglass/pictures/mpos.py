@@ -4,7 +4,6 @@ import re
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from hourglass.persistence import written_whole
@@ -12,7 +11,7 @@ from hourglass.pictures.containers import joined
 from hourglass.pictures.frames import Frame, decode, read_frame
 from hourglass.pictures.image import Plane, Raw
 from hourglass.pictures.jpegs import encode
-from hourglass.pictures.stills import Still, UnservedError, quietly, reading, turned, turned_back
+from hourglass.pictures.stills import Still, UnservedError, encoding, reading, turned, turned_back
 
 _ENTRIES, _ENTRY = 0xB002, 16
 # What images of MPF's type "undefined" are when they are no pictures of their own.
@@ -54,7 +53,9 @@ class Jpeg(Still):
         regions: list[_Region] = []
         place = 0
         for start, stop, number, kind in sorted(spans):
-            sound = place <= start < stop <= len(self.content) and self.content[start : start + 2] == b"\xff\xd8"
+            if stop > len(self.content):
+                raise ValueError(f"its index names an image that ends at byte {stop:,}, behind the end of the file")
+            sound = place <= start < stop and self.content[start : start + 2] == b"\xff\xd8"
             if not sound or (not regions and start):
                 raise UnservedError("has a broken index of its images (MPF); extract the images to single files first")
             if start > place:
@@ -96,8 +97,9 @@ class Jpeg(Still):
                 start = file.tell()
                 content = self.content[region.start : region.stop]
                 if (frame := region.frame) is not None:
-                    stored = turned_back(next(new), frame.orientation)
-                    content = joined(quietly(partial(encode, frame), stored))
+                    upright = next(new)
+                    with encoding(self.path):
+                        content = joined(encode(frame, turned_back(upright, frame.orientation)))
                 file.write(content)
                 if region.entry is not None:
                     spans[region.entry] = (start, file.tell() - start)
@@ -121,7 +123,7 @@ def _patch(path: Path, index: tuple[int, str, bytes, int], spans: dict[int, tupl
 
 
 def _mpf(content: bytes) -> tuple[int, str, bytes, int] | None:
-    """Where the entries of the index stand in a file, their byte order, the entries, and the place offsets count from."""
+    """The index of a file: the place of its entries, their byte order, the entries, and where offsets count from."""
     place = 2
     while content[place : place + 1] == b"\xff" and place + 4 <= len(content):
         marker, length = struct.unpack_from(">BH", content, place + 1)

@@ -41,9 +41,7 @@ def looked_up(palette: Palette, indices: Raw) -> tuple[NDArray[np.uint8], tuple[
     return rows[indices], (*roles, *(() if palette.alpha is None else ("alpha",)))
 
 
-def rebuilt(
-    palette: Palette, old: Raw, values: NDArray[np.uint8], most: int
-) -> tuple[NDArray[np.uint8], Palette]:
+def rebuilt(palette: Palette, old: Raw, values: NDArray[np.uint8], most: int) -> tuple[NDArray[np.uint8], Palette]:
     """Indices for new colours.
 
     Parameters
@@ -74,11 +72,12 @@ def rebuilt(
         indices = np.array([known[key] for key in colours.tolist()], np.uint8)[places]
         same = (palette.rows[old] == values).all(axis=2)
         return np.where(same, old, indices).astype(np.uint8), palette
+    found = places.astype(np.uint8)
     if len(new) > most:
-        places, new = _quantised(values, most)
+        found, new = _quantised(values, most)
     bands = values.shape[2] - (palette.alpha is not None)
     alpha = None if palette.alpha is None else new[:, -1]
-    return places.astype(np.uint8), Palette(np.repeat(new[:, :1], 3, axis=1) if bands == 1 else new[:, :3], alpha)
+    return found, Palette(np.repeat(new[:, :1], 3, axis=1) if bands == 1 else new[:, :3], alpha)
 
 
 def _keys(colours: NDArray[np.uint8]) -> NDArray[np.uint32]:

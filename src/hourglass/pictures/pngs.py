@@ -3,8 +3,9 @@
 import struct
 import zlib
 from collections.abc import Iterator
+from math import ceil
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +44,7 @@ class _Header(NamedTuple):
 class Png(Still):
     """A PNG of any colour type and depth, interlaced or not; not an animated one."""
 
-    format: ClassVar[str] = "PNG"
+    format = "PNG"
 
     def __init__(self, path: Path, content: bytes) -> None:
         super().__init__(path, content)
@@ -56,7 +57,9 @@ class Png(Still):
         known = ("IHDR", "PLTE", "IDAT", "IEND", "signature", "trailer")
         for name in names:
             if name[0].isupper() and name not in known:
-                raise UnservedError(f"has the critical chunk {name}, which is not part of the PNG standard; save it anew")
+                raise UnservedError(
+                    f"has the critical chunk {name}, which is not part of the PNG standard; save it anew"
+                )
         if "acTL" in names:
             raise UnservedError("is an animated PNG (APNG); save its frames as single images first")
         if len(self._body("IHDR") or b"") != 13 or names[1] != "IHDR":
@@ -68,7 +71,9 @@ class Png(Still):
         size = sum(len(part.raw) - 12 for part in self.parts if part.name == "IDAT")
         promised = header.height * (header.width * _BANDS[header.colour] * header.depth // 8)
         if promised > _DEFLATE * size + 1024:
-            raise ValueError(f"it promises {header.width:,} × {header.height:,} pixels and holds {size:,} bytes of data")
+            raise ValueError(
+                f"it promises {header.width:,} × {header.height:,} pixels and holds {size:,} bytes of data"
+            )
         exif = self._body("eXIf")
         self.orientation = exif_orientation(exif) if exif else 1
         self.palette = self._palette() if header.colour == _PALETTE else None
@@ -95,21 +100,15 @@ class Png(Still):
 
     def _stored(self) -> Raw:
         """The numbers of the image data, indices of a palette among them, of shape (h, w, bands)."""
-        header = self.header
         # Decoders read the numbers of a palette's image as a grey one, and without other chunks do nothing to them.
-        grey = header._replace(colour=_GREY if self.palette else header.colour)
-        plain = [png_chunk("IHDR", grey.packed), *(part for part in self.parts if part.name in ("IDAT", "IEND"))]
-        content = PNG_SIGNATURE + joined(plain)
-        if header.depth < 8:
-            # Pillow and libpng scale them to 255.
-            values = _with_pillow(content) // (255 // (2**header.depth - 1))
-        else:
-            from imagecodecs import png_decode
-
-            values = np.asarray(png_decode(content))
-        values = values.reshape(header.height, header.width, _BANDS[header.colour])
-        if values.dtype != (np.uint16 if header.depth == 16 else np.uint8):
-            raise ValueError(f"it was decoded as {values.dtype}")
+        header = self.header._replace(colour=_GREY if self.palette else self.header.colour)
+        data = b"".join(part.body for part in self.parts if part.name == "IDAT")
+        if not header.interlace:
+            return _decoded(header, data)
+        values = np.empty((header.height, header.width, _BANDS[header.colour]), _dtype(header))
+        for (left, top, right, down), size, rows in _pass_rows(header, data):
+            one = header._replace(width=size[0], height=size[1], interlace=0)
+            values[top::down, left::right] = _decoded(one, zlib.compress(rows, 0))
         return values
 
     def decode(self) -> Plane:
@@ -169,11 +168,38 @@ class Png(Still):
         return changed
 
 
-def _with_pillow(content: bytes) -> Raw:
-    from hourglass.pictures.stills import pillow_image
+def _dtype(header: _Header) -> type[np.unsignedinteger[Any]]:
+    return np.uint16 if header.depth == 16 else np.uint8
 
-    values: Raw = np.asarray(pillow_image(content, "PNG").convert("L"))
-    return values
+
+def _decoded(header: _Header, data: bytes) -> Raw:
+    """Numbers of an image that is not interlaced; Pillow would not notice missing rows, libpng does."""
+    from imagecodecs import png_decode
+
+    content = PNG_SIGNATURE + joined(
+        [png_chunk("IHDR", header.packed), png_chunk("IDAT", data), png_chunk("IEND", b"")]
+    )
+    values: Raw = np.asarray(png_decode(content)).reshape(header.height, header.width, _BANDS[header.colour])
+    if values.dtype != _dtype(header):
+        raise ValueError(f"it was decoded as {values.dtype}")
+    # libpng scales numbers of few bits to 255.
+    return values if header.depth >= 8 else values // (255 // (2**header.depth - 1))
+
+
+def _pass_rows(header: _Header, data: bytes) -> Iterator[tuple[tuple[int, int, int, int], tuple[int, int], bytes]]:
+    """The passes of an interlaced image that hold pixels: steps, size, and filtered rows, as of an image of its own."""
+    sizes = [(ceil((header.width - left) / right), ceil((header.height - top) / down))
+             for left, top, right, down in _PASSES]  # fmt: skip
+    bits = _BANDS[header.colour] * header.depth
+    lengths = [rows * (1 + ceil(columns * bits / 8)) if columns > 0 and rows > 0 else 0 for columns, rows in sizes]
+    stored = zlib.decompressobj().decompress(data, sum(lengths))
+    if len(stored) < sum(lengths):
+        raise ValueError(f"its image data have {len(stored):,} of {sum(lengths):,} bytes")
+    place = 0
+    for steps, size, length in zip(_PASSES, sizes, lengths, strict=True):
+        if length:
+            yield steps, size, stored[place : place + length]
+        place += length
 
 
 def _without_key(values: Raw, keep: NDArray[np.bool_], key: tuple[int, ...]) -> Raw:
@@ -195,14 +221,13 @@ def _image_data(values: Raw, header: _Header) -> bytes:
     bytes_apart = max(1, values.shape[2] * header.depth // 8)
     passes = _PASSES if header.interlace else [(0, 0, 1, 1)]
     compressor = zlib.compressobj()
-    out = []
+    out: list[bytes] = []
     for left, top, right, down in passes:
         part = values[top::down, left::right]
         if not part.size:
             continue
         filtered = header.depth >= 8 and header.colour != _PALETTE
-        for block in _rows(part, header.depth, bytes_apart if filtered else 0):
-            out.append(compressor.compress(block))
+        out += map(compressor.compress, _rows(part, header.depth, bytes_apart if filtered else 0))
     return b"".join([*out, compressor.flush()])
 
 

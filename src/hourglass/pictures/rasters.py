@@ -15,9 +15,7 @@ from hourglass.pictures.webps import WebP
 LARGEST_FILE = 2 << 30
 _HEAD = 600
 
-RASTERS: dict[str, type[Still]] = {
-    kind.format: kind for kind in (Png, Jpeg, Bmp, WebP, Avif, Jp2, Heic)
-}
+RASTERS: dict[str, type[Still]] = {kind.format: kind for kind in (Png, Jpeg, Bmp, WebP, Avif, Jp2, Heic)}
 """Formats by the names that :func:`~hourglass.pictures.containers.sniff` gives them."""
 
 

@@ -1,18 +1,17 @@
-"""What the formats of photographs share: a file held in memory, whose parts are known and whose pixels are decoded on demand."""
+"""What the formats of photographs share: the file is in memory, and its pixels are decoded when they are needed."""
 
 import io
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
-from hourglass.persistence import written_whole
+from hourglass.persistence import write_whole
 from hourglass.pictures.image import Plane, Raw
 
-_T = TypeVar("_T")
 _E = TypeVar("_E")
 # Pillow's limit for one image, by which it recognises decompression bombs.
 MOST_PIXELS = 178_956_970
@@ -30,14 +29,14 @@ _TURNS: dict[int, tuple[Callable[[Raw], Raw], Callable[[Raw], Raw]]] = {
 
 
 class UnservedError(ValueError):
-    """The file is sound, but of a kind that is not served; the message continues a sentence that begins with its path."""
+    """The file is sound, but of a kind that is not served. Its message follows the file's path in a sentence."""
 
 
 class Still:
-    """An image file whose content is in memory; a base class for the formats, with one plane unless they say otherwise.
+    """Base class of image files whose content is in memory, with one plane unless a format says otherwise.
 
-    Subclasses look at the file's structure in ``__init__`` and implement ``decode`` and ``encode``, both of which work on
-    arrays as the file stores them, not turned.
+    Subclasses look at the file's structure in ``__init__`` and implement ``decode`` and ``encode``, both of which work
+    on arrays as the file stores them, not turned.
 
     Parameters
     ----------
@@ -47,7 +46,7 @@ class Still:
         All of the file.
     """
 
-    format: ClassVar[str]
+    format: str
     orientation = 1
 
     def __init__(self, path: Path, content: bytes) -> None:
@@ -73,8 +72,9 @@ class Still:
     def write(self, target: Path, values: Iterable[Raw]) -> None:
         """Write a file of the same form with other numbers, whole or not at all."""
         [upright] = values
-        with written_whole(target) as part:
-            part.write_bytes(quietly(self.encode, turned_back(upright, self.orientation)))
+        with encoding(self.path):
+            content = self.encode(turned_back(upright, self.orientation))
+        write_whole(target, content)
 
     def close(self) -> None:
         """Let go of the file's content."""
@@ -89,19 +89,16 @@ class LossyStill(Still):
     def write(self, target: Path, values: Iterable[Raw]) -> None:
         [upright] = values
         if self.lossy and np.array_equal(upright, next(self.planes()).values):
-            with written_whole(target) as part:
-                part.write_bytes(self.content)
+            write_whole(target, self.content)
         else:
             super().write(target, [upright])
 
 
-def closest(
-    values: Raw, encode: Callable[[Raw], _E], decode: Callable[[_E], Raw], *, rounds: int
-) -> tuple[_E, float]:
+def closest(values: Raw, encode: Callable[[Raw], _E], decode: Callable[[_E], Raw], *, rounds: int) -> tuple[_E, float]:
     """The encoding that shows an image best.
 
-    Encoders smooth chroma before they store it at half the size, and decoders smooth it once more. Encoding the image with
-    what the last attempt missed added to it makes up for some of that.
+    Encoders smooth chroma before they store it at half the size, and decoders smooth it once more. To make up for some
+    of that, the image is encoded again with what the last attempt missed added to it.
 
     Parameters
     ----------
@@ -158,11 +155,27 @@ def reading(path: Path) -> Iterator[None]:
         raise OSError(f"{path} is damaged ({error or type(error).__name__})") from error
 
 
-def quietly(encode: Callable[[Raw], _T], values: Raw) -> _T:
-    """What an encoder returns, without the warnings of libraries."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return encode(values)
+@contextmanager
+def encoding(path: Path) -> Iterator[None]:
+    """Keep back the warnings of libraries, and name the file in what they raise.
+
+    Raises
+    ------
+    ValueError
+        When an encoder cannot write the form of the file.
+    OSError
+        When it fails otherwise.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except UnservedError as error:
+        raise ValueError(f"{path} {error}") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # libraries raise anything
+        raise OSError(f"{path} could not be encoded again ({error or type(error).__name__})") from error
 
 
 def check_size(width: int, height: int) -> None:
@@ -180,12 +193,21 @@ def turned(plane: Plane, orientation: int) -> Plane:
     """A plane that was decoded as stored, upright."""
     turn = _TURNS.get(orientation, (np.asarray, np.asarray))[0]
     keep = None if plane.keep is None else np.ascontiguousarray(turn(plane.keep))
-    return Plane(np.ascontiguousarray(turn(plane.values)), plane.roles, plane.numbers, keep)
+    values = np.ascontiguousarray(turn(plane.values))
+    if not values.flags.writeable:  # a library's own memory
+        values = values.copy()
+    return Plane(values, plane.roles, plane.numbers, keep)
 
 
 def turned_back(upright: Raw, orientation: int) -> Raw:
     """An upright array as the file stores it."""
     return np.ascontiguousarray(_TURNS.get(orientation, (np.asarray, np.asarray))[1](upright))
+
+
+def orientation_of(places: Raw) -> int:
+    """The EXIF orientation that turns ``[[0, 1], [2, 3]]`` to these places."""
+    stored = np.arange(4).reshape(2, 2)
+    return next((number for number, (turn, _) in _TURNS.items() if np.array_equal(turn(stored), places)), 1)
 
 
 def exif_orientation(exif: bytes) -> int:

@@ -3,14 +3,22 @@
 import io
 import struct
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hourglass.pictures.containers import Part, joined, riff_chunk, riff_parts
 from hourglass.pictures.image import COLOURS, Numbers, Plane, Raw
-from hourglass.pictures.stills import LossyStill, UnservedError, check_size, closest, exif_orientation, pillow_image, reading
+from hourglass.pictures.stills import (
+    LossyStill,
+    UnservedError,
+    check_size,
+    closest,
+    exif_orientation,
+    pillow_image,
+    reading,
+)
 
 _BITSTREAM = ("VP8 ", "VP8L", "ALPH")
 _ANIMATED, _ALPHA = 0x02, 0x10
@@ -20,11 +28,11 @@ _ALPHA_IN_VP8L = 1 << 28
 class WebP(LossyStill):
     """A WebP image, not an animation.
 
-    The finest quantisation of lossy WebP shows a photograph at about 40 dB, and saturated colours beside each other, whose
-    chroma is stored at half the size, at less. An image that did not change is therefore not encoded again.
+    The finest quantisation of lossy WebP shows a photograph at about 40 dB, and saturated colours beside each other at
+    less, since their chroma is stored at half the size. An image that did not change is therefore not encoded again.
     """
 
-    format: ClassVar[str] = "WebP"
+    format = "WebP"
 
     def __init__(self, path: Path, content: bytes) -> None:
         super().__init__(path, content)
