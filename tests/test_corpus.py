@@ -1,4 +1,4 @@
-"""Files of every structure and field, by public writers, through `hourglass denoise` with a model that is the identity."""
+"""Files of every structure and field, by public writers, through `hourglass denoise` with the identity as model."""
 
 import contextlib
 import io

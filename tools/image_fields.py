@@ -112,8 +112,12 @@ def _tiff_fields(path: Path) -> dict[str, Any]:
         found: dict[str, Any] = {"order": file.byteorder, "big": file.is_bigtiff, "pages": []}
         levels = [page for top in file.pages for page in (top, *(top.pages or ()))]
         for page in levels:
-            tags = {tag.code: tag.value for tag in page.tags if tag.code not in _PLACES}
+            tags = {tag.code: _comparable(tag.value) for tag in page.tags if tag.code not in _PLACES}
             inner = {tag.code: tag.value for tag in page.tags if tag.code in (34665, 34853)}
             found["pages"].append({"tags": tags, "directories": inner})
         found["imagej"] = file.imagej_metadata
         return found
+
+
+def _comparable(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray) else value

@@ -245,9 +245,8 @@ def written_whole(path: Path) -> Iterator[Path]:
         part.chmod(0o666 & ~umask)
         part.replace(path)
     except OSError as error:
-        # Errors without a number are not the system's: their message says enough.
-        if error.errno is not None and (error.filename in (None, str(part)) or part is None):
-            raise OSError(error.errno, error.strerror, str(path)) from error
+        if part is None or error.filename in (None, str(part)):
+            _name_target(error, path)
         raise
     finally:
         if part is not None:
@@ -268,24 +267,32 @@ def write_together(contents: Mapping[Path, bytes], *, durable: bool = False) -> 
     umask = os.umask(0)
     os.umask(umask)
     temporaries: dict[Path, Path] = {}
+    current = Path()
     try:
-        for path, content in contents.items():
-            descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL)
-            temporaries[path] = Path(temporary)
+        for current, content in contents.items():
+            descriptor, temporary = tempfile.mkstemp(dir=current.parent, prefix=PARTIAL)
+            temporaries[current] = Path(temporary)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
                 if durable:
                     file.flush()
                     os.fsync(file.fileno())
-            temporaries[path].chmod(0o666 & ~umask)
-        for path, part in temporaries.items():
-            part.replace(path)
+            temporaries[current].chmod(0o666 & ~umask)
+        for current, part in temporaries.items():
+            part.replace(current)
             if durable:
-                sync_folder(path.parent)
-    except BaseException:
+                sync_folder(current.parent)
+    except BaseException as error:
         for part in temporaries.values():
             part.unlink(missing_ok=True)
+        _name_target(error, current)
         raise
+
+
+def _name_target(error: BaseException, target: Path) -> None:
+    """Let an error of the system name the file that was to be written, and not the one that it was written as first."""
+    if isinstance(error, OSError) and error.errno is not None:
+        error.filename, error.filename2 = str(target), None
 
 
 def sync_folder(folder: Path, *, files: bool = False) -> None:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from hourglass.pictures.image import COLOURS, Numbers, Plane, Raw
 from hourglass.pictures.palettes import Palette, looked_up, rebuilt
-from hourglass.pictures.stills import Still, UnservedError, check_size, reading
+from hourglass.pictures.reading import UnservedError, check_size, reading
+from hourglass.pictures.stills import Still
 
 _RGB, _RLE8, _RLE4, _MASKS, _JPEG, _PNG, _ALPHA_MASKS = range(7)
 _CODINGS = {_RGB: (1, 4, 8, 16, 24, 32), _RLE8: (8,), _RLE4: (4,), _MASKS: (16, 32), _ALPHA_MASKS: (16, 32)}

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from hourglass.pictures.containers import Part, joined, jpeg_parts, jpeg_segment
 from hourglass.pictures.image import COLOURS, Numbers, Plane
-from hourglass.pictures.stills import UnservedError, check_size, exif_orientation, pillow_image
+from hourglass.pictures.reading import UnservedError, check_size
+from hourglass.pictures.stills import exif_orientation, pillow_image
 
 LAYOUT = ("DHT", "DRI", "SOS", "DAC")
 _UNSERVED = {

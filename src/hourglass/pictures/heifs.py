@@ -13,15 +13,8 @@ from numpy.typing import NDArray
 from hourglass.pictures.containers import Part, box
 from hourglass.pictures.image import COLOURS, Numbers, Plane, Raw
 from hourglass.pictures.items import Items, read_items, with_items
-from hourglass.pictures.stills import (
-    LossyStill,
-    UnservedError,
-    check_size,
-    closest,
-    orientation_of,
-    reading,
-    turned_back,
-)
+from hourglass.pictures.reading import UnservedError, check_size, orientation_of, reading, turned_back
+from hourglass.pictures.stills import LossyStill, closest
 
 _IMAGES = ("av01", "hvc1", "hev1", "avc1", "jpeg", "j2k1", "vvc1", "unci", "grid", "iovl", "iden")
 _ALPHA = (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1")

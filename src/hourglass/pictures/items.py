@@ -4,7 +4,7 @@ import struct
 from dataclasses import dataclass, field
 
 from hourglass.pictures.containers import Part, box, box_parts, joined
-from hourglass.pictures.stills import UnservedError
+from hourglass.pictures.reading import UnservedError
 
 
 @dataclass

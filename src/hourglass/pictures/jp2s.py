@@ -10,7 +10,8 @@ import numpy as np
 
 from hourglass.pictures.containers import Part, box, box_parts, joined
 from hourglass.pictures.image import COLOURS, Numbers, Plane, Raw
-from hourglass.pictures.stills import LossyStill, UnservedError, check_size, reading
+from hourglass.pictures.reading import UnservedError, check_size, reading
+from hourglass.pictures.stills import LossyStill
 
 _SIGNATURE = b"\xff\x4f\xff\x51"
 _SIZ, _COD, _COM, _CAP, _SOT = 0xFF51, 0xFF52, 0xFF64, 0xFF50, 0xFF90

@@ -11,7 +11,8 @@ from hourglass.pictures.containers import joined
 from hourglass.pictures.frames import Frame, decode, read_frame
 from hourglass.pictures.image import Plane, Raw
 from hourglass.pictures.jpegs import encode
-from hourglass.pictures.stills import Still, UnservedError, encoding, reading, turned, turned_back
+from hourglass.pictures.reading import UnservedError, reading, turned, turned_back
+from hourglass.pictures.stills import Still, encoding
 
 _ENTRIES, _ENTRY = 0xB002, 16
 # What images of MPF's type "undefined" are when they are no pictures of their own.

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from hourglass.pictures.containers import PNG_SIGNATURE, Part, joined, png_chunk, png_parts
 from hourglass.pictures.image import COLOURS, Numbers, Plane, Raw
 from hourglass.pictures.palettes import Palette, looked_up, rebuilt
-from hourglass.pictures.stills import Still, UnservedError, check_size, exif_orientation, reading
+from hourglass.pictures.reading import UnservedError, check_size, reading
+from hourglass.pictures.stills import Still, exif_orientation
 
 _GREY, _RGB, _PALETTE, _GREY_ALPHA, _RGB_ALPHA = 0, 2, 3, 4, 6
 _DEPTHS = {_GREY: (1, 2, 4, 8, 16), _RGB: (8, 16), _PALETTE: (1, 2, 4, 8), _GREY_ALPHA: (8, 16), _RGB_ALPHA: (8, 16)}

@@ -46,6 +46,8 @@ def reading(path: Path) -> Iterator[None]:
     ValueError
         When it is sound and not served.
     """
+    from PIL import Image
+
     token = _quiet.set(True)
     try:
         with warnings.catch_warnings():
@@ -53,6 +55,8 @@ def reading(path: Path) -> Iterator[None]:
             yield
     except UnservedError as error:
         raise ValueError(f"{path} {error}") from error
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{path} is too large, perhaps a decompression bomb ({error}); divide it first") from error
     except (MemoryError, ImportError):
         raise
     except Exception as error:  # broken files make decoders raise anything
@@ -76,9 +80,18 @@ def turned(plane: Plane, orientation: int) -> Plane:
     """A plane that was decoded as stored, upright."""
     turn = _TURNS.get(orientation, (np.asarray, np.asarray))[0]
     keep = None if plane.keep is None else np.ascontiguousarray(turn(plane.keep))
-    return Plane(np.ascontiguousarray(turn(plane.values)), plane.roles, plane.numbers, keep)
+    values = np.ascontiguousarray(turn(plane.values))
+    if not values.flags.writeable:  # a library's own memory
+        values = values.copy()
+    return Plane(values, plane.roles, plane.numbers, keep)
 
 
 def turned_back(upright: Raw, orientation: int) -> Raw:
     """An upright array as the file stores it."""
     return np.ascontiguousarray(_TURNS.get(orientation, (np.asarray, np.asarray))[1](upright))
+
+
+def orientation_of(places: Raw) -> int:
+    """The EXIF orientation that turns ``[[0, 1], [2, 3]]`` to these places."""
+    stored = np.arange(4).reshape(2, 2)
+    return next((number for number, (turn, _) in _TURNS.items() if np.array_equal(turn(stored), places)), 1)

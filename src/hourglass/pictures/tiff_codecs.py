@@ -7,6 +7,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from hourglass.pictures import jpegs
+from hourglass.pictures.containers import joined
+from hourglass.pictures.frames import read_frame
 from hourglass.pictures.image import Raw
 from hourglass.pictures.reading import UnservedError
 
@@ -300,6 +303,9 @@ def _jpeg(page: Any, values: Raw, old: bytes) -> bytes:
     """JPEG with the quantisation tables, the sampling and the size of another."""
     from PIL import Image
 
+    frame = read_frame(old)
+    if page.photometric == 6 and frame.colour == "YCbCr" and values.shape == (frame.height, frame.width, 3):
+        return joined(jpegs.encode(frame, values))
     with Image.open(io.BytesIO(old), formats=["JPEG"]) as image:
         tables, layers = image.quantization, image.layer  # type: ignore[attr-defined]
         width, height = image.size

@@ -10,15 +10,8 @@ from numpy.typing import NDArray
 
 from hourglass.pictures.containers import Part, joined, riff_chunk, riff_parts
 from hourglass.pictures.image import COLOURS, Numbers, Plane, Raw
-from hourglass.pictures.stills import (
-    LossyStill,
-    UnservedError,
-    check_size,
-    closest,
-    exif_orientation,
-    pillow_image,
-    reading,
-)
+from hourglass.pictures.reading import UnservedError, check_size, reading
+from hourglass.pictures.stills import LossyStill, closest, exif_orientation, pillow_image
 
 _BITSTREAM = ("VP8 ", "VP8L", "ALPH")
 _ANIMATED, _ALPHA = 0x02, 0x10
