@@ -28,8 +28,8 @@ def test_denoise_works_before_anything_was_trained(hourglass, digits):
     assert (code, out) == (1, "")
     lines = err.splitlines()
     assert lines[0].startswith("hourglass: ")
-    assert "bad.png is not an image" in lines[0]
-    assert lines[-1] == "denoise: 12 done, 1 failed"
+    assert "bad.png is a text file and not an image" in lines[0]
+    assert lines[-1] == "denoise: 12 done, 1 failed; range 0 to 255 (8 bits)"
     assert len(list(digits.parent.joinpath("out").rglob("*.png"))) == 12
     (digits / "bad.png").unlink()
     code, _, err = hourglass("denoise", digits, "out")

@@ -5,6 +5,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from hourglass.pictures import read_picture
+from hourglass.pictures import open_image
 
 # What reading one hostile file may take at most, in bytes, over what the libraries take.
 BOUND = 500 << 20
@@ -42,22 +43,15 @@ def bad_pictures(folder):
     (folder / "empty.png").write_bytes(b"")
     (folder / "text.jpg").write_text("no image")
     (folder / "idx.bmp").write_bytes(b"\0\0\x08\x03" + bytes(40))
-    floats = np.zeros((5, 5), np.float32)
-    floats[2, 2] = np.nan
-    tifffile.imwrite(folder / "nan.tif", floats)
-    floats[2, 2] = np.inf
-    tifffile.imwrite(folder / "inf.tiff", floats)
     frames = [Image.new("L", (6, 6), i) for i in (0, 250)]
     frames[0].save(folder / "moving.webp", save_all=True, append_images=frames[1:])
-    frames[0].save(folder / "pages.tif", save_all=True, append_images=frames[1:])
     (folder / "loop.png").symlink_to(folder / "loop.png")
     (folder / "nowhere.png").symlink_to(folder / "none.png")
     (folder / "folder.png").mkdir()
     os.mkfifo(folder / "pipe.png")
     return {
-        "bomb.png": "decompression bomb", "promise.png": "damaged", "cut.png": "damaged", "empty.png": "not an image",
-        "text.jpg": "not an image", "idx.bmp": "not an image", "nan.tif": "NaN", "inf.tiff": "infinite",
-        "moving.webp": "holds 2 images", "pages.tif": "holds 2 images", "loop.png": "symbolic link",
+        "bomb.png": "decompression bomb", "promise.png": "damaged", "cut.png": "damaged", "empty.png": "is empty",
+        "text.jpg": "is a text file", "idx.bmp": "not an image",         "moving.webp": "animated", "loop.png": "symbolic link",
         "nowhere.png": "No such file", "pipe.png": "not a file",
     }  # fmt: skip
 
@@ -91,7 +85,8 @@ def test_bad_pictures_cost_themselves_alone(hourglass, tmp_path):
         for name, message in said.items():
             [line] = [line for line in lines if f"/{name}" in line]
             assert message in line, line
-        assert len(lines) == len(said), lines
+        four_inks = words[0] == "encode"  # of which no single code can be made
+        assert len(lines) == len(said) + four_inks, lines
     for out in ("out", "again"):
         written = sorted(path.name for path in (tmp_path / out).iterdir())
         assert len(written) == good
@@ -126,11 +121,11 @@ def test_no_memory_for_promised_pixels(harm, tmp_path):
     tall_tiff(tmp_path / "tall.tif")
     script = (
         "import resource, sys\n"
-        "from hourglass.pictures import read_picture\n"
-        "import PIL.Image, tifffile\n"
+        "from hourglass.pictures import open_image\n"
+        "import PIL.Image, tifffile, imagecodecs\n"
         f"limit = int(open('/proc/self/statm').read().split()[0]) * 4096 + {BOUND}\n"
         "resource.setrlimit(resource.RLIMIT_AS, (limit, limit))\n"
-        "try: read_picture(sys.argv[1])\n"
+        "try: list(open_image(sys.argv[1]).planes())\n"
         "except (OSError, ValueError) as error: print('refused', error)\n"
     )
     done = subprocess.run([sys.executable, "-c", script, tmp_path / harm], capture_output=True, text=True, check=True)
@@ -148,16 +143,16 @@ def test_reading_takes_at_most_36_bytes_a_pixel(mode, suffix, options, tmp_path)
         picture.save(tmp_path / f"{name}.{suffix}", **options)
     script = (
         "import re, sys\n"
-        "from hourglass.pictures import read_picture\n"
+        "from hourglass.pictures import open_image\n"
         "def peak(): return int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]) * 1024\n"
-        "read_picture(sys.argv[1])\n"
+        "list(open_image(sys.argv[1]).planes())\n"
         "before = peak()\n"
-        "read_picture(sys.argv[2])\n"
+        "planes = list(open_image(sys.argv[2]).planes())\n"
         "print(peak() - before)\n"
     )
     files = [str(tmp_path / f"{name}.{suffix}") for name in ("small", "large")]
     done = subprocess.run([sys.executable, "-c", script, *files], capture_output=True, text=True, check=True)
-    assert 4 * 3000 * 2000 < int(done.stdout) <= 36 * 3000 * 2000
+    assert 3000 * 2000 < int(done.stdout) <= 36 * 3000 * 2000
 
 
 @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -175,12 +170,14 @@ def test_any_change_of_a_picture_is_an_error_or_a_picture(data, kind, tmp_path):
         content[place] = value
     path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
     try:
-        picture = read_picture(path)
+        with closing(open_image(path)) as file:
+            planes = list(file.planes())
+            assert len(planes) == len(file)
     except (OSError, ValueError):
         return
-    assert picture.pixels.ndim == 3
-    assert picture.pixels.shape[2] in (1, 3)
-    assert np.isfinite(picture.pixels).all()
+    for plane in planes:
+        assert plane.values.shape[2] == len(plane.roles)
+        assert plane.groups
 
 
 def test_links_to_folders_are_no_loop_and_are_said(hourglass, tmp_path):

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -137,7 +138,8 @@ def test_a_folder_goes_through(folder, tmp_path, digits_model):
     written = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     assert written == {"grey.png", "sub/colour.JPG", "sub/deep/grey16.tif", "sub/rgb16.png"}
     for name in written:
-        [before], [after] = ([*open_image(root / name).planes()] for root in (folder, out))
+        with closing(open_image(folder / name)) as one, closing(open_image(out / name)) as other:
+            [before], [after] = list(one.planes()), list(other.planes())
         assert before.values.shape == after.values.shape
         assert (before.numbers, before.roles) == (after.numbers, after.roles)
         assert not np.array_equal(before.values, after.values)
@@ -183,7 +185,7 @@ def test_training_images_are_cut_or_resized(folder):
     paths = find_images(folder).paths
     assert len(training_images(paths, size=(8, 8), count=6, on_outcome=bad.append).images) == 4
     assert {outcome.source.name for outcome in bad if outcome.error} == {"text.png", "cut.jpg"}
-    with pytest.raises(OSError, match="is not an image"):
+    with pytest.raises(ValueError, match="is a text file and not an image"):
         training_images([folder / "text.png"], size=(8, 8))
     with pytest.raises(ValueError, match="no image could be read"):
         training_images([folder / "text.png"], size=(8, 8), on_outcome=bad.append)

@@ -78,8 +78,8 @@ REFUSED = {
     "jpeg.bmp": (lambda: bmp()[:30] + b"\4" + bmp()[31:], "contains a JPEG"),
     "deep.bmp": (lambda: masks(0x3FF00000, 0xFFC00, 0x3FF), "bit mask 0x3ff00000"),
     "colours.gif": (lambda: pillow("GIF", "P"), "is a GIF file, which is not read"),
-    "scan.dcm": (lambda: bytes(128) + b"DICM", "is a DICOM file"), "text.png": (lambda: b"no image", "unknown format"),
-    "empty.png": (lambda: b"", "unknown format"),
+    "scan.dcm": (lambda: bytes(128) + b"DICM", "is a DICOM file"), "text.png": (lambda: b"no image", "is a text file"),
+    "noise.png": (lambda: b"\1\2\3\4", "begins with 01 02 03 04"),
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ that is none of those which the reader promises, more than 5 seconds for one inp
 
 import argparse
 import contextlib
-import io
+import itertools
 import json
 import os
 import re
@@ -26,6 +26,8 @@ SITE = next((ROOT / ".venv" / "lib").glob("python*/site-packages"), None)
 RUNS = {"idx": 700_000, "model": 150_000, "checkpoint": 100_000, "image": 500_000}
 HANG = "ERROR: libFuzzer: timeout"
 LONGEST, MEMORY_MB, LARGEST_INPUT = 5, 2048, 16384
+# Of one file; a stack may have thousands.
+MOST_PLANES = 20
 
 
 def idx(path: Path) -> Callable[[bytes], None]:
@@ -102,18 +104,21 @@ def checkpoint(folder: Path) -> Callable[[bytes], None]:
 
 
 def image(path: Path) -> Callable[[bytes], None]:
-    """Image files."""
+    """Image files of every format, by what is in them."""
+    from contextlib import closing
+
     import PIL.Image
 
-    from hourglass.pictures import read_picture
+    from hourglass.pictures import open_image, reading
 
-    # 36 bytes for each pixel are within the bound then; without it, a small file of 178 million pixels is read.
-    PIL.Image.MAX_IMAGE_PIXELS = 20_000_000
+    # The bytes for each pixel are within the bound then; without it, a small file of 178 million pixels is read.
+    PIL.Image.MAX_IMAGE_PIXELS = reading.MOST_PIXELS = 10_000_000
 
     def feed(data: bytes) -> None:
         path.write_bytes(data)
-        with contextlib.suppress(OSError, ValueError):
-            read_picture(path)
+        with contextlib.suppress(OSError, ValueError), closing(open_image(path)) as file:
+            for _ in itertools.islice(file.planes(), MOST_PLANES):
+                pass
 
     return feed
 
@@ -158,20 +163,11 @@ def seeds(name: str, folder: Path) -> None:
                 tensors = next(Path(stored).glob("*.safetensors")).read_bytes()
                 whole[str(i)] = len(document).to_bytes(2, "little") + document + tensors
     else:
+        from image_corpus import CORPUS
+
+        for entry in CORPUS:
+            entry.make(folder / entry.name)
         whole = {}
-        for suffix, modes in {
-            "png": ("L", "RGBA", "P", "I;16"),
-            "jpeg": ("L", "RGB", "CMYK"),
-            "tiff": ("L", "RGB", "F", "I;16"),
-            "bmp": ("L", "RGB"),
-            "webp": ("RGB", "RGBA"),
-        }.items():
-            for mode in modes:
-                file = io.BytesIO()
-                Image.new("RGB", (5, 4), (10, 200, 90)).convert("L" if mode in ("F", "I;16") else mode).convert(
-                    mode
-                ).save(file, suffix)
-                whole[f"{suffix}-{mode.replace(';', '')}"] = file.getvalue()
     for key, content in whole.items():
         (folder / key).write_bytes(content)
 
@@ -185,7 +181,7 @@ def fuzz(name: str, runs: int, seconds: int) -> None:
 
         import hourglass.data.idx
         import hourglass.models
-        import hourglass.pictures.files  # noqa: F401 - to be instrumented
+        import hourglass.pictures  # noqa: F401 - to be instrumented
     PIL.Image.init()
     memory = Path("/dev/shm")  # noqa: S108 - private folders are made in it; a disk would be worn
     shared = memory if memory.is_dir() else None

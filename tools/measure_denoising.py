@@ -26,7 +26,7 @@ import hourglass as hg
 from hourglass import cli, metrics, plots
 from hourglass.data import corrupt, undo_clipping
 from hourglass.experiments.baselines import TEST_NOISE_SEED, TOTAL_VARIATION_WEIGHTS
-from hourglass.pictures import PictureRestorer, read_picture
+from hourglass.pictures import PictureRestorer, Ranges, read_images
 
 OUT = Path(__file__).parents[1] / "docs" / "results"
 LEVEL = 0.5
@@ -120,7 +120,8 @@ def run(*words: object) -> str:
 
 def draw(path: Path, model: Path) -> None:
     """A piece of a photograph: noisy, restored, clean."""
-    clean = read_picture(path).pixels[60:190, 100:300]
+    [(_, pixels, _)] = read_images(path, Ranges())
+    clean = pixels[60:190, 100:300]
     noisy = np.clip(clean + PHOTOGRAPHS * np.random.default_rng(0).standard_normal(clean.shape), 0, 1).astype(
         np.float32
     )

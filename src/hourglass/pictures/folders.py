@@ -247,9 +247,10 @@ def _check_outputs(pairs: Sequence[tuple[Path, Path]], *, overwrite: bool, resum
     twice = [output for output, count in Counter(output for _, output in pairs).items() if count > 1]
     if twice:
         raise ValueError(f"two inputs would become {twice[0]}; give them in runs of their own")
-    inputs = {path.resolve() for path, _ in pairs}
+    # pathlib's resolve() raises where a link leads to itself.
+    inputs = {os.path.realpath(path) for path, _ in pairs}
     for _, output in pairs:
-        if output.resolve() in inputs:
+        if os.path.realpath(output) in inputs:
             raise FileExistsError(
                 f"{output} is an input; name another folder for the outputs, or give --in-place to replace the inputs"
             )

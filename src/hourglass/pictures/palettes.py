@@ -27,15 +27,7 @@ class Palette(NamedTuple):
 
 
 def looked_up(palette: Palette, indices: Raw) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """Colours of an image of indices, and what the bands mean.
-
-    Raises
-    ------
-    ValueError
-        When an index has no colour.
-    """
-    if indices.size and indices.max() >= len(palette.colours):
-        raise ValueError(f"it names colour {indices.max()} of a palette of {len(palette.colours)}")
+    """Colours of an image of indices, and what the bands mean; an index without a colour is black, as in browsers."""
     rows = palette.rows
     roles = ("grey",) if rows.shape[1] < 3 else COLOURS
     return rows[indices], (*roles, *(() if palette.alpha is None else ("alpha",)))
@@ -63,7 +55,7 @@ def rebuilt(palette: Palette, old: Raw, values: NDArray[np.uint8], most: int) ->
         are enough, else of the colours that represent the image best by Pillow's median cut or, with transparency, its
         octree.
     """
-    rows = palette.rows[: len(palette.colours)]
+    rows = palette.rows[: max(len(palette.colours), int(old.max(initial=0)) + 1)]
     colours, first, places = np.unique(_keys(values), return_index=True, return_inverse=True)
     places = places.reshape(old.shape)
     new = values.reshape(-1, values.shape[2])[first]

@@ -50,5 +50,17 @@ def open_raster(path: Path) -> ImageFile:
     content = path.read_bytes()
     name = sniff(content[:_HEAD])
     if name not in RASTERS:
-        raise ValueError(f"{path} is {f'a {name} file' if name else 'of an unknown format'}, which is not read")
+        raise ValueError(f"{path} {_what_else(content[:_HEAD], name)}")
     return RASTERS[name](path, content)
+
+
+def _what_else(head: bytes, name: str | None) -> str:
+    """What a file is that is not read, and what to do."""
+    if name is not None:
+        return f"is a {name} file, which is not read; save it as PNG or TIFF first"
+    if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head):
+        return "is a text file and not an image"
+    if not any(head):
+        return "holds nothing but zeros; copy it again from where it came"
+    begins = head[:4].hex(" ").upper()
+    return f"is not an image of a known format: it begins with {begins}; it may be damaged, or encrypted"
