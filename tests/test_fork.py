@@ -78,6 +78,25 @@ def in_a_thread(models):
     return found[0]
 
 
+def with_more_threads(n, models):
+    """What a hook of a server does in its workers: it asks for threads, which a forked process does not have."""
+    import warnings
+
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        values = fit_again(models) if n is None else models.conv.transform(images(n))
+    forked = before == 1 and multiprocessing.parent_process() is not None
+    if forked:
+        assert "this process was forked" in str(said[0].message)
+        assert torch.get_num_threads() == 1
+    torch.set_num_threads(before)
+    return values
+
+
 def on_threads_of_its_own(models):
     import torch
 
@@ -101,6 +120,8 @@ CASES = {
     "noise": add_noise,
     "in a thread": in_a_thread,
     "threads of its own": on_threads_of_its_own,
+    **{f"more threads, transform {n}": functools.partial(with_more_threads, n) for n in (1, 100, 300)},
+    "more threads, fit": functools.partial(with_more_threads, None),
 }
 # A child's child, and one that loads its models itself.
 EVERY_CASE = (*CASES, "in a child of the child", "load")

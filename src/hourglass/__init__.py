@@ -7,9 +7,9 @@
 """
 
 import importlib
-import os
-import sys
 from typing import TYPE_CHECKING, Any
+
+from hourglass import forks  # noqa: F401 - sees to it that forked processes compute
 
 __version__ = "0.1.0"
 
@@ -81,17 +81,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
-
-
-def _use_one_thread() -> None:
-    """Let PyTorch compute on one thread in a forked process, as its own data loader does in its workers.
-
-    The threads of OpenMP do not survive a fork, and an operation that shares its work with them would wait for ever.
-    """
-    torch = sys.modules.get("torch")
-    if torch is not None and hasattr(torch, "set_num_threads"):  # it may be half imported
-        torch.set_num_threads(1)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_use_one_thread)

@@ -1,5 +1,7 @@
 """Measures of how close two stacks of images are."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -58,9 +60,9 @@ def psnr(
     Raises
     ------
     ValueError
-        When the shapes differ, or ``data_range`` is not given and cannot be told from the dtypes.
+        When the shapes differ, ``data_range`` is not above 0, or it is not given and cannot be told from the dtypes.
     """
-    width = _range(target, output) if data_range is None else data_range
+    width = _range(target, output, data_range)
     errors = np.asarray(mse(target, output, per_image=True))
     with np.errstate(divide="ignore"):
         return _mean(10 * np.log10(width**2 / errors), per_image)
@@ -95,7 +97,7 @@ def ssim(
     """
     from skimage.metrics import structural_similarity
 
-    width = _range(target, output) if data_range is None else data_range
+    width = _range(target, output, data_range)
     x, z = _pair(target, output)
     values = [structural_similarity(a, b, data_range=width, channel_axis=-1) for a, b in zip(x, z, strict=True)]
     return _mean(np.array(values), per_image)
@@ -120,29 +122,39 @@ def bce(target: ArrayLike, output: ArrayLike, *, per_image: bool = False) -> flo
     Raises
     ------
     ValueError
-        When the shapes differ, or a target is outside [0, 1].
+        When the shapes differ, a target is outside [0, 1], or the output is on another scale.
     """
     x, z = _pair(target, output)
     if x.size and not (x.min() >= 0 and x.max() <= 1):
         raise ValueError(f"target spans [{x.min():g}, {x.max():g}]; cross-entropy needs [0, 1], so divide by 255")
+    _check_scale("output", z)
     p = np.clip(z, _SMALLEST_PROBABILITY, 1 - _SMALLEST_PROBABILITY)
     return _mean(-(x * np.log(p) + (1 - x) * np.log1p(-p)).reshape(len(x), -1).mean(1), per_image)
 
 
-def _range(target: ArrayLike, output: ArrayLike) -> float:
-    """Difference between white and black that the dtypes tell; pixels of another scale are refused."""
+def _range(target: ArrayLike, output: ArrayLike, given: float | None) -> float:
+    """Difference between white and black: as given, or as the dtypes tell; pixels of another scale are refused then."""
+    if given is not None:
+        if not 0 < given < np.inf:
+            raise ValueError(f"data_range={given!r}; expected the difference between white and black, above 0")
+        return given
     x, z = np.asarray(target), np.asarray(output)
     widest = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
     if x.dtype != z.dtype and (x.dtype in widest or z.dtype in widest):
         raise ValueError(f"target is {x.dtype} and output {z.dtype}; bring both to one scale and dtype")
     if x.dtype in widest:
         return widest[x.dtype]
-    if x.size and (x.min() < -_OUTSIDE or x.max() > 1 + _OUTSIDE):
-        raise ValueError(
-            f"target spans [{x.min():g}, {x.max():g}], and floating-point pixels are taken to be in [0, 1]; "
-            "give data_range, the difference between white and black"
-        )
+    for name, values in (("target", x), ("output", z)):
+        _check_scale(name, values)
     return 1.0
+
+
+def _check_scale(name: str, values: NDArray[Any]) -> None:
+    if values.size and (values.min() < -_OUTSIDE or values.max() > 1 + _OUTSIDE):
+        raise ValueError(
+            f"{name} spans [{values.min():g}, {values.max():g}], and floating-point pixels are taken to be in [0, 1]; "
+            "bring it to that scale, or give data_range, the difference between white and black, where there is one"
+        )
 
 
 def _pair(target: ArrayLike, output: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -16,7 +16,7 @@ import hourglass
 from hourglass.data.corruption import CORRUPTIONS, corruption_from_json, corruption_to_json
 from hourglass.estimators import Autoencoder, ConvAutoencoder, ConvClassifier, DenseAutoencoder, NetworkEstimator
 from hourglass.estimators.facts import normalisation, optimiser_in_words, ruling_parameters
-from hourglass.estimators.fitting import CHECKPOINT_PARAMETERS, describes_network
+from hourglass.estimators.fitting import CHECKPOINT_PARAMETERS, describes_network, remember_network
 from hourglass.persistence import read_model, write_model
 from hourglass.training import OPTIMISERS, optimiser_tensors, resolve_device, restore_optimiser
 
@@ -65,7 +65,7 @@ def save(
     """
     check_is_fitted(estimator, "network_")
     parameters = {
-        name: _to_json(name, value)
+        name: parameter_to_json(name, value)
         for name, value in estimator.get_params().items()
         if name not in CHECKPOINT_PARAMETERS
     }
@@ -76,6 +76,7 @@ def save(
         "precision": estimator.precision_,
         "flat": estimator._flat,
         "pixel_range": estimator.pixel_range_,
+        "target_range": getattr(estimator, "_target_range", None),
         "annealed": getattr(estimator, "_annealed", True),
         "dead_units": getattr(estimator, "dead_units_", None),
     }
@@ -165,7 +166,11 @@ def load_model(folder: str | os.PathLike[str], *, device: str | torch.device = "
         estimator._flat = fitted.get("flat", False)
         low, high = fitted.get("pixel_range", (0, 1))
         estimator.pixel_range_ = low, high
+        if fitted.get("target_range") is not None:
+            low, high = fitted["target_range"]
+            estimator._target_range = float(low), float(high)
         estimator._annealed = fitted.get("annealed", True)
+        remember_network(estimator)
         if fitted.get("dead_units") is not None:
             estimator.dead_units_ = {name: (dead, units) for name, (dead, units) in fitted["dead_units"].items()}
         if fitted.get("train_seconds") is not None:
@@ -261,8 +266,20 @@ def _dead_in_words(dead: Mapping[str, tuple[int, int]]) -> str:
     return f"{total} ({layers})" if layers else total
 
 
-def _to_json(name: str, value: Any) -> Any:
-    """A parameter as JSON holds it; TypeError for an object that it cannot hold."""
+def parameter_to_json(name: str, value: Any) -> Any:
+    """A parameter of an estimator as JSON holds it.
+
+    Parameters
+    ----------
+    name : str
+    value : object
+        Numbers of NumPy's, corruptions, devices and weights of classes are taken too.
+
+    Raises
+    ------
+    TypeError
+        When it is another object, such as a callable ``noise``.
+    """
     value = _plain(value)
     if isinstance(value, torch.device):
         return str(value)

@@ -91,7 +91,8 @@ def run(
         typer.Option(
             "--resume",
             help="Leave finished runs in --out and resume an unfinished one from its last checkpoint. Where there is "
-            "an unfinished one, this is so anyway. A finished run is lengthened by more --epochs or --batches.",
+            "an unfinished one, this is so anyway. A finished run is lengthened by more --epochs or "
+            "--batches; a schedule that goes down then rises again.",
         ),
     ] = False,
     checkpoint_every: CheckpointEvery = "60s",

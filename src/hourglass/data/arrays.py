@@ -25,7 +25,8 @@ def infer_image_shape(array_shape: tuple[int, ...], *, square: bool) -> Shape:
     Raises
     ------
     ValueError
-        When the array has another number of axes, or no pixels, or has its channels first, by its sizes.
+        When the array has another number of axes, or no pixels, or by its sizes has its channels first or is a single
+        image.
     """
     if len(array_shape) not in (2, 3, 4):
         raise ValueError(
@@ -41,6 +42,11 @@ def infer_image_shape(array_shape: tuple[int, ...], *, square: bool) -> Shape:
             )
         return array_shape[1], array_shape[2], array_shape[3]
     if len(array_shape) == 3:
+        if is_one_image(array_shape):
+            raise ValueError(
+                f"X has shape {array_shape}, which looks like one image with channels; expected a stack (n, height, "
+                f"width): use X[None], or set image_shape={(*array_shape[1:], 1)} where this is meant"
+            )
         return array_shape[1], array_shape[2], 1
     side = math.isqrt(array_shape[1])
     if square and side * side == array_shape[1]:
@@ -52,6 +58,11 @@ def has_channels_first(array_shape: tuple[int, ...]) -> bool:
     """Whether four lengths are plainly those of images with their channels first."""
     _, first, height, last = array_shape
     return 1 <= first <= MOST_CHANNELS < min(height, last)
+
+
+def is_one_image(array_shape: tuple[int, ...]) -> bool:
+    """Whether three lengths are plainly those of one image with its channels, and not of a stack of grey images."""
+    return 1 <= array_shape[2] <= MOST_CHANNELS < min(array_shape[:2])
 
 
 def to_images(

@@ -114,6 +114,8 @@ def estimate_noise_level(images: ArrayLike, *, clipped: bool = True) -> float:
     noisy = np.asarray(images, dtype=np.float64)
     if noisy.ndim != 4 or min(noisy.shape[1:3]) < SMALLEST_FOR_LEVEL:
         raise ValueError(f"images has shape {noisy.shape}; expected (n, h, w, c), at least 4 pixels high and wide")
+    if not np.isfinite(noisy).all():
+        raise ValueError("images hold NaN or infinity, from which no level can be read; remove or replace those values")
     if clipped and not (noisy.min() >= 0 and noisy.max() <= 1):
         raise ValueError(
             f"images span [{noisy.min():g}, {noisy.max():g}], and clipped noise leaves pixels in [0, 1]; divide by "

@@ -18,8 +18,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hourglass.data.arrays import MOST_CHANNELS
+from hourglass.forks import compute_alone_after_fork
 
 Strength = float | tuple[float, float]
+# How far noise may lead out of [0, 1] before the scale must be another.
+_OUTSIDE = 2
 # Deviations at which a Gaussian kernel is cut.
 _KERNEL_REACH = 4
 # A number above 0 as people write it: 1, 0.5, .5, 1e-3.
@@ -47,9 +50,15 @@ class _Corruption(ABC):
         Raises
         ------
         ValueError
-            When the batch has another number of axes, or its channels are last.
+            When the batch has another number of axes, its channels are last, or a corruption that keeps to [0, 1] is
+            given pixels of another scale, such as 0 to 255.
+        TypeError
+            When the batch is no floating-point tensor.
         """
+        compute_alone_after_fork()
         _check_batch(images)
+        if clips(self):
+            _check_scale(images)
         return self._corrupt(images, generator)
 
     @abstractmethod
@@ -74,6 +83,8 @@ class GaussianNoise(_Corruption):
     def __post_init__(self) -> None:
         object.__setattr__(self, "level", _plain(self.level))
         _check("level", self.level, math.inf)
+        if not isinstance(self.clip, bool):
+            raise ValueError(f"clip={self.clip!r}; expected True or False")
 
     def _corrupt(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
         noise = torch.randn(images.shape, generator=generator, dtype=images.dtype, device=images.device)
@@ -259,6 +270,12 @@ def corruption_from_json(document: dict[str, Any]) -> Corruption:
 
 def _check_batch(images: Tensor) -> None:
     """Raise ValueError unless a batch is ``(n, c, h, w)``, as far as its shape tells."""
+    if not isinstance(images, Tensor) or not images.is_floating_point():
+        what = f"a tensor of {images.dtype}" if isinstance(images, Tensor) else f"a {type(images).__name__}"
+        raise TypeError(
+            f"the batch is {what}; a corruption expects a floating-point torch.Tensor (n, c, h, w), and "
+            "hourglass.data.corrupt takes arrays, of bytes too"
+        )
     shape = tuple(images.shape)
     if len(shape) != 4:
         raise ValueError(
@@ -269,6 +286,21 @@ def _check_batch(images: Tensor) -> None:
         raise ValueError(
             f"the batch has shape {shape}, with its channels last; a corruption expects (n, c, h, w), "
             "and hourglass.data.corrupt takes arrays (n, h, w, c)"
+        )
+
+
+def _check_scale(images: Tensor) -> None:
+    """Raise ValueError where pixels are plainly on another scale than [0, 1]; a GPU, which would wait, is not asked."""
+    if images.device.type != "cpu" or not images.numel() or torch.compiler.is_compiling():
+        return
+    try:
+        low, high = (float(end) for end in torch.aminmax(images))
+    except RuntimeError:  # under torch.func.vmap there are no single numbers
+        return
+    if low < -_OUTSIDE or high > 1 + _OUTSIDE:
+        raise ValueError(
+            f"the batch spans [{low:g}, {high:g}], and this corruption keeps to [0, 1]; divide bytes by 255, or set "
+            "clip=False where the corruption has it"
         )
 
 

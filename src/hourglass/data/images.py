@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hourglass.data.arrays import has_channels_first
 from hourglass.data.preview import preview
 
 
@@ -23,7 +24,7 @@ class Images:
     Raises
     ------
     ValueError
-        When shape, dtype or range is another, or images and labels differ in number.
+        When shape, dtype or range is another, the channels are plainly first, or images and labels differ in number.
     """
 
     images: NDArray[np.float32]
@@ -34,6 +35,11 @@ class Images:
         if images.ndim != 4 or images.dtype != np.float32:
             raise ValueError(
                 f"images are {images.dtype} of shape {images.shape}; expected float32 (n, height, width, channels)"
+            )
+        if has_channels_first(images.shape):
+            raise ValueError(
+                f"images have shape {images.shape}, which looks like channels first; expected (n, height, width, "
+                "channels): use images.transpose(0, 2, 3, 1)"
             )
         if images.size and not (images.min() >= 0 and images.max() <= 1):
             raise ValueError(f"images span [{images.min():g}, {images.max():g}]; expected [0, 1], so divide by 255")

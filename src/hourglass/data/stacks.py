@@ -1,13 +1,14 @@
 """Corrupting arrays of images as people have them: channels last."""
 
 from collections.abc import Callable
+from numbers import Integral
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from hourglass.data.arrays import MOST_CHANNELS, has_channels_first, infer_image_shape, to_images
+from hourglass.data.arrays import has_channels_first, infer_image_shape, is_one_image, to_images
 from hourglass.data.corruption import GaussianNoise, Strength, clips
 
 
@@ -35,8 +36,8 @@ def corrupt(
     Raises
     ------
     ValueError
-        When the array is not a stack of images with the channels last, a number is not finite, or pixels are outside
-        [0, 1] though the corruption clips.
+        When ``random_state`` is no whole number, the array is not a stack of images with the channels last, a number is
+        not finite, or pixels are outside [0, 1] though the corruption clips.
     TypeError
         When the array does not contain real numbers.
 
@@ -46,6 +47,8 @@ def corrupt(
     >>> corrupt(load("sample").test.images[:5], Masking(0.3), random_state=1).shape
     (5, 28, 28, 1)
     """
+    if isinstance(random_state, bool) or not isinstance(random_state, Integral):
+        raise ValueError(f"random_state={random_state!r}; expected a whole number, whose noise can be repeated")
     array = np.asarray(images)
     _check_stack(array.shape)
     apply = corruption if callable(corruption) else GaussianNoise(corruption)
@@ -57,7 +60,7 @@ def corrupt(
     )
     # A copy, since a callable of somebody's own might write into its argument.
     batch = torch.from_numpy(clean.copy()).permute(0, 3, 1, 2)  # (n, c, h, w)
-    corrupted = apply(batch, torch.Generator().manual_seed(random_state))
+    corrupted = apply(batch, torch.Generator().manual_seed(int(random_state)))
     return np.ascontiguousarray(corrupted.permute(0, 2, 3, 1).numpy(), dtype=np.float32).reshape(array.shape)
 
 
@@ -70,7 +73,7 @@ def _check_stack(shape: tuple[int, ...]) -> None:
         remedy = "give at least one image, with pixels"
     elif len(shape) == 4 and has_channels_first(shape):
         remedy = "its channels are first, so move them with images.transpose(0, 2, 3, 1)"
-    elif len(shape) == 3 and 1 <= shape[2] <= MOST_CHANNELS < min(shape[:2]):
+    elif len(shape) == 3 and is_one_image(shape):
         remedy = "it seems to be one image, so give images[None], or images[..., None] where it is a stack"
     if remedy is not None:
         raise ValueError(f"images has shape {shape}; expected a stack (n, h, w) or (n, h, w, c): {remedy}")

@@ -15,7 +15,7 @@ from hourglass.data.arrays import Shape, to_images
 from hourglass.data.clipping import SMALLEST_FOR_LEVEL, estimate_noise_level, undo_clipping
 from hourglass.data.corruption import CORRUPTIONS, GaussianNoise, Strength, clips
 from hourglass.estimators.base import DTYPES, NetworkEstimator
-from hourglass.estimators.checks import check_choice, check_number
+from hourglass.estimators.checks import check_choice, check_number, check_pixel_range
 from hourglass.estimators.fitting import Floats, Task, check_validation, start_at_mean, train, transaction
 from hourglass.nn import Codec
 from hourglass.training import LOSSES, BlindSpot, Progress
@@ -139,6 +139,9 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
             raise ValueError("self_supervised=True learns from X alone; leave y out, or set self_supervised=False")
         if not continues:
             self._seed()
+            self._target_range = None
+        if targets is not None:
+            self._target_range = float(targets.min()), float(targets.max())
         validation = None
         if validation_data is not None:
             inputs, expected = check_validation(self, validation_data)
@@ -261,6 +264,9 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
         if output.ndim > 2:
             shape = (*output.shape[1:3], shape[2])  # a convolutional one takes other sizes
         target = to_images(values, shape, name=name)
+        if name == "y" and target.size:
+            known = getattr(self, "_target_range", None) or self.pixel_range_
+            check_pixel_range(float(target.min()), float(target.max()), known, name=name)
         if len(target) != len(output):
             raise ValueError(f"X has {len(output)} images but {name} has {len(target)}; give one target an image")
         return output.reshape(target.shape), target

@@ -54,6 +54,8 @@ report_every, validate_every, precision, device, random_state, verbose, determin
         super().check_parameters()
         check_number("code_size", self.code_size, whole=True)
 
+    _network_parameters = ("code_size",)
+
     def _build(self) -> Codec:
         return DenseCodec(self.image_shape_, self.code_size)
 
@@ -137,6 +139,8 @@ report_every, validate_every, precision, device, random_state, verbose, determin
                 f"{method} needs a code that determines the image, but with {name}=True detail passes beside it; "
                 "use reconstruct, or train without skip and residual"
             )
+
+    _network_parameters = ("channels", "upsample", "skip", "residual", "norm", "norm_momentum")
 
     def _build(self) -> Codec:
         return ConvCodec(

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from hourglass.estimators.checks import (
 )
 from hourglass.estimators.fitting import Floats, describes_network
 from hourglass.estimators.inference import apply_in_pieces, to_tensor
+from hourglass.forks import compute_alone_after_fork
 from hourglass.training import (
     OPTIMISERS,
     PRECISIONS,
@@ -152,6 +153,13 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
 
     _square_images = True
     _bfloat16_pays = False
+    # Parameters that say which network it is, and so cannot be changed once there is one.
+    _network_parameters: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def _activation(self) -> Callable[..., Tensor] | None:
+        """What is applied to the network's output."""
+        return None
 
     def _build(self) -> nn.Module:
         """Make the network for ``image_shape_``, on the device that is current."""
@@ -218,6 +226,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
         array = X if hasattr(X, "columns") or issparse(X) else np.asarray(X)
         stacked = array.ndim > 2
         shape = self.image_shape if fitting else self.image_shape_
+        shape = shape and tuple(shape)  # type: ignore[assignment]  # three numbers, as check_parameters has seen
         if stacked:
             shape = shape or infer_image_shape(array.shape, square=self._square_images)
             if any_size and array.shape[3:] in ((), (shape[2],)) and array.size:
@@ -316,6 +325,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
         halo: tuple[int, int] | None = None,
     ) -> Floats:
         """Apply a function of the network and rows, on its device, in the rows' dtype and in pieces."""
+        compute_alone_after_fork()
         # In float64 a row's result does not depend on its neighbours in the batch to 1e-12, in float32 to 1e-6.
         network = copy.deepcopy(self.network_).double() if values.dtype == np.float64 else self.network_
         shape = values.shape[1:] if values.ndim == 4 else self.image_shape_

@@ -16,6 +16,8 @@ from hourglass.nn import NORMS
 
 # A largest pixel above it comes of images that were not scaled to [0, 1].
 _BYTES_FROM = 50
+# Images whose largest pixel is so many times smaller than in training were divided by 255 or more.
+_SCALED_DOWN = 200
 
 
 def check_number(name: str, value: Any, *, whole: bool = False, optional: bool = False) -> None:
@@ -53,8 +55,13 @@ def check_norm(norm: object, momentum: float) -> None:
         raise ValueError(f"norm_momentum={momentum!r}; expected the share of the new batch, at most 1")
 
 
-def check_classes(classes: NDArray[Any]) -> NDArray[Any]:
-    """Labels in order, of which there are several and which a file can hold; raises ValueError where not."""
+def check_classes(labels: NDArray[Any]) -> NDArray[Any]:
+    """Each label once, in order, of which there are several and which a file can hold; raises ValueError where not."""
+    try:
+        classes = np.unique(labels)
+    except TypeError as error:
+        kinds = ", ".join(sorted({type(label).__name__ for label in labels.tolist()}))
+        raise ValueError(f"y mixes labels of types {kinds}, which have no order; make them all text") from error
     if len(classes) < 2:
         raise ValueError(f"y holds one class only ({classes[0]!r}); a classifier needs two or more")
     plain = classes.dtype.kind in "biufUSmM" or all(type(label) in (str, int, float, bool) for label in classes)
@@ -107,11 +114,11 @@ def check_bytes_fit(known: tuple[float, float]) -> None:
 
 
 def warn_if_scaled_down(images: NDArray[Any], known: tuple[float, float]) -> None:
-    """Warn where images in [0, 1] are given to a model that was trained on pixels of up to some hundreds."""
-    if known[1] > _BYTES_FROM and images.size and images.min() >= 0 and 0 < images.max() <= 1:
+    """Warn where images are given as fractions, or as bytes, to a model that was trained on much larger numbers."""
+    if known[1] > _BYTES_FROM and images.size and images.min() >= 0 and 0 < images.max() <= known[1] / _SCALED_DOWN:
         warnings.warn(
             f"X spans [{images.min():g}, {images.max():g}], and the model was trained on pixels in "
-            f"[{known[0]:g}, {known[1]:g}]: have the images been scaled to [0, 1]?",
+            f"[{known[0]:g}, {known[1]:g}]: have the images been scaled down?",
             stacklevel=3,
         )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -67,6 +67,8 @@ report_every, validate_every, precision, device, random_state, verbose, determin
     loss: str = "softmax"
     class_weight: Mapping[Any, float] | str | None = None
 
+    _network_parameters = ("depth", "width", "norm", "norm_momentum", "activation")
+
     @property
     def _bfloat16_pays(self) -> bool:  # type: ignore[override]  # a constant elsewhere
         # The moments of a batch are computed in float32, and the casts cost more than the convolutions gain.
@@ -119,7 +121,8 @@ report_every, validate_every, precision, device, random_state, verbose, determin
             Weight of each image in the loss, at least 0; their scale means nothing. Images of weight 0 are left out.
             By default all weigh alike. Batch normalisation takes its moments without weights.
         validation_data : pair of array-like, optional
-            Images and labels whose loss and accuracy are recorded, and whose loss ``patience`` watches.
+            Images and labels whose loss and accuracy are recorded, and whose loss ``patience`` watches. Held-out
+            images all weigh alike, also with ``sample_weight`` and ``class_weight``.
         progress : Progress, optional
             Where to show how it goes; by default as ``verbose`` says.
         observer : Observer, optional
@@ -188,13 +191,13 @@ report_every, validate_every, precision, device, random_state, verbose, determin
         if not continues:
             if one_pass and classes is None:
                 raise ValueError("the first call of partial_fit needs classes: every label that will come")
-            self.classes_ = check_classes(np.unique(labels if classes is None else np.asarray(classes)))
+            self.classes_ = check_classes(labels if classes is None else np.asarray(classes))
             self._seed()
         elif classes is not None and not np.array_equal(np.unique(np.asarray(classes)), self.classes_):
             raise ValueError(f"classes={classes!r} are not those of the first call, {self.classes_.tolist()}")
-        weights = self._weights(sample_weight, labels, X)
         targets = self._one_hot(labels)
-        if weights is not None and not weights.all():
+        weights = self._weights(sample_weight, labels, X)
+        if weights is not None and not weights.all():  # also where they vanish beside the largest
             images, targets, weights = images[weights > 0], targets[weights > 0], weights[weights > 0]
         validation = None
         if validation_data is not None:
@@ -228,11 +231,26 @@ report_every, validate_every, precision, device, random_state, verbose, determin
         if sample_weight is None and self.class_weight is None:
             return None
         weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        if self.class_weight is not None:
+        if isinstance(self.class_weight, str):
             weights = weights * compute_sample_weight(self.class_weight, labels)
+        elif self.class_weight is not None:
+            weights = weights * self._weights_of_classes()[np.searchsorted(self.classes_, labels)]
         if not weights.any():  # the weights of classes may leave none of the images'
             raise ValueError("every image has weight 0; give one or more a weight above 0")
-        return np.asarray(weights, dtype=np.float32)
+        # Their scale means nothing; in float32 very small or large ones would not be numbers.
+        return np.asarray(weights / weights.max(), dtype=np.float32)
+
+    def _weights_of_classes(self) -> NDArray[np.float64]:
+        """Weight of each class, 1 where the dictionary has none."""
+        weights = np.ones(len(self.classes_))
+        for label, weight in cast(Mapping[Any, float], self.class_weight).items():
+            found = np.flatnonzero(self.classes_ == np.asarray(label))
+            if not len(found):
+                raise ValueError(
+                    f"class_weight has a weight for {label!r}, which is none of the classes, {self.classes_.tolist()}"
+                )
+            weights[found] = weight
+        return weights
 
     def logits(self, X: ArrayLike) -> Floats:
         """Output of the network for each class, of shape (n, classes), float64 where X is, else float32."""

@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from hourglass.data.arrays import fingerprint, to_images
 from hourglass.estimators.checks import check_pixel_range, warn_if_dead
 from hourglass.estimators.inference import apply_in_pieces, to_tensor
+from hourglass.forks import compute_alone_after_fork
 from hourglass.nn import Codec, dead_units
 from hourglass.persistence import locked
 from hourglass.training import (
@@ -138,6 +139,7 @@ def train(estimator: Estimator, task: Task) -> None:
             f"patience={estimator.patience} needs held-out images to watch; "
             "set validation_fraction, as validation_fraction=0.1, or give fit validation_data"
         )
+    compute_alone_after_fork()
     started = time.perf_counter()
     device = resolve_device(estimator.device)
     weights_seed, order_seed, noise_seed = (int(seed) for seed in estimator._random.randint(2**31 - 1, size=3))
@@ -192,8 +194,11 @@ def train(estimator: Estimator, task: Task) -> None:
         _take_over(estimator, task, trainer, setup)
         raise
     _take_over(estimator, task, trainer, setup)
+    # From here on an interruption finds the training done.
+    estimator._interrupted = True
     estimator.dead_units_ = dead_units(network, x[:IMAGES_TO_COUNT_ON])
     warn_if_dead(network, x)
+    del estimator._interrupted
 
 
 def check_validation(estimator: Estimator, validation_data: Any) -> tuple[Floats, Any]:
@@ -229,6 +234,10 @@ def start_at_mean(codec: Codec, outputs: Floats, *, logits: bool) -> None:
 def _take_over(estimator: Estimator, task: Task, trainer: Trainer, setup: float) -> None:
     """Give the estimator the network that was trained, its optimiser, and the record."""
     estimator.network_, estimator._optimiser = trainer.module, trainer.optimiser
+    remember_network(estimator)
+    estimator.__dict__.pop("dead_units_", None)  # of the network before
+    if not task.continues:
+        estimator.__dict__.pop("notes_", None)
     estimator.history_ = trainer.history
     estimator.n_updates_ = len(trainer.history) + (estimator.n_updates_ if task.continues else 0)
     estimator.train_seconds_ = setup + trainer.train_seconds
@@ -304,13 +313,18 @@ def _checkpoints(estimator: Estimator, task: Task, updates: int) -> Checkpoints 
     return Checkpoints(estimator.checkpoint_dir, identity, Interval.parse(estimator.checkpoint_every), surroundings)
 
 
-def shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
-    """Shape of each tensor, by name."""
-    return {name: tensor.shape for name, tensor in tensors.items()}
+def remember_network(estimator: Estimator) -> None:
+    """Note the parameters that describe the network which the estimator has."""
+    estimator._described = _description(estimator)
 
 
 def describes_network(estimator: Estimator) -> bool:
     """Whether the parameters still describe the network that was trained with them."""
-    with torch.device("meta"):
-        wanted = estimator._build().state_dict()
-    return shapes(wanted) == shapes(estimator.network_.state_dict())
+    return bool(estimator._described == _description(estimator))
+
+
+def _description(estimator: Estimator) -> dict[str, Any]:
+    """The parameters that say what a network computes; lists, such as a file gives back, are tuples."""
+    values = {name: getattr(estimator, name) for name in estimator._network_parameters}
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    return values | {"output": estimator._activation}

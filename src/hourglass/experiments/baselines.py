@@ -22,10 +22,10 @@ def score_images(clean: Stack, output: Stack) -> Scores:
     """The four measures of reconstructed test images, by the names that results give them."""
     output = np.clip(output, 0, 1)
     return {
-        "test_bce": float(metrics.bce(clean, output)),
+        "test_bce": float(metrics.bce(clean, np.clip(output, 0, 1))),
         "test_mse": float(metrics.mse(clean, output)),
-        "test_psnr_db": float(metrics.psnr(clean, output)),
-        "test_ssim": float(metrics.ssim(clean, output)),
+        "test_psnr_db": float(metrics.psnr(clean, output, data_range=1)),
+        "test_ssim": float(metrics.ssim(clean, output, data_range=1)),
     }
 
 

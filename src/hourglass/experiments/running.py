@@ -26,6 +26,7 @@ from hourglass.experiments.checkerboard import checkerboard_figure
 from hourglass.experiments.declared import Experiment, find
 from hourglass.experiments.result import STATE, Result, Run, run_folder, unfinished_folder, unfinished_runs
 from hourglass.metrics import SMALLEST_FOR_SSIM
+from hourglass.models import parameter_to_json
 from hourglass.persistence import check_writable, differences, locked
 from hourglass.plots import classifier_curves
 from hourglass.training import Progress, progress_for, resolve_device, resolve_precision
@@ -92,6 +93,8 @@ def run(
     ------
     ValueError
         When a name or a parameter is unknown or out of range, before anything is trained.
+    TypeError
+        When a parameter is an object that a run's files cannot hold, such as a callable ``noise``.
     FileExistsError
         When ``out`` has one of these runs already, and ``resume`` does not say to leave it.
     BlockingIOError
@@ -113,6 +116,7 @@ def run(
     experiment = find(name)
     seeds = _check_seeds(seeds)
     estimator = experiment.configure(recipe, **parameters)
+    _parameters(estimator)  # which raises where a run's files could not hold them
     device = resolve_device(estimator.device)
     resolve_precision(estimator.precision, device)
     if out is not None:
@@ -300,7 +304,8 @@ def _train_classifier(
 
 
 def _parameters(estimator: NetworkEstimator) -> dict[str, Any]:
-    return {name: value for name, value in ruling_parameters(estimator).items() if name not in _NOT_PARAMETERS}
+    ruling = {name: value for name, value in ruling_parameters(estimator).items() if name not in _NOT_PARAMETERS}
+    return {name: parameter_to_json(name, value) for name, value in ruling.items()}
 
 
 def environment(estimator: NetworkEstimator) -> dict[str, Any]:

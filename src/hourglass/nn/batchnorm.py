@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hourglass.nn.internals import BatchNorm, NotForSyncBatchNorm, OnlyTraced, has_values, shape_of
+from hourglass.nn.internals import BatchNorm, NotForSyncBatchNorm, OnlyTraced, has_values, is_transformed, shape_of
 
 VARIANCES = ("biased", "bessel")
 
@@ -233,6 +233,13 @@ class FrameworkBatchNorm(MovingStatistics):
 def widened(x: Tensor) -> Tensor:
     """Input in float32 where it is in half precision, whose sums lose what the variance is made of."""
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+def dense(x: Tensor) -> Tensor:
+    """Input laid out as PyTorch's kernel lays out what it returns: channels last where x is so, else contiguous."""
+    if is_transformed() or (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)):
+        return x
+    return x.contiguous()
 
 
 def check_eps(eps: float) -> None:

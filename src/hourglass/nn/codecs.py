@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hourglass.nn import fast
-from hourglass.nn.internals import OnlyTraced, has_values, shape_of
+from hourglass.nn.internals import OnlyTraced, has_values, is_transformed, shape_of
 from hourglass.nn.layers import (
     Dense,
     SameConv2d,
@@ -146,6 +146,11 @@ class DenseCodec(Codec):
     def decode(self, codes: Tensor) -> Tensor:
         self._check_codes(codes)
         return from_height_width_channel(self.decoder(codes), self.image_shape)
+
+
+def rectify(x: Tensor) -> Tensor:
+    """ReLU of maps that nothing else needs: in place, except where ``torch.func`` and others record the operations."""
+    return F.relu(x) if is_transformed() else F.relu_(x)
 
 
 class ConvCodec(Codec):
@@ -287,7 +292,7 @@ class ConvCodec(Codec):
             if self.skip:
                 joined.append(F.relu(x))
             # The maximum commutes with ReLU; taken first, ReLU sees a quarter of the numbers.
-            x = F.relu_(self.pool(x))  # (n, channels, ceil(h / 2), ceil(w / 2))
+            x = rectify(self.pool(x))  # (n, channels, ceil(h / 2), ceil(w / 2))
         return x, sizes, joined
 
     def _writes_phases(self, x: Tensor, size: tuple[int, int]) -> bool:
@@ -309,7 +314,7 @@ class ConvCodec(Codec):
                 conv = cast(UpsampleConv2d, grow).conv
                 last = (conv.weight, conv.get_parameter("bias"), self.output.weight, self.output_bias)
                 return fast.upsample_output_conv2d(x, *last)
-            x = F.relu_(self.decoder_norms[i](grow(x, size)))
+            x = rectify(self.decoder_norms[i](grow(x, size)))
             if self.skip:
                 x = F.relu(self.joins[i](torch.cat([x, joined[-1 - i]], dim=1)))
         return self.output(x)  # type: ignore[no-any-return]  # torch types calls as Any

@@ -1,6 +1,7 @@
 """The private names of PyTorch that the networks rely on, in one place; ``tests/test_internals.py`` watches them."""
 
 import sys
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -63,14 +64,25 @@ class NotForSyncBatchNorm:
     To everybody else the layer has none, until one is assigned.
     """
 
-    def __get__(self, layer: nn.Module | None, owner: type) -> None:
+    def __set__(self, layer: nn.Module, value: Any) -> None:
+        """Keep what is assigned, as quantisation does, without hiding this attribute."""
+        layer.__dict__["_qconfig"] = value
+
+    def __delete__(self, layer: nn.Module) -> None:
+        """Forget what was assigned."""
+        if layer.__dict__.pop("_qconfig", self) is self:
+            raise AttributeError("qconfig")
+
+    def __get__(self, layer: nn.Module | None, owner: type) -> Any:
         why = getattr(layer, "why_not_synchronised", None)
         if why and sys._getframe(1).f_code.co_name == "convert_sync_batchnorm":
             raise TypeError(
                 f"{owner.__name__} cannot become a SyncBatchNorm: {why}. Layers that come before it may have been "
                 "converted already, so convert a copy of the network, without such layers"
             )
-        raise AttributeError("qconfig")
+        if layer is None or "_qconfig" not in layer.__dict__:
+            raise AttributeError("qconfig")
+        return layer.__dict__["_qconfig"]
 
 
 class OnlyTraced:

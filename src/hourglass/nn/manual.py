@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hourglass.nn.batchnorm import MovingStatistics, other_axes, per_channel, values_per_channel, widened
+from hourglass.nn.batchnorm import MovingStatistics, dense, other_axes, per_channel, values_per_channel, widened
 from hourglass.nn.internals import is_transformed
 from hourglass.nn.processes import processes, total_of_processes
 
@@ -87,7 +87,7 @@ class ManualBatchNorm(MovingStatistics):
 
     def forward(self, x: Tensor) -> Tensor:
         self._check_input_dim(x)
-        given, x = x.dtype, widened(x)
+        given, x = x.dtype, widened(dense(x))
         weight, bias = self._affine(x)
         if self.training or self.running_mean is None or self.running_var is None:
             output = self._by_batch(x, weight, bias)

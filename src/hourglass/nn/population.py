@@ -111,7 +111,7 @@ def recompute_statistics(module: nn.Module, batches: Iterable[Tensor | Sequence[
         When the module is none, or the batches are one tensor or hold something else than tensors.
     ValueError
         When there is no batch or no layer with moving statistics, when a layer's statistics are not those of a batch,
-        or when a layer is lazy and has not seen an input.
+        when a layer is lazy and has not seen an input, or when a layer meets NaN or infinity.
     """
     own = normalisations(module)
     if not own:
@@ -144,6 +144,12 @@ def recompute_statistics(module: nn.Module, batches: Iterable[Tensor | Sequence[
         seen = True
     if not seen:
         raise ValueError("no batch to compute the population's moments from; give at least one")
+    for name, (_, total, squares) in sums.items():
+        if not (total.isfinite().all() and squares.isfinite().all()):
+            raise ValueError(
+                f"the inputs of {name or 'the module'} hold NaN or infinity, whose moments would make every "
+                "output NaN; look for them in the batches, and in the weights of the layers before"
+            )
     for name, (count, total, squares) in sums.items():
         mean, layer = total / count, own[name]
         cast(Tensor, layer.running_mean).copy_(mean)

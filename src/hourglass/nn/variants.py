@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from hourglass.nn.batchnorm import FrameworkBatchNorm, MovingStatistics, other_axes, per_channel, widened
+from hourglass.nn.batchnorm import FrameworkBatchNorm, MovingStatistics, dense, other_axes, per_channel, widened
 from hourglass.nn.internals import shape_of
 
 
@@ -203,7 +203,12 @@ class BatchRenorm(MovingStatistics):
         self._check_input_dim(x)
         if not self.training:
             return self._infer(x)
-        count, given, x = self._count(x), x.dtype, widened(x)
+        if self.running_mean is None or self.running_var is None:
+            raise RuntimeError(
+                "the moving statistics were taken away, and batch renormalisation has nothing to correct towards; "
+                "use FrameworkBatchNorm where torch.func.replace_all_batch_norm_modules_ is to work"
+            )
+        count, given, x = self._count(x), x.dtype, widened(dense(x))
         axes, shape = other_axes(x), per_channel(x)
         mean = x.mean(axes)  # (channels,)
         centred = x - mean.view(shape)

@@ -163,8 +163,8 @@ def score(clean: Pixels, output: Pixels) -> Scores:
     pair = clean[None], output[None]
     large = min(clean.shape[:2]) >= metrics.SMALLEST_FOR_SSIM
     return {
-        "psnr_db": float(metrics.psnr(*pair)),
-        "ssim": float(metrics.ssim(*pair)) if large else float("nan"),
+        "psnr_db": float(metrics.psnr(*pair, data_range=1)),
+        "ssim": float(metrics.ssim(*pair, data_range=1)) if large else float("nan"),
         "mse": float(metrics.mse(*pair)),
     }
 

@@ -31,14 +31,17 @@ def resolve_device(name: str | torch.device) -> torch.device:
     name = str(name)
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.split(":")[0] not in DEVICES:
+    if name.split(":")[0] not in DEVICES[1:]:
         raise ValueError(f"device={name!r} is unknown; choose one of {', '.join(DEVICES)}")
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(
             f"device={name!r}, but this PyTorch ({torch.__version__}) finds no CUDA device; "
             "use device='cpu', or install a CUDA build and its driver"
         )
-    return torch.device(name)
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"device={name!r} is no device; for example 'cpu' or 'cuda:1'") from error
 
 
 def resolve_precision(name: str, device: torch.device, *, pays: bool = True) -> str:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hourglass import tricks
+from hourglass.forks import compute_alone_after_fork
 from hourglass.training.batches import ShuffledBatches, take
 from hourglass.training.checkpoints import Checkpoints
 from hourglass.training.hardware import keep_freed_memory
@@ -166,6 +167,7 @@ class Trainer:
         ValueError
             When the checkpoints are another run's.
         """
+        compute_alone_after_fork()
         if self.inputs.device.type == "cpu" and tricks.uses("allocator"):
             keep_freed_memory()
         self.module.train()

@@ -20,9 +20,7 @@ def on_threads(function: Callable[[Item], Value], items: Sequence[Item]) -> list
     one's core for a moment the others wait. Here they meet once.
 
     A forked process has none of its parent's threads: ``import hourglass`` sees to it that PyTorch uses one thread
-    there, and everything is computed on the calling one. A larger number given to ``torch.set_num_threads`` in such a
-    process can make PyTorch wait for ever; start processes that are to use several threads with multiprocessing's
-    ``"spawn"`` or ``"forkserver"``.
+    there, and everything is computed on the calling one; see :mod:`hourglass.forks`.
 
     Parameters
     ----------
@@ -75,6 +73,6 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, "hourglass", initializer=torch.set_num_threads, initargs=(1,))
 
 
-# A forked process has none of the pool's threads; `hourglass` itself sets the number of PyTorch's to one.
+# A forked process has none of the pool's threads; `hourglass.forks` sets the number of PyTorch's to one.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.cache_clear)
