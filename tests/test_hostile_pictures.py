@@ -51,7 +51,7 @@ def bad_pictures(folder):
     os.mkfifo(folder / "pipe.png")
     return {
         "bomb.png": "decompression bomb", "promise.png": "damaged", "cut.png": "damaged", "empty.png": "is empty",
-        "text.jpg": "is a text file", "idx.bmp": "not an image",         "moving.webp": "animated", "loop.png": "symbolic link",
+        "text.jpg": "is a text file", "idx.bmp": "not an image", "moving.webp": "animated", "loop.png": "symbolic link",
         "nowhere.png": "No such file", "pipe.png": "not a file",
     }  # fmt: skip
 

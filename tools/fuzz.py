@@ -129,7 +129,6 @@ READERS = {"idx": idx, "model": model, "checkpoint": checkpoint, "image": image}
 def seeds(name: str, folder: Path) -> None:
     """Whole inputs, from which the fuzzer goes on."""
     import numpy as np
-    from PIL import Image
 
     import hourglass as hg
 

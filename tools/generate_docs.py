@@ -16,6 +16,7 @@ from typing import Any
 
 import batchnorm_page
 import benchmark_page
+import formats_page
 import reliability_page
 from hourglass import cli
 from hourglass.experiments import EXPERIMENTS, RECIPES, stored_runs
@@ -275,6 +276,7 @@ def main() -> int:
         (DOCS / "batchnorm.md", batchnorm_page.page()),
         (DOCS / "benchmarks.md", benchmark_page.page()),
         (DOCS / "reliability.md", reliability_page.page()),
+        (DOCS / "formats.md", formats_page.page()),
     ):
         if not check:
             path.write_text(content, encoding="utf-8")

@@ -1,8 +1,9 @@
 """Image files of any size, depth and structure through an autoencoder."""
 
 from hourglass.pictures.crops import TrainingImages, read_images, training_images
-from hourglass.pictures.files import open_image, suffixes
+from hourglass.pictures.files import open_image
 from hourglass.pictures.folders import Found, Outcome, OutputFullError, Plan, find_images, plan, process
+from hourglass.pictures.formats import suffixes
 from hourglass.pictures.image import ImageFile, Numbers, Plane
 from hourglass.pictures.ranges import Ranges, ValueRange, parse_range
 from hourglass.pictures.restorer import PictureRestorer

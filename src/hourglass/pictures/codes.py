@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from hourglass.estimators import Autoencoder
 from hourglass.persistence import write_whole
 from hourglass.pictures.crops import read_sized
-from hourglass.pictures.files import suffixes
 from hourglass.pictures.folders import FILE_ERRORS, NAMES_SUFFIX, Outcome
+from hourglass.pictures.formats import suffixes
 from hourglass.pictures.ranges import Ranges
 from hourglass.pictures.streams import write_png
 

@@ -1,6 +1,5 @@
 """Image files of every format that is read, by what is in them."""
 
-import importlib.util
 import os
 import stat
 from pathlib import Path
@@ -13,15 +12,6 @@ from hourglass.pictures.tiffs import open_tiff
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Enough to know a format by.
 _HEAD = 4096
-SUFFIXES = (
-    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".webp", ".avif", ".jp2", ".j2k", ".npy", ".npz",
-)  # fmt: skip
-HEIF_SUFFIXES = (".heic", ".heif")
-
-
-def suffixes() -> tuple[str, ...]:
-    """Suffixes of the files that are read; with those of HEIF where its extra is installed."""
-    return SUFFIXES + (HEIF_SUFFIXES if importlib.util.find_spec("pillow_heif") else ())
 
 
 def open_image(path: str | os.PathLike[str]) -> ImageFile:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hourglass.persistence import check_writable
-from hourglass.pictures.files import open_image, suffixes
+from hourglass.pictures.files import open_image
+from hourglass.pictures.formats import suffixes
 from hourglass.pictures.image import Plane, Raw
 from hourglass.pictures.ranges import FileRanges, Ranges, ValueRange
 from hourglass.training.hardware import give_memory_back, trim_memory
