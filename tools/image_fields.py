@@ -71,7 +71,7 @@ def fields(path: Path) -> dict[str, Any]:
             import PIL.JpegImagePlugin
 
             found["tables"] = image.quantization  # type: ignore[attr-defined]  # of JPEG alone
-            found["subsampling"] = PIL.JpegImagePlugin.get_sampling(image)  # type: ignore[no-untyped-call]
+            found["subsampling"] = PIL.JpegImagePlugin.get_sampling(image)
     if path.suffix == ".png":
         found["chunks"] = _chunks(path.read_bytes())
     return found

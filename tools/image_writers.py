@@ -146,7 +146,11 @@ def grey_png(array: Array, bits: int) -> bytes:
 
 def grey_bits(bits: int) -> Callable[[Path], None]:
     """A writer of grey PNG files of few bits."""
-    return lambda path: path.write_bytes(grey_png(scene(channels=1, largest=2**bits - 1), bits)) and None
+
+    def make(path: Path) -> None:
+        path.write_bytes(grey_png(scene(channels=1, largest=2**bits - 1), bits))
+
+    return make
 
 
 def with_chunk(make: Callable[[Path], None], name: bytes, body: bytes) -> Callable[[Path], None]:
@@ -272,6 +276,8 @@ def palette(colours: int, alpha: bool = False, **options: Any) -> Callable[[Path
 
     def make(path: Path) -> None:
         image = Image.fromarray(scene()).quantize(colours)
-        image.save(path, **({"transparency": bytes(range(0, 2 * colours, 2))} if alpha else {}), **options)
+        if alpha:
+            options["transparency"] = bytes(range(0, 2 * colours, 2))
+        image.save(path, **options)
 
     return make

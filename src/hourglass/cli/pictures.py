@@ -204,9 +204,9 @@ class Job:
         streamed = STREAM in (*sources, target)
         if style is not None and target != STREAM:
             raise Misuse("--format is that of standard output; an image in a file keeps its format")
-        if streamed and (len(sources) > 1 or target is None):
-            raise Misuse("- is one image; give one input and one output with it")
         if streamed:
+            if len(sources) > 1 or target is None:
+                raise Misuse("- is one image; give one input and one output with it")
             restore_stream(sources[0], target, restorer.restore, ranges, style or "png", overwrite=self.overwrite)
             return
         todo = plan(

@@ -70,7 +70,7 @@ FORMATS = (
         "XMP, IPTC; compression, predictor, tiling, byte order. Alpha stays as it is; colours that were "
         "multiplied by it are processed straight. Pixels without data (GDAL's tag, NaN) stay, and masks.",
         "A file may keep room where its strips became shorter. WebP and irreversible JPEG 2000 inside become "
-        "lossless where they would lose more than 45 dB show.",
+        "lossless where a channel would come back at less than 45 dB.",
         "CCITT fax, JPEG of the old style, JPEG XL and XR; YCbCr without JPEG, L*a*b*, LogLuv; camera raws and "
         "DNG; LSM, STK, NDPI; Photoshop layers; complex numbers and integers of 64 bits.",
     ),

@@ -58,7 +58,7 @@ class ValueRange:
     def normalise(self, values: Raw) -> Pixels:
         """Numbers of a file on the scale where the range is [0, 1]; those outside are not clipped."""
         if self.low == 0 and values.dtype.itemsize <= 2 and values.dtype.kind != "f":
-            return values.astype(np.float32) / np.float32(self.high)
+            return np.asarray(values.astype(np.float32) / np.float32(self.high))
         return ((values.astype(np.float64) - self.low) / self.width).astype(np.float32)
 
     def put_back(self, values: Raw, change: Pixels, numbers: Numbers) -> Raw:
@@ -82,8 +82,10 @@ def parse_range(text: str) -> Wanted:
     ValueError
         When it is none of these, or the lower end is not first.
     """
-    if text == "auto" or text == "full":
-        return text
+    if text == "auto":
+        return "auto"
+    if text == "full":
+        return "full"
     low, comma, high = text.partition(",")
     try:
         ends = float(low), float(high)
