@@ -58,8 +58,9 @@ class ValueRange:
     def normalise(self, values: Raw) -> Pixels:
         """Numbers of a file on the scale where the range is [0, 1]; those outside are not clipped."""
         if self.low == 0 and values.dtype.itemsize <= 2 and values.dtype.kind != "f":
-            return np.asarray(values.astype(np.float32) / np.float32(self.high))
-        return ((values.astype(np.float64) - self.low) / self.width).astype(np.float32)
+            return np.divide(values, np.float32(self.high), dtype=np.float32)
+        pixels: Pixels = ((values.astype(np.float64) - self.low) / self.width).astype(np.float32)
+        return pixels
 
     def put_back(self, values: Raw, change: Pixels, numbers: Numbers) -> Raw:
         """A file's numbers after a change on the scale of [0, 1], rounded and kept within what the file can hold."""
