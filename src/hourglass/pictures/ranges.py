@@ -58,7 +58,8 @@ class ValueRange:
     def normalise(self, values: Raw) -> Pixels:
         """Numbers of a file on the scale where the range is [0, 1]; those outside are not clipped."""
         if self.low == 0 and values.dtype.itemsize <= 2 and values.dtype.kind != "f":
-            return np.divide(values, np.float32(self.high), dtype=np.float32)
+            of_bytes: Pixels = np.divide(values, np.float32(self.high), dtype=np.float32)
+            return of_bytes
         pixels: Pixels = ((values.astype(np.float64) - self.low) / self.width).astype(np.float32)
         return pixels
 
