@@ -70,7 +70,8 @@ class ValueRange:
             return (values + step).astype(values.dtype)
         if numbers.bits == 64:  # which floating-point numbers do not hold to the last bit
             return values + np.rint(step).astype(values.dtype)
-        return np.clip(np.rint(values + step), *numbers.limits).astype(values.dtype)
+        rounded: Raw = np.clip(np.rint(values + step), *numbers.limits).astype(values.dtype)
+        return rounded
 
     def __str__(self) -> str:
         return f"{self.low:,.6g} to {self.high:,.6g} ({self.origin})"
