@@ -208,6 +208,7 @@ def encode(
     codes: Annotated[Path, typer.Argument(metavar="CODES", help="A .npy or .csv file.", show_default=False)],
     model: Model,
     value_range: Range = "auto",
+    hidden: Hidden = False,
     resize: Resizing = False,
     overwrite: Overwrite = False,
     device: Device = "auto",
@@ -226,7 +227,7 @@ def encode(
             raise FileExistsError(f"{path} exists; --overwrite replaces it")
     check_writable(codes.parent)
     estimator = load_autoencoder(model, device=device)
-    found, ranges = find_images(source), ranges_of(value_range, estimator)
+    found, ranges = find_images(source, hidden=hidden), ranges_of(value_range, estimator)
     with Tally("encode", len(found.paths), quiet=quiet, left_out=found.left_out) as tally:
         root = source if source.is_dir() else source.parent
         names, rows = encode_files(estimator, found.paths, root, ranges=ranges, resizing=resize, on_outcome=tally.note)
@@ -246,6 +247,7 @@ def decode(
 ) -> None:
     """Make images (PNG, of 8 bits) from a table of codes."""
     from hourglass.models import load_autoencoder
+    from hourglass.persistence import check_writable
     from hourglass.pictures import Outcome
     from hourglass.pictures.codes import decode_files, read_codes, write_decoded
 
@@ -255,6 +257,7 @@ def decode(
     there = [path for path, _ in pictures if path.exists()]
     if there and not overwrite:
         raise FileExistsError(f"{len(there)} outputs exist already ({there[0]}, …); --overwrite replaces them")
+    check_writable(target)
     with Tally("decode", len(pictures), quiet=quiet) as tally:
         for path, pixels in pictures:
             write_decoded(path, pixels)
@@ -277,9 +280,11 @@ def export(
     """Write a model as an ONNX file, checked against PyTorch; needs the extra onnx."""
     from hourglass.export import export_onnx
     from hourglass.models import load_model, load_pretrained
+    from hourglass.persistence import check_writable
 
     if file.exists() and not overwrite:
         raise FileExistsError(f"{file} exists; --overwrite replaces it")
+    check_writable(file.parent)
     estimator: Any = load_pretrained(device="cpu") if model is None else load_model(model, device="cpu")
     said = export_onnx(estimator, file, part=part, takes=takes)
     if not quiet:

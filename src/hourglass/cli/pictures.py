@@ -120,6 +120,7 @@ def evaluate(
         typer.Option(help="Images to fit PCA on, where codes are compared.  [default: FOLDER]", show_default=False),
     ] = None,
     value_range: Range = "auto",
+    hidden: Hidden = False,
     resize: Resizing = False,
     seed: Annotated[int, typer.Option(help="Of the noise.", min=0)] = 0,
     device: Device = "auto",
@@ -151,7 +152,7 @@ def evaluate(
     if corruption is not None and (resize or known is not None):
         raise Misuse("--resize and --known are for models that compress; leave them out, or --noise")
     ranges = ranges_of(value_range, estimator)
-    found = find_images(folder)
+    found = find_images(folder, hidden=hidden)
     with Tally("evaluate", len(found.paths), quiet=quiet, left_out=found.left_out) as tally:
         if corruption is None:
             scores = compare_codes(
@@ -159,7 +160,7 @@ def evaluate(
                 found.paths,
                 ranges=ranges,
                 resizing=resize,
-                known=find_images(known).paths if known else (),
+                known=find_images(known, hidden=hidden).paths if known else (),
                 on_outcome=tally.note,
             )
         else:

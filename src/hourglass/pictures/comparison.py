@@ -16,7 +16,7 @@ from hourglass.estimators import Autoencoder
 from hourglass.pictures.crops import read_images, read_sized
 from hourglass.pictures.folders import FILE_ERRORS, Outcome
 from hourglass.pictures.image import Pixels
-from hourglass.pictures.ranges import Ranges
+from hourglass.pictures.ranges import Ranges, ValueRange
 from hourglass.pictures.restorer import PictureRestorer
 
 Restore = Callable[[Pixels], Pixels]
@@ -77,10 +77,12 @@ def compare_denoisers(
     for number, path in enumerate(paths):
         of_file: dict[str, dict[Path, Scores]] = {"noisy": {}, "model": {}}
         kept: dict[Path, _Trial] = {}
+        used: dict[ValueRange, None] = {}
         try:
             for name, trial in _trials(path, ranges, corruption, seed + number):
                 if len(chosen_on) + len(kept) < CHOOSING:
                     kept[name] = trial
+                used[trial.value_range] = None
                 of_file["noisy"][name] = trial.score(trial.noisy)
                 of_file["model"][name] = trial.score(restore(trial.noisy))
         except FILE_ERRORS as error:
@@ -90,7 +92,7 @@ def compare_denoisers(
             scores.setdefault(title, {}).update(rows)
         chosen_on |= kept
         read.append((number, path))
-        on_outcome(Outcome(path))
+        on_outcome(Outcome(path, ranges=tuple(used)))
     if not read:
         return scores
     level = _level(corruption, [trial.noisy for trial in chosen_on.values()])
@@ -108,18 +110,18 @@ class _Trial:
 
     clean: Pixels
     noisy: Pixels
-    bounded: bool
+    value_range: ValueRange
 
     def score(self, output: Pixels) -> Scores:
         """Scores of what was made of the noisy image, as the file would hold it."""
-        return score(self.clean, np.clip(output, 0, 1) if self.bounded else output)
+        return score(self.clean, np.clip(output, 0, 1) if self.value_range.bounded else output)
 
 
 def _trials(path: Path, ranges: Ranges, corruption: Corruption, seed: int) -> Iterator[tuple[Path, _Trial]]:
     for i, (name, clean, value_range) in enumerate(read_images(path, ranges)):
         noise = corruption if value_range.bounded else unclipped(corruption)
         stream = seed if i == 0 else np.random.SeedSequence((seed, i)).generate_state(1).item()
-        yield name, _Trial(clean, corrupt(clean[None], noise, stream)[0], value_range.bounded)
+        yield name, _Trial(clean, corrupt(clean[None], noise, stream)[0], value_range)
 
 
 def compare_codes(
@@ -256,10 +258,11 @@ def _stack(
     there, images = [], []
     for path in paths:
         try:
-            images.append(read_sized(path, estimator.image_shape_, ranges, resizing=resizing))
+            pixels, value_range = read_sized(path, estimator.image_shape_, ranges, resizing=resizing)
         except FILE_ERRORS as error:
             on_outcome(Outcome(path, error=error))
             continue
         there.append(path)
-        on_outcome(Outcome(path))
+        images.append(pixels)
+        on_outcome(Outcome(path, ranges=(value_range,)))
     return there, np.array(images, dtype=np.float32)

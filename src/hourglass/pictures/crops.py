@@ -57,7 +57,9 @@ def read_images(path: Path, ranges: Ranges) -> Generator[tuple[Path, Pixels, Val
                 number += 1
 
 
-def read_sized(path: Path, image_shape: tuple[int, int, int], ranges: Ranges, *, resizing: bool) -> Pixels:
+def read_sized(
+    path: Path, image_shape: tuple[int, int, int], ranges: Ranges, *, resizing: bool
+) -> tuple[Pixels, ValueRange]:
     """The image of a file as ``image_shape``: its channels made to fit, its size too with ``resizing``.
 
     Raises
@@ -67,7 +69,7 @@ def read_sized(path: Path, image_shape: tuple[int, int, int], ranges: Ranges, *,
     """
     height, width, channels = image_shape
     images = read_images(path, ranges)
-    name, image, _ = next(images)
+    name, image, value_range = next(images)
     if name != path:
         raise ValueError(f"{path} holds several images, and a code is that of one; split the file first")
     images.close()
@@ -77,7 +79,7 @@ def read_sized(path: Path, image_shape: tuple[int, int, int], ranges: Ranges, *,
             f"{path} has {pixels.shape[0]} × {pixels.shape[1]} pixels, the model's images {height} × {width}, "
             "and a code has one length; --resize makes them fit"
         )
-    return resize(pixels, (height, width))
+    return resize(pixels, (height, width)), value_range
 
 
 @dataclass(frozen=True)

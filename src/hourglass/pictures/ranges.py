@@ -6,7 +6,7 @@ any scale. Brought to the range of what is there, a model's training, use and sc
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -57,24 +57,34 @@ class ValueRange:
 
     def normalise(self, values: Raw) -> Pixels:
         """Numbers of a file on the scale where the range is [0, 1]; those outside are not clipped."""
+        pixels = np.empty(values.shape, np.float32)
         if self.low == 0 and values.dtype.itemsize <= 2 and values.dtype.kind != "f":
-            of_bytes: Pixels = np.divide(values, np.float32(self.high), dtype=np.float32)
-            return of_bytes
-        pixels: Pixels = ((values.astype(np.float64) - self.low) / self.width).astype(np.float32)
+            return np.divide(values, np.float32(self.high), out=pixels, dtype=np.float32)
+        for rows in _blocks(values):
+            pixels[rows] = (values[rows].astype(np.float64) - self.low) / self.width
         return pixels
 
     def put_back(self, values: Raw, change: Pixels, numbers: Numbers) -> Raw:
         """A file's numbers after a change on the scale of [0, 1], rounded and kept within what the file can hold."""
-        step = change.astype(np.float64) * self.width
-        if numbers.limits is None:
-            return (values + step).astype(values.dtype)
-        if numbers.bits == 64:  # which floating-point numbers do not hold to the last bit
-            return values + np.rint(step).astype(values.dtype)
-        rounded: Raw = np.clip(np.rint(values + step), *numbers.limits).astype(values.dtype)
-        return rounded
+        changed = np.empty_like(values)
+        for rows in _blocks(values):
+            step = change[rows].astype(np.float64) * self.width
+            if numbers.limits is None:
+                changed[rows] = values[rows] + step
+            elif numbers.bits == 64:  # which floating-point numbers do not hold to the last bit
+                changed[rows] = values[rows] + np.rint(step).astype(values.dtype)
+            else:
+                changed[rows] = np.clip(np.rint(values[rows] + step), *numbers.limits)
+        return changed
 
     def __str__(self) -> str:
         return f"{self.low:,.6g} to {self.high:,.6g} ({self.origin})"
+
+
+def _blocks(values: Raw) -> Iterator[slice]:
+    """Rows that hold about a million numbers, which take little memory in double precision."""
+    height = max(1, _SAMPLE * len(values) // max(values.size, 1))
+    yield from (slice(top, top + height) for top in range(0, len(values), height))
 
 
 def parse_range(text: str) -> Wanted:
