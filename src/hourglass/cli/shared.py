@@ -44,8 +44,9 @@ Range = Annotated[
     typer.Option(
         "--range",
         metavar="auto|full|LOW,HIGH",
-        help="Numbers of a file that the network sees as 0 and 1. auto: of 8-bit files 0,255; else what the file "
-        "declares; else the model's, for files of the type that it learnt from; else the 0.1 and 99.9 percentiles.",
+        help="Which numbers of a file are 0 and 1 to the network. auto takes 0,255 for 8-bit files. For others it takes "
+        "what the file declares, or the model's range for files of the type that it learnt from, or the 0.1 and 99.9 "
+        "percentiles of the numbers.",
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what exists.")]
@@ -65,7 +66,7 @@ Resizing = Annotated[bool, typer.Option("--resize", help="Resize images of anoth
 
 READ = (
     "It reads PNG, JPEG (.jpg .jpeg .jpe .jfif), TIFF and BigTIFF with all their pages, BMP, WebP, AVIF, JPEG 2000 "
-    "(.jp2 .j2k), NumPy's .npy and .npz and, with the extra heif, .heic and .heif; docs/formats.md says what of each."
+    "(.jp2 .j2k), NumPy's .npy and .npz and, with the extra heif, .heic and .heif. docs/formats.md describes each."
 )
 # Ranges of numbers that are named at the end of a command.
 _RANGES_SHOWN = 2
