@@ -103,6 +103,9 @@ def test_damaged_arrays_are_named(tmp_path):
                 list(open_image(tmp_path / f"cut-{name}").planes())
     with pytest.raises((OSError, ValueError)):
         open_image(tmp_path / "object.npy")
+    (tmp_path / "header.npy").write_bytes(b"\x93NUMPY\x01\x00v\x00{'descr\x01\x00 ')u2" + bytes(4096))
+    with pytest.raises(OSError, match="is damaged"):
+        open_image(tmp_path / "header.npy")
     with zipfile.ZipFile(tmp_path / "b.npz", "w") as archive:
         archive.writestr("notes.txt", "x")
     with pytest.raises(ValueError, match=r"and no \.npz of arrays"):

@@ -2,7 +2,6 @@
 
 import zipfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,10 @@ import numpy as np
 
 from hourglass.persistence import written_whole
 from hourglass.pictures.image import COLOURS, Numbers, Plane, Raw
+from hourglass.pictures.reading import MOST_PIXELS, UnservedError, reading
 
 # Bytes with which the two kinds of file begin.
 NPY, NPZ = b"\x93NUMPY", b"PK\x03\x04"
-LARGEST_PLANE = 178_956_970
 _KINDS, _LARGEST_NUMBER = "biuf", 8
 
 
@@ -40,26 +39,21 @@ class ArrayFile:
         self.path = path
         with path.open("rb") as file:
             self.format = "NPY" if file.read(len(NPY)) == NPY else "NPZ"
-        try:
-            self._arrays = {name: _checked(array, name, path) for name, array in self._open().items()}
-        except (EOFError, zipfile.BadZipFile, OverflowError, KeyError, MemoryError) as error:
-            raise OSError(f"{path} is damaged ({error or type(error).__name__})") from error
+        with reading(path):  # broken headers make NumPy raise anything
+            self._arrays = {name: _checked(array, name) for name, array in self._open().items()}
 
     def _open(self) -> dict[str, Any]:
         if self.format == "NPY":
-            try:
-                return {"": np.load(self.path, mmap_mode="r", allow_pickle=False)}
-            except ValueError as error:
-                raise OSError(f"{self.path} is damaged ({error})") from error
+            return {"": np.load(self.path, mmap_mode="r", allow_pickle=False)}
         with zipfile.ZipFile(self.path) as archive:
             headers = {}
             for entry in archive.infolist():
                 if not entry.filename.endswith(".npy"):
-                    raise ValueError(f"{self.path} is a ZIP archive with {entry.filename}, and no .npz of arrays")
+                    raise UnservedError(f"is a ZIP archive with {entry.filename}, and no .npz of arrays")
                 with archive.open(entry) as file:
-                    headers[entry.filename] = _header(file, entry, self.path)
+                    headers[entry.filename] = _header(file, entry)
         if not headers:
-            raise ValueError(f"{self.path} holds no array")
+            raise UnservedError("holds no array")
         return headers
 
     def __len__(self) -> int:
@@ -101,16 +95,8 @@ class ArrayFile:
     def _array(self, name: str) -> Any:
         if self.format == "NPY":
             return self._arrays[name]
-        with _readable(self.path), zipfile.ZipFile(self.path) as archive, archive.open(name) as file:
+        with reading(self.path), zipfile.ZipFile(self.path) as archive, archive.open(name) as file:
             return np.lib.format.read_array(file, allow_pickle=False)
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise OSError(f"{path} is damaged ({error})") from error
 
 
 class _Header:
@@ -120,25 +106,24 @@ class _Header:
         self.shape, self.dtype = shape, dtype
 
 
-def _header(file: Any, entry: zipfile.ZipInfo, path: Path) -> _Header:
-    with _readable(path):
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(file)
+def _header(file: Any, entry: zipfile.ZipInfo) -> _Header:
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
     promised = int(np.prod([1, *shape], dtype=object)) * dtype.itemsize
     if promised > entry.file_size:
-        raise OSError(f"{path} is damaged ({entry.filename} promises {promised:,} bytes and has {entry.file_size:,})")
+        raise ValueError(f"{entry.filename} promises {promised:,} bytes and has {entry.file_size:,}")
     return _Header(tuple(shape), dtype)
 
 
-def _checked(array: Any, name: str, path: Path) -> Any:
-    what = f"{path} holds {f'an array {name} of' if name else ''} {array.dtype} numbers of shape {array.shape}"
+def _checked(array: Any, name: str) -> Any:
+    what = f"holds {f'an array {name} of' if name else ''} {array.dtype} numbers of shape {array.shape}"
     if array.dtype.kind not in _KINDS or array.dtype.itemsize > _LARGEST_NUMBER:
-        raise ValueError(f"{what}; expected real numbers of up to 64 bits")
+        raise UnservedError(f"{what}; expected real numbers of up to 64 bits")
     if len(array.shape) not in (2, 3, 4) or 0 in array.shape:
-        raise ValueError(f"{what}; expected images as (h, w), (h, w, 3), (n, h, w) or (n, h, w, c)")
-    if int(np.prod(_plane_shape(array.shape), dtype=object)) > LARGEST_PLANE * len(COLOURS):
-        raise ValueError(f"{what}, each image of which is too large, perhaps a decompression bomb; divide it first")
+        raise UnservedError(f"{what}; expected images as (h, w), (h, w, 3), (n, h, w) or (n, h, w, c)")
+    if int(np.prod(_plane_shape(array.shape), dtype=object)) > MOST_PIXELS * len(COLOURS):
+        raise UnservedError(f"{what}, each image of which is too large, perhaps a decompression bomb; divide it first")
     return array
 
 
