@@ -45,8 +45,8 @@ Range = Annotated[
         "--range",
         metavar="auto|full|LOW,HIGH",
         help="Which numbers of a file are 0 and 1 to the network. auto takes 0,255 for 8-bit files. For others it "
-        "takes what the file declares, or the model's range for files of the type that it learnt from, or the 0.1 and 99.9 "
-        "percentiles of the numbers.",
+        "takes what the file declares, or the model's range for files of the type that it learnt from, or the 0.1 and "
+        "99.9 percentiles of the numbers.",
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what exists.")]
