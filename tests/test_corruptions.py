@@ -1,6 +1,7 @@
 """Corruptions: what they do, how people write them, and on which axes each caller applies them."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -79,7 +80,12 @@ def by_comparing_pictures(images, corruption, few, monkeypatch):
     seen, bytes_ = [], ValueRange(0, 255, "8 bits", bounded=True)
     monkeypatch.setattr(comparison, "read_images", lambda path, ranges: [(path, images[int(path.name)], bytes_)])
     monkeypatch.setattr(comparison, "score", lambda clean, output: {"psnr_db": 0.0})
-    monkeypatch.setattr(comparison, "PictureRestorer", lambda estimator: lambda noisy: seen.append(noisy) or noisy)
+
+    def keep(noisy):
+        seen.append(noisy)
+        return np.zeros_like(noisy)
+
+    monkeypatch.setattr(comparison, "PictureRestorer", lambda estimator: SimpleNamespace(change=keep))
     monkeypatch.setattr(comparison, "_choose", lambda pairs, level, unclip: {})
     comparison.compare_denoisers(None, [Path(str(i)) for i in range(len(images))], corruption)
     return np.stack(seen)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import stat
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
@@ -242,7 +243,7 @@ def written_whole(path: Path) -> Iterator[Path]:
         os.close(descriptor)
         part = Path(name)
         yield part
-        part.chmod(0o666 & ~umask)
+        part.chmod(_mode(path, umask))
         part.replace(path)
     except OSError as error:
         if part is None or error.filename in (None, str(part)):
@@ -277,7 +278,7 @@ def write_together(contents: Mapping[Path, bytes], *, durable: bool = False) -> 
                 if durable:
                     file.flush()
                     os.fsync(file.fileno())
-            temporaries[current].chmod(0o666 & ~umask)
+            temporaries[current].chmod(_mode(current, umask))
         for current, part in temporaries.items():
             part.replace(current)
             if durable:
@@ -287,6 +288,14 @@ def write_together(contents: Mapping[Path, bytes], *, durable: bool = False) -> 
             part.unlink(missing_ok=True)
         _name_target(error, current)
         raise
+
+
+def _mode(path: Path, umask: int) -> int:
+    """Permissions of a file: those of the one that it replaces, or what the system gives to new ones."""
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except OSError:
+        return 0o666 & ~umask
 
 
 def _name_target(error: BaseException, target: Path) -> None:

@@ -199,6 +199,8 @@ class Job:
 
         if self.overwrite and self.resume:
             raise Misuse("--overwrite and --resume contradict each other; give one of them")
+        if in_place and self.resume:
+            raise Misuse("--resume cannot tell what --in-place has done already; name the inputs that are left")
         sources, target = _inputs_and_output(places, out, in_place=in_place)
         restorer = PictureRestorer(self.estimator, tile=self.tile, overlap=self.overlap)
         ranges = ranges_of(self.value_range, self.estimator)
@@ -270,6 +272,7 @@ def _finite(row: dict[str, Any]) -> dict[str, Any]:
 
 def _print_table(rows: Iterable[dict[str, Any]]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
@@ -279,6 +282,7 @@ def _print_table(rows: Iterable[dict[str, Any]]) -> None:
         table.add_column(name, justify="right")
     for row in rows:
         style = "bold" if row["file"] == "mean" else None
+        name = escape(row["file"])
         ssim = "–" if row["ssim"] != row["ssim"] else f"{row['ssim']:.4f}"
-        table.add_row(row["file"], row["method"], f"{row['psnr_db']:.2f}", ssim, f"{row['mse']:.5f}", style=style)
+        table.add_row(name, row["method"], f"{row['psnr_db']:.2f}", ssim, f"{row['mse']:.5f}", style=style)
     Console(width=None if sys.stdout.isatty() else 120).print(table)

@@ -37,7 +37,11 @@ Hidden = Annotated[
 ]
 Format = Annotated[
     Literal["png", "tiff", "jpeg", "webp"] | None,
-    typer.Option("--format", help="Of standard output.  [default: png]", show_default=False),
+    typer.Option(
+        "--format",
+        help="Of standard output; in another than the input's, it holds the pixels alone.  [default: png]",
+        show_default=False,
+    ),
 ]
 Range = Annotated[
     str,
@@ -80,6 +84,8 @@ def ranges_of(text: str, estimator: "Autoencoder | None" = None) -> "Ranges":
         wanted = parse_range(text)
     except ValueError as error:
         raise Misuse(f"--{error}") from error
+    if wanted == "auto" and getattr(estimator, "notes_", {}).get("range") == "full":
+        wanted = "full"  # as in training
     return Ranges(wanted, remembered(estimator) if estimator is not None else {})
 
 

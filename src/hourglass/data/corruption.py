@@ -130,9 +130,12 @@ class SaltAndPepper(_Corruption):
     ----------
     share : float or pair of float
         Of the pixels, in (0, 1]; half of them become black.
+    clip : bool, default=True
+        Whether the images have to be in [0, 1], as in a file of bytes. Otherwise pixels outside stay as they are.
     """
 
     share: Strength
+    clip: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "share", _plain(self.share))
@@ -198,14 +201,14 @@ class Blur(_Corruption):
 
 def clips(corruption: object) -> bool:
     """Whether a corruption is one of these that keep to [0, 1], and would destroy images on another scale."""
-    if isinstance(corruption, GaussianNoise | PoissonNoise):
-        return corruption.clip
-    return isinstance(corruption, SaltAndPepper)
+    return isinstance(corruption, GaussianNoise | PoissonNoise | SaltAndPepper) and corruption.clip
 
 
 def unclipped(corruption: "Corruption") -> "Corruption":
     """The same corruption for images whose numbers may lie outside [0, 1]."""
-    return replace(corruption, clip=False) if isinstance(corruption, GaussianNoise | PoissonNoise) else corruption
+    if isinstance(corruption, GaussianNoise | PoissonNoise | SaltAndPepper):
+        return replace(corruption, clip=False)
+    return corruption
 
 
 Corruption = GaussianNoise | PoissonNoise | SaltAndPepper | Masking | Blur
@@ -261,7 +264,7 @@ def corruption_to_json(corruption: Corruption) -> dict[str, Any]:
 def corruption_from_json(document: dict[str, Any]) -> Corruption:
     """Undo :func:`corruption_to_json`; KeyError, TypeError or ValueError for what it did not write."""
     cls: Any = CORRUPTIONS[document["kind"]]
-    if cls is PoissonNoise:
+    if cls in (PoissonNoise, SaltAndPepper):
         document = {"clip": True} | document  # which files of older versions do not say
     values = {field.name: document[field.name] for field in fields(cls)}
     corruption: Corruption = cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from hourglass.data.arrays import is_one_image
 from hourglass.persistence import written_whole
 from hourglass.pictures.image import COLOURS, Numbers, Plane, Raw
 from hourglass.pictures.reading import MOST_PIXELS, UnservedError, reading
@@ -19,7 +20,7 @@ _KINDS, _LARGEST_NUMBER = "biuf", 8
 class ArrayFile:
     """Arrays of images; see :class:`hourglass.pictures.image.ImageFile`.
 
-    ``(h, w)`` is one grey image and ``(h, w, 3)`` one in colour; ``(n, h, w)`` is a stack of grey images and
+    ``(h, w)`` is one grey image and ``(h, w, c)``, c being at most 4, one with c bands; ``(n, h, w)`` is a stack and
     ``(n, h, w, c)`` one of images with c channels, which are a colour where there are three of them, and else
     grey images each.
 
@@ -44,7 +45,10 @@ class ArrayFile:
 
     def _open(self) -> dict[str, Any]:
         if self.format == "NPY":
-            return {"": np.load(self.path, mmap_mode="r", allow_pickle=False)}
+            array = np.load(self.path, mmap_mode="r", allow_pickle=False)
+            if array.offset + array.nbytes != self.path.stat().st_size:
+                raise UnservedError("holds more than one array; save several as .npz")
+            return {"": array}
         with zipfile.ZipFile(self.path) as archive:
             headers = {}
             for entry in archive.infolist():
@@ -132,8 +136,8 @@ def _places(shape: tuple[int, ...]) -> list[Any]:
 
 
 def _plane_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Shape of one image of an array: three numbers are a colour image where the last is 3, else a stack."""
-    one = len(shape) == 2 or (len(shape) == 3 and shape[2] == len(COLOURS) < min(shape[:2]))
+    """Shape of one image of an array: three numbers are an image with bands where the last is small, else a stack."""
+    one = len(shape) == 2 or (len(shape) == 3 and is_one_image(shape))
     return shape if one else shape[1:]
 
 

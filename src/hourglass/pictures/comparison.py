@@ -72,7 +72,7 @@ def compare_denoisers(
     ranges = ranges or Ranges()
     chosen_on: dict[Path, _Trial] = {}
     scores: dict[str, dict[Path, Scores]] = {}
-    restore = PictureRestorer(estimator)
+    restorer = PictureRestorer(estimator)
     read: list[tuple[int, Path]] = []
     for number, path in enumerate(paths):
         of_file: dict[str, dict[Path, Scores]] = {"noisy": {}, "model": {}}
@@ -84,7 +84,7 @@ def compare_denoisers(
                     kept[name] = trial
                 used[trial.value_range] = None
                 of_file["noisy"][name] = trial.score(trial.noisy)
-                of_file["model"][name] = trial.score(restore(trial.noisy))
+                of_file["model"][name] = trial.score(trial.noisy + restorer.change(trial.noisy))
         except FILE_ERRORS as error:
             on_outcome(Outcome(path, error=error))
             continue
@@ -95,7 +95,7 @@ def compare_denoisers(
         on_outcome(Outcome(path, ranges=tuple(used)))
     if not read:
         return scores
-    level = _level(corruption, [trial.noisy for trial in chosen_on.values()])
+    level = _level(corruption, list(chosen_on.values()))
     others = _choose(list(chosen_on.values()), level, unclip)
     for number, path in read:
         for name, trial in _trials(path, ranges, corruption, seed + number):
@@ -184,10 +184,14 @@ def _mean(values: Iterable[float]) -> float:
     return float(np.mean(known)) if known else float("nan")
 
 
-def _level(corruption: Corruption, noisy: Sequence[Pixels]) -> float:
+def _level(corruption: Corruption, trials: Sequence[_Trial]) -> float:
     if isinstance(corruption, GaussianNoise):
         return float(np.mean(corruption.level))
-    large = [estimate_noise_level(image[None]) for image in noisy if min(image.shape[:2]) >= SMALLEST_FOR_LEVEL]
+    large = [
+        estimate_noise_level(trial.noisy[None], clipped=trial.value_range.bounded)
+        for trial in trials
+        if min(trial.noisy.shape[:2]) >= SMALLEST_FOR_LEVEL
+    ]
     return max(float(np.mean(large)) if large else 0.1, 1e-3)
 
 

@@ -187,6 +187,8 @@ def _cuts_of(
         seen, holes, groups = known.see(plane), missing(plane), plane.groups
         images = []
         for bands in groups:
+            if holes[..., bands].all():  # which nothing can be learnt from
+                continue
             values = plane.values[..., bands].copy()
             fill(values, holes[..., bands])
             images.append(values)

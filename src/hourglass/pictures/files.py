@@ -44,6 +44,6 @@ def open_image(path: str | os.PathLike[str]) -> ImageFile:
         raise OSError(f"{path} is empty; copy it again from where it came")
     if head.startswith(_TIFF):
         return open_tiff(path)
-    if head.startswith(NPY) or (head.startswith(NPZ) and path.suffix.lower() == ".npz"):
+    if head.startswith((NPY, NPZ)):
         return ArrayFile(path)
     return open_raster(path)

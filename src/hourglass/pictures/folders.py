@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hourglass.persistence import check_writable
 from hourglass.pictures.files import open_image
-from hourglass.pictures.formats import suffixes
+from hourglass.pictures.formats import FORMATS, suffixes
 from hourglass.pictures.image import Plane, Raw
 from hourglass.pictures.ranges import FileRanges, Ranges, ValueRange
 from hourglass.training.hardware import give_memory_back, trim_memory
@@ -193,7 +193,9 @@ def plan(
     inputs = [Path(source) for source in sources]
     if target is None:
         found = [find_images(each, hidden=hidden) for each in inputs]
-        pairs = [(path, path) for each in found for path in each.paths]
+        # What a link leads to is replaced, and not the link; what is named twice is done once.
+        real = dict.fromkeys(Path(os.path.realpath(path)) for each in found for path in each.paths)
+        pairs = [(path, path) for path in real]
     else:
         target = Path(target)
         if _is_file_for(inputs, target):
@@ -220,7 +222,13 @@ def plan(
 def _is_file_for(inputs: Sequence[Path], target: Path) -> bool:
     """Whether the target is the name of a file of the same kind as the only input."""
     one = len(inputs) == 1 and inputs[0].is_file() and not target.is_dir()
-    return one and bool(target.suffix) and target.suffix.lower() == inputs[0].suffix.lower()
+    return one and bool(target.suffix) and _kind(target) == _kind(inputs[0])
+
+
+def _kind(path: Path) -> str:
+    """Format that the suffix of a name stands for, or the suffix itself."""
+    suffix = path.suffix.lower()
+    return next((each.name for each in FORMATS if suffix in each.suffixes), suffix)
 
 
 def _check_folder(target: Path) -> None:
@@ -240,7 +248,8 @@ def _inside(target: Path, source: Path) -> Path | None:
 
 def _relative(path: Path, source: Path, *, several: bool) -> Path:
     if source.is_dir():
-        return path.relative_to(source.parent if several and source.name else source)
+        place = path.relative_to(source)
+        return Path(source.resolve().name) / place if several else place
     return Path(path.name)
 
 
@@ -298,9 +307,9 @@ def process(
         outcome = _process_one(source, target, restore, ranges)
         trim_memory()
         if isinstance(outcome.error, OSError) and outcome.error.errno in _ENDS_ALL:
+            how = "for it and those behind it" if source == target else "with --resume"
             raise OutputFullError(
-                f"{os.strerror(outcome.error.errno)}: stopped at {source}; make room, then repeat the command with "
-                "--resume",
+                f"{os.strerror(outcome.error.errno)}: stopped at {source}; make room, then repeat the command {how}"
             ) from outcome.error
         yield outcome
 

@@ -6,7 +6,7 @@ any scale. Brought to the range of what is there, a model's training, use and sc
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -26,6 +26,8 @@ PERCENTILES = (0.1, 99.9)
 NOTE = "ranges"
 # Numbers of a plane from which percentiles are computed.
 _SAMPLE = 1 << 20
+# Numbers of all planes and files together.
+_MOST_SAMPLES = 1 << 23
 # An image lies far outside the model's range when it leaves it by more than its width, or takes less than this share.
 _SMALLEST_SHARE = 1 / 20
 # What eight bits become where they are stretched to sixteen: 255 · 257 = 65,535.
@@ -70,9 +72,9 @@ class ValueRange:
         for rows in _blocks(values):
             step = change[rows].astype(np.float64) * self.width
             if numbers.limits is None:
-                changed[rows] = values[rows] + step
-            elif numbers.bits == 64:  # which floating-point numbers do not hold to the last bit
-                changed[rows] = values[rows] + np.rint(step).astype(values.dtype)
+                changed[rows] = np.where(step == 0, values[rows], values[rows] + step)  # -0.0 stays
+            elif numbers.bits == 64:
+                changed[rows] = _moved(values[rows], step)
             else:
                 changed[rows] = np.clip(np.rint(values[rows] + step), *numbers.limits)
         return changed
@@ -81,10 +83,23 @@ class ValueRange:
         return f"{self.low:,.6g} to {self.high:,.6g} ({self.origin})"
 
 
+def _moved(values: Raw, step: NDArray[np.float64]) -> Raw:
+    """Integers of 64 bits, which floating-point numbers do not hold to the last bit, moved within their type."""
+    limits = np.iinfo(values.dtype)
+    about = values.astype(np.float64) + step
+    # Where nothing overflows, the sum modulo 2⁶⁴ is the sum, of unsigned numbers too.
+    moved = (values.view(np.int64) + np.clip(np.rint(step), -(2.0**62), 2.0**62).astype(np.int64)).view(values.dtype)
+    moved = np.where(about >= limits.max, limits.max, moved)
+    return np.where(about <= limits.min, limits.min, moved).astype(values.dtype)
+
+
 def _blocks(values: Raw) -> Iterator[slice]:
     """Rows that hold about a million numbers, which take little memory in double precision."""
     height = max(1, _SAMPLE * len(values) // max(values.size, 1))
     yield from (slice(top, top + height) for top in range(0, len(values), height))
+
+
+STRETCHED = ValueRange(0.0, 65535.0, "8 bits stretched to 16", bounded=True)
 
 
 def parse_range(text: str) -> Wanted:
@@ -151,9 +166,10 @@ class Ranges:
         if numbers.bits <= 8 and numbers.dtype.kind == "u":
             return ValueRange(0.0, 2.0**numbers.bits - 1, f"{numbers.bits} bits", bounded=True)
         if numbers.declared is not None:
-            return ValueRange(*numbers.declared, "declared by the file", bounded=numbers.limits is not None)
+            # Numbers may lie outside what is declared.
+            return ValueRange(*numbers.declared, "declared by the file", bounded=numbers.declared == numbers.limits)
         if _is_stretched(plane):
-            return ValueRange(0.0, 65535.0, "8 bits stretched to 16", bounded=True)
+            return STRETCHED
         return None
 
 
@@ -193,15 +209,20 @@ class FileRanges:
             known = ValueRange(*self._ranges.of_model[kind], "of the model")
             self._warn_if_outside(plane, known)
             return known
-        samples = [_sample(other) for other in self._planes() if other.numbers.kind == kind]
-        low, high = percentiles(samples)
-        return ValueRange(low, high, "percentiles of the image")
+        samples, stretched = _Samples(), []
+        for other in self._planes():
+            if other.numbers.kind == kind and (sample := _sample(other)) is not None:
+                samples.add(sample)
+                stretched.append(_is_stretched(other))
+        if stretched and all(stretched):
+            return STRETCHED
+        return ValueRange(*samples.percentiles(), "percentiles of the image")
 
     def _warn_if_outside(self, plane: Plane, known: ValueRange) -> None:
         sample = _sample(plane)
-        if not len(sample) or sample.min() == sample.max():  # which says nothing
+        if sample is None:
             return
-        low, high = percentiles([sample])
+        low, high = percentiles(sample)
         outside = low < known.low - known.width or high > known.high + known.width
         if outside or high - low < known.width * _SMALLEST_SHARE:
             warnings.warn(
@@ -219,6 +240,25 @@ class Seen:
     fixed: ValueRange | None
 
 
+class _Samples:
+    """Numbers of many planes, of which so many are kept as the memory may hold."""
+
+    def __init__(self) -> None:
+        self._parts: list[NDArray[Any]] = []
+        self._step = 1
+
+    def add(self, sample: NDArray[Any]) -> None:
+        """Take numbers of one plane, thinned as those before were."""
+        self._parts.append(sample[:: self._step].copy())
+        while len(self._parts) > 1 and sum(map(len, self._parts)) > _MOST_SAMPLES:
+            self._parts = [part[::2].copy() for part in self._parts]
+            self._step *= 2
+
+    def percentiles(self) -> Span:
+        """The percentiles 0.1 and 99.9 of all numbers together."""
+        return percentiles(np.concatenate(self._parts)) if self._parts else (0.0, 1.0)
+
+
 class TrainingRanges:
     """The ranges of the images that a model learns from: percentiles are those of all files of a type together.
 
@@ -229,24 +269,30 @@ class TrainingRanges:
 
     def __init__(self, ranges: Ranges) -> None:
         self.ranges = ranges
-        self._samples: dict[str, list[NDArray[Any]]] = {}
+        self._samples: dict[str, _Samples] = {}
+        self._fixed: dict[str, ValueRange] = {}
         self._found: dict[str, ValueRange] = {}
 
     def see(self, plane: Plane) -> Seen:
         """Take note of a plane; all have to be seen before the first range is asked for."""
         fixed, kind = self.ranges.fixed(plane), plane.numbers.kind
-        if fixed is None:
-            self._samples.setdefault(kind, []).append(_sample(plane))
+        if fixed is not None:
+            self._fixed[kind] = fixed
+        elif (sample := _sample(plane)) is not None:
+            self._samples.setdefault(kind, _Samples()).add(sample)
         return Seen(kind, fixed)
 
     def of(self, seen: Seen) -> ValueRange:
         """The range of a plane that was seen."""
         if seen.fixed is not None:
             return seen.fixed
-        if seen.kind not in self._found:
-            found = percentiles(self._samples.pop(seen.kind))
+        if seen.kind in self._samples:
+            found = self._samples.pop(seen.kind).percentiles()
             self._found[seen.kind] = ValueRange(*found, "percentiles of the images")
-        return self._found[seen.kind]
+        if seen.kind in self._found:
+            return self._found[seen.kind]
+        # A constant image among others whose range is fixed, or among none.
+        return self._fixed.get(seen.kind, ValueRange(0.0, 1.0, "no image says"))
 
     def record(self) -> dict[str, list[float]]:
         """What a model has to remember, as JSON: a range by type, or under ``""`` the one that was given."""
@@ -277,26 +323,19 @@ def fill(pixels: NDArray[Any], where: NDArray[np.bool_]) -> None:
             pixels[..., band] = pixels[rows, columns, band]
 
 
-def percentiles(samples: Sequence[NDArray[Any]]) -> Span:
-    """The percentiles 0.1 and 99.9 of all numbers together; the smallest and the largest where these are equal.
-
-    Of numbers that are all the same, or of none, there is no range; it is then one unit wide.
-    """
-    values = np.concatenate([sample.astype(np.float64) for sample in samples]) if samples else np.empty(0)
-    if not len(values):
-        return 0.0, 1.0
-    low, high = (float(end) for end in np.percentile(values, PERCENTILES))
-    if low == high:
-        low, high = float(values.min()), float(values.max())
-    return low, high if low < high else low + 1.0
+def percentiles(values: NDArray[Any]) -> Span:
+    """The percentiles 0.1 and 99.9 of numbers that differ; where the two are equal, the least and the largest."""
+    low, high = (float(end) for end in np.percentile(values.astype(np.float64), PERCENTILES))
+    return (low, high) if low < high else (float(values.min()), float(values.max()))
 
 
-def _sample(plane: Plane) -> NDArray[Any]:
-    """Evenly spaced numbers of a plane, without those of alpha and those that are missing."""
+def _sample(plane: Plane) -> NDArray[Any] | None:
+    """Evenly spaced numbers of a plane, without those of alpha and those that are missing; None of a constant one."""
     bands = [band for band, role in enumerate(plane.roles) if role not in ALPHAS]
     step = max(1, math.ceil(math.sqrt(plane.values.shape[0] * plane.values.shape[1] * len(bands) / _SAMPLE)))
     part = Plane(plane.values[::step, ::step], plane.roles, plane.numbers)
-    return part.values[..., bands][~missing(part)[..., bands]]
+    values = part.values[..., bands][~missing(part)[..., bands]]
+    return values if len(values) and values.min() < values.max() else None
 
 
 def _is_stretched(plane: Plane) -> bool:

@@ -69,7 +69,17 @@ class PictureRestorer:
         Returns
         -------
         ndarray of the shape and dtype of ``plane.values``
+
+        Raises
+        ------
+        ValueError
+            When the estimator undoes clipping, and the range is none that numbers are clipped to.
         """
+        if self.estimator.undo_clipping is not None and not value_range.bounded:
+            raise ValueError(
+                "clipping is undone for noise that was cut to black and white, and numbers of this file may lie "
+                f"outside its range, {value_range}; leave that out, or give the full range (--range full)"
+            )
         result = plane.values.copy()
         holes = missing(plane)
         weight = _premultiplied(plane)
@@ -84,15 +94,18 @@ class PictureRestorer:
                 fill(pixels, without | (weight <= 0))
             elif without.any():
                 fill(pixels, without)
-            change = self._limited(pixels)
+            change = self.change(pixels)
             if weight is not None:
                 change *= weight
             changed = value_range.put_back(values, change, plane.numbers)
+            if weight is not None:  # no colour is more than its alpha, unless it was
+                alpha = plane.values[..., [plane.roles.index("premultiplied")]]
+                changed = np.minimum(changed, np.maximum(values, alpha))
             same = without if plane.keep is None else without | plane.keep[..., None]
             result[..., bands] = np.where(same, values, changed)
         return result
 
-    def _limited(self, pixels: Pixels) -> Pixels:
+    def change(self, pixels: Pixels) -> Pixels:
         """What the network changes in pixels; to it, an outlier is at most a range's width away from its training."""
         low, high = self.estimator.pixel_range_
         room = max(high - low, 1.0)

@@ -19,8 +19,6 @@ from hourglass.pictures.ranges import FileRanges, Ranges
 # As which standard input and output are named.
 STREAM = Path("-")
 _BYTE = 8
-# How many levels there are between black and white, by the bits of a grey image.
-_SPREAD = {1: 255, 2: 85, 4: 17}
 
 
 def restore_stream(
@@ -61,6 +59,8 @@ def restore_stream(
             with source.open("wb") as file:
                 shutil.copyfileobj(sys.stdin.buffer, file)
         with closing(open_image(source)) as image:
+            if target == STREAM and image.format.lower() != style:
+                encode([(plane, plane.values) for plane in image.planes()], style)  # raises where it cannot be
             found = FileRanges(ranges, image.planes, str(source))
             restored = (restore(plane, found.of_plane(plane)) for plane in image.planes())
             if target != STREAM:
@@ -101,7 +101,7 @@ def encode(planes: Sequence[tuple[Plane, Raw]], style: str) -> bytes:
     if values.shape[2] not in (1, 3) or plane.numbers.dtype.kind != "u" or "ink" in plane.roles:
         raise ValueError(f"{style} cannot hold {plane.numbers.kind} bands {', '.join(plane.roles)}; give --format tiff")
     if bits < _BYTE:
-        values = values * np.uint8(_SPREAD[bits])
+        values = np.rint(values * (255 / (2**bits - 1))).astype(np.uint8)
     elif bits > _BYTE and (style != "png" or bits != 16):
         raise ValueError(f"{style} cannot hold numbers of {bits} bits; give --format tiff")
     if alpha is not None:
