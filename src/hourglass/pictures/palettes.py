@@ -56,23 +56,23 @@ def rebuilt(palette: Palette, old: Raw, values: NDArray[np.uint8], most: int) ->
         octree.
     """
     rows = palette.rows[: max(len(palette.colours), int(old.max(initial=0)) + 1)]
-    colours, first, places = np.unique(_keys(values), return_index=True, return_inverse=True)
+    colours, first, places = np.unique(colour_keys(values), return_index=True, return_inverse=True)
     places = places.reshape(old.shape)
     new = values.reshape(-1, values.shape[2])[first]
-    known = {key: index for index, key in reversed(list(enumerate(_keys(rows).tolist())))}
+    known = {key: index for index, key in reversed(list(enumerate(colour_keys(rows).tolist())))}
     if all(key in known for key in colours.tolist()):
         indices = np.array([known[key] for key in colours.tolist()], np.uint8)[places]
         same = (palette.rows[old] == values).all(axis=2)
         return np.where(same, old, indices).astype(np.uint8), palette
     found = places.astype(np.uint8)
     if len(new) > most:
-        found, new = _quantised(values, most)
+        found, new = quantised(values, most)
     bands = values.shape[2] - (palette.alpha is not None)
     alpha = None if palette.alpha is None else new[:, -1]
     return found, Palette(np.repeat(new[:, :1], 3, axis=1) if bands == 1 else new[:, :3], alpha)
 
 
-def _keys(colours: NDArray[np.uint8]) -> NDArray[np.uint32]:
+def colour_keys(colours: NDArray[np.uint8]) -> NDArray[np.uint32]:
     """One number for each colour, of all but the last axis."""
     keys = np.zeros(colours.shape[:-1], np.uint32)
     for band in range(colours.shape[-1]):
@@ -80,7 +80,7 @@ def _keys(colours: NDArray[np.uint8]) -> NDArray[np.uint32]:
     return keys
 
 
-def _quantised(values: NDArray[np.uint8], most: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def quantised(values: NDArray[np.uint8], most: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Indices and at most so many colours that represent an image best."""
     from PIL import Image
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hourglass.pictures.image import Raw
+from hourglass.pictures.palettes import colour_keys, quantised
 
 # All colours of 8 bits.
 _ALL = 1 << 24
@@ -52,13 +53,13 @@ def indices_for(
     same = (colours[old] == values).all(axis=2)
     if same.all():
         return old, None
-    keys = _keys(values)
+    keys = colour_keys(values)
     present = np.zeros(_ALL, bool)
     present[keys[~same]] = True
     wanted = np.flatnonzero(present)
     index_of = np.full(_ALL, -1, np.int32)
     usable = [i for i in reversed(range(len(colours))) if i != reserved]  # of two equal colours the first is used
-    index_of[_keys(colours[usable])] = usable
+    index_of[colour_keys(colours[usable])] = usable
     if (index_of[wanted] >= 0).all():
         return np.where(same, old, index_of[keys]).astype(old.dtype), None
     kept = np.zeros(old.shape, bool) if reserved is None else same & (old == reserved)
@@ -74,22 +75,7 @@ def indices_for(
         index_of[wanted] = free[: len(wanted)]
         indices = index_of[keys]
     else:
-        places, chosen = _quantised(values, min(len(free), _MOST))
+        places, chosen = quantised(values, min(len(free), _MOST))
         new[free[: len(chosen)]] = chosen
         indices = free[places]
     return np.where(kept, old, indices).astype(old.dtype), new
-
-
-def _keys(colours: Raw) -> NDArray[np.uint32]:
-    """One number for each colour, of all but the last axis."""
-    red, green, blue = (colours[..., i].astype(np.uint32) for i in range(3))
-    keys: NDArray[np.uint32] = (red << 16 | green << 8 | blue).astype(np.uint32, copy=False)
-    return keys
-
-
-def _quantised(values: Raw, count: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    from PIL import Image
-
-    image = Image.fromarray(np.ascontiguousarray(values)).quantize(count, method=Image.Quantize.MEDIANCUT)
-    chosen = np.array(image.getpalette(), np.uint8).reshape(-1, 3)[:count]
-    return np.asarray(image), chosen
