@@ -1,5 +1,6 @@
 """NumPy's files of images: what is one image and what a stack, written back as they were."""
 
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -131,3 +132,16 @@ def test_a_write_that_fails_leaves_nothing(tmp_path):
     with pytest.raises(ValueError, match="in the middle"):
         file.write(tmp_path / "b.npy", values())
     assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_an_archive_is_read_and_written_plane_by_plane(compressed, tmp_path):
+    array = np.zeros((40, 500, 500), np.float32)
+    (np.savez_compressed if compressed else np.savez)(tmp_path / "a.npz", stack=array)
+    file = open_image(tmp_path / "a.npz")
+    tracemalloc.start()
+    file.write(tmp_path / "b.npz", (plane.values + 1 for plane in file.planes()))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < array.nbytes / 4
+    np.testing.assert_array_equal(np.load(tmp_path / "b.npz")["stack"], array + 1)

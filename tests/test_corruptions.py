@@ -19,6 +19,7 @@ from hourglass.data import (
     parse_corruption,
 )
 from hourglass.data.corruption import CORRUPTIONS, corruption_from_json, corruption_to_json
+from hourglass.pictures.crops import ReadImage
 from hourglass.pictures.ranges import ValueRange
 
 ALL = [GaussianNoise(0.2), PoissonNoise(30), SaltAndPepper(0.1), Masking(0.3), Blur(1.2)]
@@ -78,7 +79,12 @@ def by_comparing_pictures(images, corruption, few, monkeypatch):
     from hourglass.pictures import comparison
 
     seen, bytes_ = [], ValueRange(0, 255, "8 bits", bounded=True)
-    monkeypatch.setattr(comparison, "read_images", lambda path, ranges: [(path, images[int(path.name)], bytes_)])
+
+    def read(path, ranges):
+        pixels = images[int(path.name)]
+        return [ReadImage(path, pixels, bytes_, np.zeros(pixels.shape, dtype=bool))]
+
+    monkeypatch.setattr(comparison, "read_images", read)
     monkeypatch.setattr(comparison, "score", lambda clean, output: {"psnr_db": 0.0})
 
     def keep(noisy):

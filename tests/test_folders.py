@@ -245,3 +245,27 @@ def test_streams_that_make_no_sense_are_misuse(words, hourglass, tmp_path):
     picture(tmp_path / "a.png")
     assert hourglass("denoise", *words)[0] == 2
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_errors_about_a_stream_call_it_standard_input(hourglass, tmp_path, monkeypatch):
+    for content in (b"no image at all", picture(tmp_path / "a.png").read_bytes()[:60]):
+        monkeypatch.setattr(sys, "stdin", Stream(content))
+        code, _, err = hourglass("denoise", "-", "b.png")
+        assert code == 1
+        assert err.startswith("hourglass: standard input ")
+
+
+@pytest.mark.parametrize(
+    ("words", "how"), [(["b"], "the same command with --resume"), (["--in-place"], "name the inputs that are left")]
+)
+def test_an_interruption_says_how_to_go_on(words, how, hourglass, tmp_path, monkeypatch):
+    for i in range(3):
+        picture(tmp_path / f"a/{i}.png", seed=i)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hourglass.pictures.PictureRestorer.restore", interrupt)
+    code, _, err = hourglass("denoise", "a", *words)
+    assert code == 130
+    assert f"hourglass: interrupted; {how}" in err

@@ -13,7 +13,8 @@ from PIL import Image
 import hourglass as hg
 from hourglass.pictures import PictureRestorer, Ranges, find_images, parse_range, read_images, training_images
 from hourglass.pictures.image import Numbers, Plane
-from hourglass.pictures.ranges import FileRanges, TrainingRanges, ValueRange, missing, remembered
+from hourglass.pictures.missing import missing
+from hourglass.pictures.ranges import FileRanges, TrainingRanges, ValueRange, remembered
 
 UINT16 = Numbers(np.dtype(np.uint16), 16)
 
@@ -59,7 +60,8 @@ def test_what_the_network_sees_depends_on_neither_gain_nor_offset(camera, tmp_pa
     seen = []
     for i, (largest, offset, dtype) in enumerate([(65535, 0, "uint16"), camera]):
         tifffile.imwrite(tmp_path / f"{i}.tif", exposure(scene(), (largest, offset, dtype)))
-        [(_, pixels, found)] = read_images(tmp_path / f"{i}.tif", Ranges())
+        [image] = read_images(tmp_path / f"{i}.tif", Ranges())
+        pixels, found = image.pixels, image.value_range
         assert found.origin == "percentiles of the image"
         seen.append(pixels)
     # Ten bits are rounded to a thousandth of the range.
@@ -94,7 +96,7 @@ def test_eight_bits_and_the_same_times_257_are_one():
     pixels = [each.normalise(p.values) for each, p in zip(ranges, (eight, sixteen), strict=True)]
     np.testing.assert_allclose(pixels[0], pixels[1], rtol=1e-6)
     assert of_file(Ranges(), plane(values * 257 + 1)).origin == "percentiles of the image"
-    assert of_file(Ranges(), plane(np.zeros((4, 4)))).origin == "percentiles of the image"
+    assert of_file(Ranges(), plane(np.zeros((4, 4)))).origin == "of a constant image"
 
 
 def test_what_auto_takes_first():
@@ -107,11 +109,18 @@ def test_what_auto_takes_first():
     assert str(of_file(Ranges("full"), declared)) == "0 to 4,095 (all of the type)"
     assert str(of_file(Ranges((5, 6), model), declared)) == "5 to 6 (as given)"
     assert of_file(Ranges(of_model={"float32": (0, 9)}), values).origin == "percentiles of the image"
-    assert str(of_file(Ranges(of_model={"": (0, 9)}), declared)) == "0 to 9 (of the model)"
+    assert str(of_file(Ranges(of_model={"": (0, 3000)}), declared)) == "0 to 3,000 (of the model)"
     floats = plane([[0.0, 2.0], [5.0, 7.0]], Numbers(np.dtype(np.float32), 32))
     assert str(of_file(Ranges("full"), floats)) == "0 to 1 (all of the type)"
     two = plane([[0, 3], [1, 2]], Numbers(np.dtype(np.uint8), 2))
     assert str(of_file(Ranges(), two)) == "0 to 3 (2 bits)"
+
+
+@pytest.mark.parametrize(("declared", "warned"), [((0, 1023), False), ((0, 800), False), ((0, 255), True)])
+def test_a_declared_range_is_believed_and_doubted_where_the_numbers_lie_far_outside(declared, warned, recwarn):
+    found = of_file(Ranges(), plane(scene() * 1020, Numbers(np.dtype(np.uint16), 16, declared=declared)))
+    assert (found.low, found.high, found.origin) == (*declared, "declared by the file")
+    assert ["far from its declared range" in str(warning.message) for warning in recwarn] == [True] * warned
 
 
 def test_a_stack_keeps_the_proportions_of_its_planes():
@@ -134,6 +143,15 @@ def test_an_image_far_outside_the_models_range_is_warned_of(values, recwarn):
         [message] = said
         assert message.startswith("a.tif spans ")
         assert "--range LOW,HIGH" in message
+
+
+def test_every_plane_is_looked_at_and_one_warning_is_enough(recwarn):
+    planes = [plane(scene() * 3000 + 200), plane(scene() * 40000), plane(scene() * 50000)]
+    found = FileRanges(Ranges(of_model={"uint16": (100.0, 4000.0)}), lambda: planes, "a.tif")
+    for each in planes:
+        found.of_plane(each)
+    [warning] = recwarn
+    assert "spans 6,966 to 38,536" in str(warning.message)
 
 
 def test_an_image_within_the_models_range_is_not_warned_of(recwarn):
@@ -249,6 +267,19 @@ def test_each_further_band_is_an_image_and_alpha_stays():
     restorer = Halving()
     restorer.restore(inks, of_file(Ranges(), inks))
     assert [seen.shape for seen in restorer.seen] == [(12, 13, 1)] * 4
+
+
+def test_bands_beside_premultiplied_colours_are_not_divided_by_alpha():
+    random = np.random.default_rng(0)
+    numbers = Numbers(np.dtype(np.uint8), 8)
+    values = random.integers(0, 256, (12, 13, 5))
+    values[..., 4] = 100
+    values[..., :3] = np.minimum(values[..., :3], 100)
+    one = plane(values, numbers, ("red", "green", "blue", "extra", "premultiplied"))
+    restorer = Halving()
+    done = restorer.restore(one, of_file(Ranges(), one))
+    np.testing.assert_allclose(restorer.seen[1][..., 0], values[..., 3] / 255, atol=1e-6)
+    np.testing.assert_allclose(done[..., 3], values[..., 3] / 2, atol=0.5)
 
 
 def test_premultiplied_colours_are_seen_straight():

@@ -120,8 +120,8 @@ def run(*words: object) -> str:
 
 def draw(path: Path, model: Path) -> None:
     """A piece of a photograph: noisy, restored, clean."""
-    [(_, pixels, _)] = read_images(path, Ranges())
-    clean = pixels[60:190, 100:300]
+    [image] = read_images(path, Ranges())
+    clean = image.pixels[60:190, 100:300]
     noisy = np.clip(clean + PHOTOGRAPHS * np.random.default_rng(0).standard_normal(clean.shape), 0, 1).astype(
         np.float32
     )

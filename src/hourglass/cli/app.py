@@ -29,7 +29,7 @@ class Misuse(TyperException):
 
 
 class Stopped(TyperException):
-    """A training that a signal ended, and that can be gone on with."""
+    """Work that a signal ended, and that can be gone on with."""
 
     def __init__(self, message: str, number: int) -> None:
         super().__init__(message)
@@ -38,7 +38,7 @@ class Stopped(TyperException):
 
 @contextmanager
 def stoppable(how: str) -> Iterator[None]:
-    """Turn a training's interruption into what a person is told: ``how`` to go on."""
+    """Turn an interruption into what a person is told: ``how`` to go on."""
     from hourglass.training import Interrupted
 
     try:

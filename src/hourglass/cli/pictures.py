@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from hourglass.cli.app import Misuse, app
+from hourglass.cli.app import Misuse, app, stoppable
 from hourglass.cli.shared import (
     READ,
     Device,
@@ -215,7 +215,11 @@ class Job:
         todo = plan(
             sources, target, overwrite=self.overwrite, resume=self.resume, named=out is not None, hidden=self.hidden
         )
-        with Tally(self.title, len(todo.pairs), quiet=self.quiet, left_out=todo.left_out) as tally:
+        how = "name the inputs that are left" if in_place else "the same command with --resume does the rest"
+        with (
+            stoppable(how),
+            Tally(self.title, len(todo.pairs), quiet=self.quiet, left_out=todo.left_out) as tally,
+        ):
             for outcome in process(todo.pairs, restorer.restore, ranges=ranges, resume=self.resume):
                 tally.note(outcome)
         tally.exit()

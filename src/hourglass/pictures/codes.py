@@ -50,13 +50,13 @@ def encode_files(
     names, codes = [], []
     for path in paths:
         try:
-            pixels, value_range = read_sized(path, estimator.image_shape_, ranges or Ranges(), resizing=resizing)
-            codes.append(estimator.transform(pixels[None])[0])
+            image = read_sized(path, estimator.image_shape_, ranges or Ranges(), resizing=resizing)
+            codes.append(estimator.transform(image.pixels[None])[0])
             names.append(path.relative_to(root).as_posix())
         except FILE_ERRORS as error:
             on_outcome(Outcome(path, error=error))
         else:
-            on_outcome(Outcome(path, ranges=(value_range,)))
+            on_outcome(Outcome(path, ranges=(image.value_range,)))
     size = estimator.network_.code_size
     return names, np.array(codes, dtype=np.float32).reshape(len(codes), size)
 

@@ -13,7 +13,7 @@ from hourglass.data.clipping import SMALLEST_FOR_LEVEL, estimate_noise_level, un
 from hourglass.data.corruption import Corruption, GaussianNoise, unclipped
 from hourglass.data.stacks import corrupt
 from hourglass.estimators import Autoencoder
-from hourglass.pictures.crops import read_images, read_sized
+from hourglass.pictures.crops import ReadImage, read_images, read_sized
 from hourglass.pictures.folders import FILE_ERRORS, Outcome
 from hourglass.pictures.image import Pixels
 from hourglass.pictures.ranges import Ranges, ValueRange
@@ -82,7 +82,7 @@ def compare_denoisers(
             for name, trial in _trials(path, ranges, corruption, seed + number):
                 if len(chosen_on) + len(kept) < CHOOSING:
                     kept[name] = trial
-                used[trial.value_range] = None
+                used[trial.image.value_range] = None
                 of_file["noisy"][name] = trial.score(trial.noisy)
                 of_file["model"][name] = trial.score(trial.noisy + restorer.change(trial.noisy))
         except FILE_ERRORS as error:
@@ -108,20 +108,19 @@ def compare_denoisers(
 class _Trial:
     """A clean image and the same with noise."""
 
-    clean: Pixels
+    image: ReadImage
     noisy: Pixels
-    value_range: ValueRange
 
     def score(self, output: Pixels) -> Scores:
-        """Scores of what was made of the noisy image, as the file would hold it."""
-        return score(self.clean, np.clip(output, 0, 1) if self.value_range.bounded else output)
+        """Scores of what was made of the noisy image."""
+        return score(self.image, output)
 
 
 def _trials(path: Path, ranges: Ranges, corruption: Corruption, seed: int) -> Iterator[tuple[Path, _Trial]]:
-    for i, (name, clean, value_range) in enumerate(read_images(path, ranges)):
-        noise = corruption if value_range.bounded else unclipped(corruption)
+    for i, image in enumerate(read_images(path, ranges)):
+        noise = corruption if image.value_range.bounded else unclipped(corruption)
         stream = seed if i == 0 else np.random.SeedSequence((seed, i)).generate_state(1).item()
-        yield name, _Trial(clean, corrupt(clean[None], noise, stream)[0], value_range)
+        yield image.name, _Trial(image, corrupt(image.pixels[None], noise, stream)[0])
 
 
 def compare_codes(
@@ -144,10 +143,11 @@ def compare_codes(
     from sklearn.decomposition import PCA
 
     ranges = ranges or Ranges()
-    there, images = _stack(estimator, paths, ranges, resizing, on_outcome)
+    there = _read_all(estimator, paths, ranges, resizing, on_outcome)
     if not there:
         return {}
-    fitted = _stack(estimator, known, ranges, resizing, on_outcome)[1] if known else images
+    fitted = _stacked(_read_all(estimator, known, ranges, resizing, on_outcome) if known else there)
+    images = _stacked(there)
     outputs = {"model": estimator.reconstruct(images)}
     components = min(estimator.network_.code_size, images[0].size)
     if len(fitted) > components:
@@ -155,18 +155,26 @@ def compare_codes(
         flat = pca.inverse_transform(pca.transform(images.reshape(len(images), -1)))
         outputs[f"PCA ({components})"] = flat.reshape(images.shape)
     return {
-        name: {path: score(image, np.clip(out, 0, 1)) for path, image, out in zip(there, images, output, strict=True)}
+        name: {image.name: score(image, out) for image, out in zip(there, output, strict=True)}
         for name, output in outputs.items()
     }
 
 
-def score(clean: Pixels, output: Pixels) -> Scores:
-    """PSNR (dB), SSIM and mean squared error of one image, on the scale where the range of its numbers is [0, 1]."""
-    pair = clean[None], output[None]
-    large = min(clean.shape[:2]) >= metrics.SMALLEST_FOR_SSIM
+def score(clean: ReadImage, output: Pixels) -> Scores:
+    """PSNR (dB), SSIM and mean squared error of one image, on the scale where the range of its numbers is [0, 1].
+
+    The output counts as the file would hold it. Numbers that were missing do not count; SSIM, whose windows would see
+    them, is then NaN, as it is of an image that is smaller than its windows.
+    """
+    if clean.value_range.bounded:
+        output = np.clip(output, 0, 1)
+    known = ~clean.missing
+    whole = bool(known.all())
+    pair = (clean.pixels[None], output[None]) if whole else (clean.pixels[known][None], output[known][None])
+    windows = whole and min(clean.pixels.shape[:2]) >= metrics.SMALLEST_FOR_SSIM
     return {
         "psnr_db": float(metrics.psnr(*pair, data_range=1)),
-        "ssim": float(metrics.ssim(*pair, data_range=1)) if large else float("nan"),
+        "ssim": float(metrics.ssim(*pair, data_range=1)) if windows else float("nan"),
         "mse": float(metrics.mse(*pair)),
     }
 
@@ -188,7 +196,7 @@ def _level(corruption: Corruption, trials: Sequence[_Trial]) -> float:
     if isinstance(corruption, GaussianNoise):
         return float(np.mean(corruption.level))
     large = [
-        estimate_noise_level(trial.noisy[None], clipped=trial.value_range.bounded)
+        estimate_noise_level(trial.noisy[None], clipped=trial.image.value_range.bounded)
         for trial in trials
         if min(trial.noisy.shape[:2]) >= SMALLEST_FOR_LEVEL
     ]
@@ -252,21 +260,24 @@ def _median(size: int) -> Restore:
     return lambda noisy: np.asarray(median_filter(noisy, size=(size, size, 1)), dtype=np.float32)
 
 
-def _stack(
+def _read_all(
     estimator: Autoencoder,
     paths: Sequence[Path],
     ranges: Ranges,
     resizing: bool,
     on_outcome: Callable[[Outcome], None],
-) -> tuple[list[Path], NDArray[np.float32]]:
-    there, images = [], []
+) -> list[ReadImage]:
+    found = []
     for path in paths:
         try:
-            pixels, value_range = read_sized(path, estimator.image_shape_, ranges, resizing=resizing)
+            image = read_sized(path, estimator.image_shape_, ranges, resizing=resizing)
         except FILE_ERRORS as error:
             on_outcome(Outcome(path, error=error))
             continue
-        there.append(path)
-        images.append(pixels)
-        on_outcome(Outcome(path, ranges=(value_range,)))
-    return there, np.array(images, dtype=np.float32)
+        found.append(image)
+        on_outcome(Outcome(path, ranges=(image.value_range,)))
+    return found
+
+
+def _stacked(images: Sequence[ReadImage]) -> NDArray[np.float32]:
+    return np.array([image.pixels for image in images], dtype=np.float32)

@@ -96,6 +96,11 @@ _SIGNATURES = [
     ("Zeiss CZI", 0, b"ZISRAWFILE"), ("Portable anymap", 0, b"P5\n"), ("Portable anymap", 0, b"P6\n"),
     ("Portable anymap", 0, b"P4\n"), ("AVI video", 8, b"AVI "),
 ]  # fmt: skip
+# Boxes that may stand in a file outside of others.
+_FILE_BOXES = (
+    b"jP  ", b"ftyp", b"jp2h", b"jp2c", b"jp2i", b"xml ", b"uuid", b"uinf", b"rreq", b"res ", b"asoc", b"meta", b"mdat",
+    b"idat", b"moov", b"free", b"skip", b"pdin", b"mini",
+)  # fmt: skip
 _BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"crx ": "Canon camera raw", b"jxl ": "JPEG XL"} | dict.fromkeys(
     (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"), "HEIC"
 )
@@ -189,9 +194,15 @@ def riff_chunk(name: str, body: bytes) -> Part:
     return Part(name, raw, 8, 8 + len(body))
 
 
-def box_parts(content: bytes) -> list[Part]:
-    """Boxes of an ISO base media file (JPEG 2000, AVIF, HEIC) or of the content of a box."""
-    parts, place = [], 0
+def file_boxes(content: bytes) -> list[Part]:
+    """Boxes of an ISO base media file (JPEG 2000, AVIF, HEIC); bytes behind the last one are a trailer."""
+    return box_parts(content, trailing=True)
+
+
+def box_parts(content: bytes, *, trailing: bool = False) -> list[Part]:
+    """Boxes that make the content of a box; with ``trailing``, what begins no box of a file ends them."""
+    parts: list[Part] = []
+    place = 0
     while place + 8 <= len(content):
         length, name = struct.unpack_from(">I4s", content, place)
         head = 8
@@ -200,6 +211,8 @@ def box_parts(content: bytes) -> list[Part]:
         elif length == 0:
             length = len(content) - place
         if length < head or place + length > len(content):
+            if trailing and parts and name not in _FILE_BOXES:
+                break
             raise DamagedError(f"its box {name.decode('latin-1')} is cut off")
         parts.append(Part(name.decode("latin-1"), content[place : place + length], head, length))
         place += length

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from hourglass.pictures.files import open_image
 from hourglass.pictures.folders import FILE_ERRORS, Outcome
 from hourglass.pictures.image import ImageFile, Pixels, Raw
-from hourglass.pictures.ranges import FileRanges, Ranges, Seen, TrainingRanges, ValueRange, fill, missing
+from hourglass.pictures.missing import fill, missing
+from hourglass.pictures.ranges import UNKNOWN, FileRanges, Ranges, Seen, TrainingRanges, ValueRange
 
 COLOURS = ("auto", "grey", "rgb")
 # Weights of red, green and blue in brightness: ITU-R BT.601, as Pillow's "L".
@@ -37,30 +38,59 @@ def resize(pixels: Raw, size: tuple[int, int]) -> Raw:
     return np.asarray(resized, dtype=precise)
 
 
-def read_images(path: Path, ranges: Ranges) -> Generator[tuple[Path, Pixels, ValueRange], None, None]:
-    """The images of a file, on the scale where their range is [0, 1]; missing numbers take those of their neighbours.
+@dataclass(frozen=True)
+class ReadImage:
+    """One image of a file.
 
-    Yields
+    Attributes
+    ----------
+    name : Path
+        That of the file, with the image's number, as ``stack.tif[3]``, where it has several.
+    pixels : ndarray of shape (h, w, 1 or 3), float32
+        On the scale where ``value_range`` is [0, 1].
+    value_range : ValueRange
+    missing : ndarray of shape (h, w, 1 or 3), bool
+        Where the file has no data; such pixels have the value of the nearest that has some.
+    """
+
+    name: Path
+    pixels: Pixels
+    value_range: ValueRange
+    missing: NDArray[np.bool_]
+
+
+def read_images(path: Path, ranges: Ranges) -> Generator[ReadImage, None, None]:
+    """Read the images of a file, one after another.
+
+    Raises
     ------
-    tuple of Path, ndarray of shape (h, w, 1 or 3) and ValueRange
-        The path is that of the file, with the image's number, as ``stack.tif[3]``, where it has several.
+    ValueError
+        When nothing says what range the numbers have, since all are the same, or an image has no data at all.
     """
     with closing(open_image(path)) as file:
         known, number = FileRanges(ranges, file.planes, str(path)), 0
         for plane in file.planes():
             value_range, holes = known.of_plane(plane), missing(plane)
+            if value_range is UNKNOWN:
+                raise ValueError(
+                    f"{path} is constant, so that nothing says what is black and what is white; "
+                    "give the range of its numbers with --range LOW,HIGH"
+                )
             several = len(file) > 1 or len(plane.groups) > 1
             for bands in plane.groups:
-                pixels = value_range.normalise(plane.values[..., bands])
-                fill(pixels, holes[..., bands])
-                yield path.with_name(f"{path.name}[{number}]") if several else path, pixels, value_range
+                pixels, without = value_range.normalise(plane.values[..., bands]), holes[..., bands]
+                if without.all():
+                    raise ValueError(f"{path} has an image without any data; leave it out")
+                fill(pixels, without)
+                name = path.with_name(f"{path.name}[{number}]") if several else path
+                yield ReadImage(name, pixels, value_range, without)
                 number += 1
 
 
-def read_sized(
-    path: Path, image_shape: tuple[int, int, int], ranges: Ranges, *, resizing: bool
-) -> tuple[Pixels, ValueRange]:
+def read_sized(path: Path, image_shape: tuple[int, int, int], ranges: Ranges, *, resizing: bool) -> ReadImage:
     """The image of a file as ``image_shape``: its channels made to fit, its size too with ``resizing``.
+
+    Where pixels were put together from others, some of which are missing, all count as known.
 
     Raises
     ------
@@ -69,17 +99,19 @@ def read_sized(
     """
     height, width, channels = image_shape
     images = read_images(path, ranges)
-    name, image, value_range = next(images)
-    if name != path:
+    image = next(images)
+    if image.name != path:
         raise ValueError(f"{path} holds several images, and a code is that of one; split the file first")
     images.close()
-    pixels = to_channels(image, channels)
+    pixels = to_channels(image.pixels, channels)
     if pixels.shape[:2] != (height, width) and not resizing:
         raise ValueError(
             f"{path} has {pixels.shape[0]} × {pixels.shape[1]} pixels, the model's images {height} × {width}, "
             "and a code has one length; --resize makes them fit"
         )
-    return resize(pixels, (height, width)), value_range
+    pixels = resize(pixels, (height, width))
+    known = image.missing if image.missing.shape == pixels.shape else np.zeros(pixels.shape, dtype=bool)
+    return ReadImage(image.name, pixels, image.value_range, known)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import struct
 from dataclasses import dataclass, field
 
-from hourglass.pictures.containers import Part, box, box_parts, joined
+from hourglass.pictures.containers import Part, box, box_parts, file_boxes, joined
 from hourglass.pictures.reading import UnservedError
 
 
@@ -73,7 +73,7 @@ def read_items(content: bytes) -> Items:
     UnservedError
         When it is a sequence of images, or stores them in a way that is not served.
     """
-    boxes = box_parts(content)
+    boxes = file_boxes(content)
     metas = [part for part in boxes if part.name == "meta"]
     if "moov" in [part.name for part in boxes]:
         raise UnservedError("is a sequence of images; save its frames as single images first")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hourglass.pictures.containers import Part, box, box_parts, joined
+from hourglass.pictures.containers import Part, box, box_parts, file_boxes, joined
 from hourglass.pictures.image import COLOURS, Numbers, Plane, Raw
 from hourglass.pictures.reading import UnservedError, check_size, reading
 from hourglass.pictures.stills import LossyStill
@@ -53,7 +53,7 @@ class Jp2(LossyStill):
     def __init__(self, path: Path, content: bytes) -> None:
         super().__init__(path, content)
         with reading(path):
-            self.boxes = [] if content.startswith(_SIGNATURE) else box_parts(content)
+            self.boxes = [] if content.startswith(_SIGNATURE) else file_boxes(content)
             streams = [part.body for part in self.boxes if part.name == "jp2c"] if self.boxes else [content]
             if len(streams) != 1:
                 raise UnservedError(f"holds {len(streams)} JPEG 2000 images; save each as a file of its own first")

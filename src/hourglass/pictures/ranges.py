@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 
 from hourglass.pictures.image import ALPHAS, Numbers, Pixels, Plane, Raw
+from hourglass.pictures.missing import missing
 
 Span = tuple[float, float]
 Wanted = Literal["auto", "full"] | Span
@@ -100,6 +100,9 @@ def _blocks(values: Raw) -> Iterator[slice]:
 
 
 STRETCHED = ValueRange(0.0, 65535.0, "8 bits stretched to 16", bounded=True)
+# Of a constant image, whose numbers say nothing.
+UNKNOWN = ValueRange(0.0, 1.0, "of a constant image")
+_OF_MODEL, _DECLARED = "of the model", "declared by the file"
 
 
 def parse_range(text: str) -> Wanted:
@@ -162,12 +165,12 @@ class Ranges:
         if self.wanted == "full":
             return ValueRange(*(numbers.limits or (0.0, 1.0)), "all of the type", numbers.limits is not None)
         if "" in self.of_model:
-            return ValueRange(*self.of_model[""], "of the model")
+            return ValueRange(*self.of_model[""], _OF_MODEL)
         if numbers.bits <= 8 and numbers.dtype.kind == "u":
             return ValueRange(0.0, 2.0**numbers.bits - 1, f"{numbers.bits} bits", bounded=True)
         if numbers.declared is not None:
             # Numbers may lie outside what is declared.
-            return ValueRange(*numbers.declared, "declared by the file", bounded=numbers.declared == numbers.limits)
+            return ValueRange(*numbers.declared, _DECLARED, bounded=numbers.declared == numbers.limits)
         if _is_stretched(plane):
             return STRETCHED
         return None
@@ -188,13 +191,17 @@ class FileRanges:
     def __init__(self, ranges: Ranges, planes: Callable[[], Iterable[Plane]], name: str) -> None:
         self._ranges, self._planes, self._name = ranges, planes, name
         self._found: dict[str, ValueRange] = {}
+        self._warned = False
 
     def of_plane(self, plane: Plane) -> ValueRange:
         """The range of a plane; planes of one type share it, so that a stack keeps its proportions."""
         kind = plane.numbers.kind
         if kind not in self._found:
             self._found[kind] = self._of_kind(plane)
-        return self._found[kind]
+        found = self._found[kind]
+        if found.origin in (_OF_MODEL, _DECLARED) and not self._warned:
+            self._warn_if_outside(plane, found)
+        return found
 
     @property
     def found(self) -> list[ValueRange]:
@@ -206,9 +213,7 @@ class FileRanges:
             return fixed
         kind = plane.numbers.kind
         if kind in self._ranges.of_model:
-            known = ValueRange(*self._ranges.of_model[kind], "of the model")
-            self._warn_if_outside(plane, known)
-            return known
+            return ValueRange(*self._ranges.of_model[kind], _OF_MODEL)
         samples, stretched = _Samples(), []
         for other in self._planes():
             if other.numbers.kind == kind and (sample := _sample(other)) is not None:
@@ -216,7 +221,7 @@ class FileRanges:
                 stretched.append(_is_stretched(other))
         if stretched and all(stretched):
             return STRETCHED
-        return ValueRange(*samples.percentiles(), "percentiles of the image")
+        return ValueRange(*samples.percentiles(), "percentiles of the image") if stretched else UNKNOWN
 
     def _warn_if_outside(self, plane: Plane, known: ValueRange) -> None:
         sample = _sample(plane)
@@ -224,10 +229,14 @@ class FileRanges:
             return
         low, high = percentiles(sample)
         outside = low < known.low - known.width or high > known.high + known.width
-        if outside or high - low < known.width * _SMALLEST_SHARE:
+        faint = known.origin == _OF_MODEL and high - low < known.width * _SMALLEST_SHARE
+        if outside or faint:
+            self._warned = True
+            whose, why = ("the model's", "the exposure is another") if known.origin == _OF_MODEL else (
+                "its declared", "the file is mistaken")  # fmt: skip
             warnings.warn(
-                f"{self._name} spans {low:,.6g} to {high:,.6g}, far from the model's range, {known.low:,.6g} to "
-                f"{known.high:,.6g}; give its own range with --range LOW,HIGH if the exposure is another",
+                f"{self._name} spans {low:,.6g} to {high:,.6g}, far from {whose} range, {known.low:,.6g} to "
+                f"{known.high:,.6g}; give the right one with --range LOW,HIGH if {why}",
                 stacklevel=2,
             )
 
@@ -256,7 +265,7 @@ class _Samples:
 
     def percentiles(self) -> Span:
         """The percentiles 0.1 and 99.9 of all numbers together."""
-        return percentiles(np.concatenate(self._parts)) if self._parts else (0.0, 1.0)
+        return percentiles(np.concatenate(self._parts))
 
 
 class TrainingRanges:
@@ -292,35 +301,13 @@ class TrainingRanges:
         if seen.kind in self._found:
             return self._found[seen.kind]
         # A constant image among others whose range is fixed, or among none.
-        return self._fixed.get(seen.kind, ValueRange(0.0, 1.0, "no image says"))
+        return self._fixed.get(seen.kind, UNKNOWN)
 
     def record(self) -> dict[str, list[float]]:
         """What a model has to remember, as JSON: a range by type, or under ``""`` the one that was given."""
         if isinstance(self.ranges.wanted, tuple):
             return {"": list(self.ranges.wanted)}
         return {kind: [found.low, found.high] for kind, found in sorted(self._found.items())}
-
-
-def missing(plane: Plane) -> NDArray[np.bool_]:
-    """Where a plane has no data ``(h, w, bands)``: NaN, infinity, and the number that the file names."""
-    values = plane.values
-    where = ~np.isfinite(values) if values.dtype.kind == "f" else np.zeros(values.shape, dtype=bool)
-    no_data = plane.numbers.no_data
-    limits = plane.numbers.limits or (-math.inf, math.inf)
-    if no_data is not None and limits[0] <= no_data <= limits[1]:
-        where |= values == values.dtype.type(no_data)
-    return where
-
-
-def fill(pixels: NDArray[Any], where: NDArray[np.bool_]) -> None:
-    """Give pixels ``(h, w, c)`` without data, in place, the value of the nearest that has some; 0 where none has."""
-    for band in range(pixels.shape[2]):
-        hole = where[..., band]
-        if hole.all():
-            pixels[..., band] = 0
-        elif hole.any():
-            rows, columns = distance_transform_edt(hole, return_distances=False, return_indices=True)
-            pixels[..., band] = pixels[rows, columns, band]
 
 
 def percentiles(values: NDArray[Any]) -> Span:

@@ -10,7 +10,8 @@ from hourglass.data.clipping import SMALLEST_FOR_LEVEL, estimate_noise_level
 from hourglass.estimators import Autoencoder, ConvAutoencoder
 from hourglass.estimators.autoencoder_base import ESTIMATE
 from hourglass.pictures.image import Pixels, Plane, Raw
-from hourglass.pictures.ranges import ValueRange, fill, missing
+from hourglass.pictures.missing import fill, missing
+from hourglass.pictures.ranges import ValueRange
 from hourglass.pictures.tiling import Apply, apply_in_tiles
 
 # Pixels of a tile's side: its maps stay within some hundred megabytes, and the overlap is a small share of it.
@@ -82,9 +83,10 @@ class PictureRestorer:
             )
         result = plane.values.copy()
         holes = missing(plane)
-        weight = _premultiplied(plane)
+        of_colours = _premultiplied(plane)
         for bands in plane.groups:
             values, without = plane.values[..., bands], holes[..., bands]
+            weight = None if plane.roles[bands.start] == "extra" else of_colours
             if _is_constant(values, without):
                 continue
             pixels = value_range.normalise(values)

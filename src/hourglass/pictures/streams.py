@@ -4,8 +4,8 @@ import io
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from hourglass.pictures.ranges import FileRanges, Ranges
 
 # As which standard input and output are named.
 STREAM = Path("-")
+_STANDARD_INPUT = "standard input"
 _BYTE = 8
 
 
@@ -53,15 +54,15 @@ def restore_stream(
         if target.exists() and not overwrite:
             raise FileExistsError(f"{target} exists; --overwrite replaces it")
         check_writable(target.parent)
-    with tempfile.TemporaryDirectory(prefix="hourglass-") as folder:
+    with tempfile.TemporaryDirectory(prefix="hourglass-") as folder, _named(Path(folder)):
         if source == STREAM:
-            source = Path(folder) / "standard input"
+            source = Path(folder) / _STANDARD_INPUT
             with source.open("wb") as file:
                 shutil.copyfileobj(sys.stdin.buffer, file)
         with closing(open_image(source)) as image:
             if target == STREAM and image.format.lower() != style:
                 encode([(plane, plane.values) for plane in image.planes()], style)  # raises where it cannot be
-            found = FileRanges(ranges, image.planes, str(source))
+            found = FileRanges(ranges, image.planes, source.name)
             restored = (restore(plane, found.of_plane(plane)) for plane in image.planes())
             if target != STREAM:
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -75,6 +76,19 @@ def restore_stream(
                 content = encode(list(zip(image.planes(), restored, strict=True)), style)
     sys.stdout.buffer.write(content)
     sys.stdout.buffer.flush()
+
+
+@contextmanager
+def _named(folder: Path) -> Iterator[None]:
+    """Call what lies in a temporary folder standard input in errors."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        path = str(folder / _STANDARD_INPUT)
+        if path not in str(error):
+            raise
+        kind = OSError if isinstance(error, OSError) else ValueError
+        raise kind(str(error).replace(path, _STANDARD_INPUT)) from error
 
 
 def encode(planes: Sequence[tuple[Plane, Raw]], style: str) -> bytes:
