@@ -25,7 +25,7 @@ import torch
 
 import hourglass as hg
 from compare import compare
-from hourglass.training.hardware import has_bfloat16
+from hourglass.runtime.hardware import has_bfloat16
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent

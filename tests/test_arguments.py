@@ -8,9 +8,10 @@ import torch
 
 import hourglass as hg
 from hourglass import metrics
-from hourglass.data import GaussianNoise, Images, Masking, PoissonNoise, SaltAndPepper, corrupt
-from hourglass.data.clipping import estimate_noise_level
-from hourglass.training import resolve_device
+from hourglass.data import Images
+from hourglass.denoising import GaussianNoise, Masking, PoissonNoise, SaltAndPepper, corrupt
+from hourglass.denoising.clipping import estimate_noise_level
+from hourglass.runtime.hardware import resolve_device
 
 
 @pytest.fixture

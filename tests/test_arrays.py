@@ -6,8 +6,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from hourglass.pictures import open_image
-from hourglass.pictures.image import COLOURS
+from hourglass.imagefiles import open_image
+from hourglass.imagefiles.image import COLOURS
 
 
 def random(shape, dtype="uint8"):

@@ -13,7 +13,7 @@ import torch
 from sklearn.base import clone
 
 import hourglass as hg
-from hourglass.persistence import locked
+from hourglass.atomic import locked
 from hourglass.training import Interrupted, Interval, Trainer
 from hourglass.training.checkpoints import Checkpoints, _checksum
 

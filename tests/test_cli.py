@@ -11,7 +11,7 @@ import pytest
 
 from hourglass.data import DATASETS
 from hourglass.experiments import EXPERIMENTS, RECIPES, running
-from hourglass.training.hardware import DEVICES, PRECISIONS
+from hourglass.runtime.hardware import DEVICES, PRECISIONS
 
 QUICK = ("--batches", "2", "--set", "batch_size=10")
 

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 import hourglass as hg
-from hourglass.pictures import find_images
-from hourglass.pictures.codes import encode_files, png_names, read_codes, write_codes
+from hourglass.imagefiles import find_images
+from hourglass.imagefiles.codes import encode_files, png_names, read_codes, write_codes
 
 
 def test_names_of_decoded_pictures_are_kept_apart():

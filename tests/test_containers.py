@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hourglass.pictures.containers import (
+from hourglass.imagefiles.raster.containers import (
     DamagedError,
     box,
     box_parts,
@@ -20,7 +20,7 @@ from hourglass.pictures.containers import (
     riff_parts,
     sniff,
 )
-from hourglass.pictures.items import read_items, with_items
+from hourglass.imagefiles.raster.items import read_items, with_items
 
 
 def saved(format_, mode="RGB", **options):
@@ -159,7 +159,7 @@ def test_items_of_a_heif_file_are_moved_and_kept():
 
 @pytest.mark.parametrize("name", [b"pitm", b"iinf", b"iloc", b"iprp", b"ipco", b"ipma", b"ispe"])
 def test_heif_files_without_a_box_are_damaged(name, tmp_path):
-    from hourglass.pictures.rasters import open_raster
+    from hourglass.imagefiles.raster.rasters import open_raster
 
     path = tmp_path / "a.avif"
     path.write_bytes(saved("AVIF").replace(name, b"none"))

@@ -10,7 +10,8 @@ from sklearn.base import clone
 
 import hourglass as hg
 from hourglass import metrics
-from hourglass.data import Dataset, corrupt
+from hourglass.data import Dataset
+from hourglass.denoising import corrupt
 from hourglass.experiments import find
 from hourglass.training import Adam
 

@@ -9,18 +9,10 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 import hourglass as hg
-from hourglass.data import (
-    Blur,
-    GaussianNoise,
-    Masking,
-    PoissonNoise,
-    SaltAndPepper,
-    corrupt,
-    parse_corruption,
-)
-from hourglass.data.corruption import CORRUPTIONS, corruption_from_json, corruption_to_json
-from hourglass.pictures.crops import ReadImage
-from hourglass.pictures.ranges import ValueRange
+from hourglass.denoising import Blur, GaussianNoise, Masking, PoissonNoise, SaltAndPepper, corrupt, parse_corruption
+from hourglass.denoising.corruption import CORRUPTIONS, corruption_from_json, corruption_to_json
+from hourglass.imagefiles.crops import ReadImage
+from hourglass.imagefiles.ranges import ValueRange
 
 ALL = [GaussianNoise(0.2), PoissonNoise(30), SaltAndPepper(0.1), Masking(0.3), Blur(1.2)]
 RANGES = [
@@ -76,7 +68,7 @@ def by_a_stack_without_channels(images, corruption, few, monkeypatch):
 
 def by_comparing_pictures(images, corruption, few, monkeypatch):
     """What `hourglass evaluate` gives to every method, one picture after another."""
-    from hourglass.pictures import comparison
+    from hourglass.imagefiles import comparison
 
     seen, bytes_ = [], ValueRange(0, 255, "8 bits", bounded=True)
 
@@ -152,7 +144,7 @@ def test_every_caller_corrupts_pixels_and_not_columns(corruption, caller, channe
 @pytest.mark.parametrize("corruption", ALL + RANGES, ids=repr)
 @pytest.mark.parametrize("shape", [(5, 28, 28, 1), (5, 28, 20, 3), (5, 9, 9, 4), (5, 28, 28), (28, 28), (784,)])
 def test_corruptions_refuse_batches_that_are_not_channels_first(corruption, shape):
-    with pytest.raises(ValueError, match=r"expects \(n, c, h, w\), .*and hourglass.data.corrupt takes arrays"):
+    with pytest.raises(ValueError, match=r"expects \(n, c, h, w\), .*and hourglass.denoising.corrupt takes arrays"):
         corruption(torch.zeros(shape))
 
 

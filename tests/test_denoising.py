@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hourglass as hg
-from hourglass.data import (
+from hourglass.denoising import (
     Blur,
     GaussianNoise,
     Masking,
@@ -20,7 +20,7 @@ from hourglass.data import (
     expected_clipped,
     undo_clipping,
 )
-from hourglass.training.blindspot import BlindSpot, average_of_neighbours
+from hourglass.denoising.blindspot import BlindSpot, average_of_neighbours
 
 
 def seeded(seed=0):

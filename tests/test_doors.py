@@ -10,7 +10,7 @@ from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 
 import hourglass as hg
-from hourglass.data import corrupt
+from hourglass.denoising import corrupt
 from hourglass.experiments import find
 from hourglass.models import describe
 from hourglass.nn import dead_units

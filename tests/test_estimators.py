@@ -190,9 +190,9 @@ def test_noise_spoils_the_inputs_and_not_the_targets(few):
 
 
 def test_gaussian_noise_is_clipped_and_of_its_level():
-    noisy = hg.data.GaussianNoise(0.1)(torch.full((100, 1, 20, 20), 0.5), torch.Generator().manual_seed(0))
+    noisy = hg.denoising.GaussianNoise(0.1)(torch.full((100, 1, 20, 20), 0.5), torch.Generator().manual_seed(0))
     assert noisy.std().item() == pytest.approx(0.1, rel=0.02)
-    dark = hg.data.GaussianNoise(0.5)(torch.zeros(100, 1, 20, 20), torch.Generator().manual_seed(0))
+    dark = hg.denoising.GaussianNoise(0.5)(torch.zeros(100, 1, 20, 20), torch.Generator().manual_seed(0))
     assert dark.min() == 0
     assert dark.mean().item() == pytest.approx(0.195, abs=0.01)
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 import hourglass as hg
 from hourglass import plots, report
-from hourglass.data import corrupt
+from hourglass.denoising import corrupt
 from hourglass.experiments import EXPERIMENTS, find, result, running
 from hourglass.experiments.baselines import NL_MEANS_STRENGTHS, TOTAL_VARIATION_WEIGHTS, baselines
 from hourglass.experiments.checkerboard import response

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hourglass.pictures import OutputFullError, find_images, plan, process, suffixes
+from hourglass.imagefiles import OutputFullError, find_images, plan, process, suffixes
 
 
 def picture(path, seed=0, size=(20, 16)):
@@ -265,7 +265,7 @@ def test_an_interruption_says_how_to_go_on(words, how, hourglass, tmp_path, monk
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hourglass.pictures.PictureRestorer.restore", interrupt)
+    monkeypatch.setattr("hourglass.imagefiles.PictureRestorer.restore", interrupt)
     code, _, err = hourglass("denoise", "a", *words)
     assert code == 130
     assert f"hourglass: interrupted; {how}" in err

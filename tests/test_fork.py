@@ -57,7 +57,7 @@ def fit_again(models):
 
 
 def restore_a_picture(models):
-    from hourglass.pictures import PictureRestorer
+    from hourglass.imagefiles import PictureRestorer
 
     return PictureRestorer(models.conv, tile=64)(images(1, 150, 170)[0, :, :, None])
 
@@ -65,7 +65,7 @@ def restore_a_picture(models):
 def add_noise(models):
     import torch
 
-    from hourglass.data import GaussianNoise
+    from hourglass.denoising import GaussianNoise
 
     return GaussianNoise(0.5)(torch.zeros(500, 1, 28, 28), torch.Generator().manual_seed(0)).numpy()
 
@@ -100,7 +100,7 @@ def with_more_threads(n, models):
 def on_threads_of_its_own(models):
     import torch
 
-    from hourglass.training import on_threads
+    from hourglass.runtime.threads import on_threads
 
     torch.set_num_threads(2)
     return on_threads(lambda i: i, range(4))

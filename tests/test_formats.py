@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from hourglass.pictures import open_image, suffixes
-from hourglass.pictures.formats import FORMATS
-from hourglass.pictures.rasters import RASTERS
+from hourglass.imagefiles import open_image, suffixes
+from hourglass.imagefiles.formats import FORMATS
+from hourglass.imagefiles.raster.rasters import RASTERS
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from image_corpus import CORPUS
@@ -41,7 +41,7 @@ def test_a_files_format_is_that_of_its_suffix(entry, tmp_path):
 def test_without_its_extra_a_format_is_left_out(monkeypatch, tmp_path, hourglass):
     from PIL import Image
 
-    from hourglass.pictures import formats
+    from hourglass.imagefiles import formats
 
     monkeypatch.setattr(formats.importlib.util, "find_spec", lambda name: None)
     assert not {".heic", ".heif"} & set(suffixes())

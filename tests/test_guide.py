@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hourglass.data import corrupt
-from hourglass.data.corruption import CORRUPTIONS
+from hourglass.denoising import corrupt
+from hourglass.denoising.corruption import CORRUPTIONS
 
 GUIDE = (Path(__file__).parents[1] / "docs" / "guide.md").read_text(encoding="utf-8")
 WALKS = dict(re.findall(r"^## (\d\. [^\n]+)\n(.*?)(?=^## |\Z)", GUIDE, re.DOTALL | re.MULTILINE))

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from hourglass.pictures import open_image
+from hourglass.imagefiles import open_image
 
 # What reading one hostile file may take at most, in bytes, over what the libraries take.
 BOUND = 500 << 20
@@ -121,7 +121,7 @@ def test_no_memory_for_promised_pixels(harm, tmp_path):
     tall_tiff(tmp_path / "tall.tif")
     script = (
         "import resource, sys\n"
-        "from hourglass.pictures import open_image\n"
+        "from hourglass.imagefiles import open_image\n"
         "import PIL.Image, tifffile, imagecodecs\n"
         f"limit = int(open('/proc/self/statm').read().split()[0]) * 4096 + {BOUND}\n"
         "resource.setrlimit(resource.RLIMIT_AS, (limit, limit))\n"
@@ -143,7 +143,7 @@ def test_reading_takes_at_most_36_bytes_a_pixel(mode, suffix, options, tmp_path)
         picture.save(tmp_path / f"{name}.{suffix}", **options)
     script = (
         "import re, sys\n"
-        "from hourglass.pictures import open_image\n"
+        "from hourglass.imagefiles import open_image\n"
         "def peak(): return int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]) * 1024\n"
         "list(open_image(sys.argv[1]).planes())\n"
         "before = peak()\n"

@@ -11,9 +11,9 @@ import tifffile
 from PIL import Image
 
 import hourglass as hg
-from hourglass.pictures import PictureRestorer, Ranges, find_images, open_image, training_images
-from hourglass.pictures.image import Numbers, Plane
-from hourglass.pictures.ranges import FileRanges, TrainingRanges, ValueRange
+from hourglass.imagefiles import PictureRestorer, Ranges, find_images, open_image, training_images
+from hourglass.imagefiles.image import Numbers, Plane
+from hourglass.imagefiles.ranges import FileRanges, TrainingRanges, ValueRange
 
 
 def noise(size=(24, 20), largest=4000, seed=0, dtype=np.uint16):
@@ -27,8 +27,8 @@ def plane(values):
 def test_percentiles_of_many_planes_take_little_memory(tmp_path):
     script = (
         "import re, numpy as np\n"
-        "from hourglass.pictures.image import Numbers, Plane\n"
-        "from hourglass.pictures.ranges import FileRanges, Ranges\n"
+        "from hourglass.imagefiles.image import Numbers, Plane\n"
+        "from hourglass.imagefiles.ranges import FileRanges, Ranges\n"
         "values = np.random.default_rng(0).integers(100, 4000, (1024, 1024, 1)).astype(np.uint16)\n"
         "one = Plane(values, ('grey',), Numbers(np.dtype(np.uint16), 16))\n"
         "def peak(): return int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]) // 1024\n"
@@ -206,7 +206,7 @@ def test_tif_and_tiff_are_one_kind(hourglass, tmp_path):
 
 
 def test_what_standard_output_cannot_hold_is_said_before_the_work(hourglass, tmp_path, monkeypatch):
-    from hourglass.pictures import restorer
+    from hourglass.imagefiles import restorer
 
     deep(tmp_path / "a.tif", noise())
     monkeypatch.setattr(restorer.PictureRestorer, "restore", lambda *_: pytest.fail("computed"))

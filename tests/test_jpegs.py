@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from hourglass.pictures.containers import joined, jpeg_parts, jpeg_segment
-from hourglass.pictures.frames import read_frame
-from hourglass.pictures.rasters import open_raster
+from hourglass.imagefiles.raster.containers import joined, jpeg_parts, jpeg_segment
+from hourglass.imagefiles.raster.frames import read_frame
+from hourglass.imagefiles.raster.rasters import open_raster
 from test_rasters import decibels, photo, rewritten, touch
 
 

@@ -57,7 +57,7 @@ def test_bytes_have_a_range_of_their_own():
 
 
 def test_what_undoes_clipping_takes_pixels_in_0_to_1():
-    from hourglass.data import estimate_noise_level, undo_clipping
+    from hourglass.denoising import estimate_noise_level, undo_clipping
 
     images = np.random.default_rng(0).random((2, 8, 8, 1)) * 255
     with pytest.raises(ValueError, match="divide by 255"):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hourglass.pictures.containers import joined, png_chunk, png_parts
-from hourglass.pictures.rasters import open_raster
+from hourglass.imagefiles.raster.containers import joined, png_chunk, png_parts
+from hourglass.imagefiles.raster.rasters import open_raster
 from test_rasters import photo, rewritten, touch
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import hourglass as hg
-from hourglass.pictures import (
+from hourglass.imagefiles import (
     PictureRestorer,
     apply_in_tiles,
     find_images,

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import hourglass as hg
-from hourglass.pictures import PictureRestorer, Ranges, find_images, parse_range, read_images, training_images
-from hourglass.pictures.image import Numbers, Plane
-from hourglass.pictures.missing import missing
-from hourglass.pictures.ranges import FileRanges, TrainingRanges, ValueRange, remembered
+from hourglass.imagefiles import PictureRestorer, Ranges, find_images, parse_range, read_images, training_images
+from hourglass.imagefiles.image import Numbers, Plane
+from hourglass.imagefiles.missing import missing
+from hourglass.imagefiles.ranges import FileRanges, TrainingRanges, ValueRange, remembered
 
 UINT16 = Numbers(np.dtype(np.uint16), 16)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
-from hourglass.pictures.containers import (
+from hourglass.imagefiles.raster.containers import (
     box,
     box_parts,
     joined,

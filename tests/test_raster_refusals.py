@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from hourglass.pictures.containers import box, box_parts, joined, png_chunk
-from hourglass.pictures.rasters import RASTERS, open_raster
+from hourglass.imagefiles.raster.containers import box, box_parts, joined, png_chunk
+from hourglass.imagefiles.raster.rasters import RASTERS, open_raster
 from test_raster_files import FILES, bmp
 from test_rasters import heic, photo, pillow, rewritten, rle_bmp, touch
 
@@ -172,7 +172,7 @@ def test_no_memory_for_promised_pixels(tmp_path):
         "import resource, sys\n"
         "from pathlib import Path\n"
         "import imagecodecs, PIL.Image\n"
-        "from hourglass.pictures.rasters import open_raster\n"
+        "from hourglass.imagefiles.raster.rasters import open_raster\n"
         f"limit = int(open('/proc/self/statm').read().split()[0]) * 4096 + {BOUND}\n"
         "resource.setrlimit(resource.RLIMIT_AS, (limit, limit))\n"
         "for path in sys.argv[1:]:\n"

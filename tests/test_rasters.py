@@ -11,8 +11,8 @@ import pytest
 from PIL import Image, ImageOps
 from scipy.ndimage import gaussian_filter
 
-from hourglass.pictures.containers import PNG_SIGNATURE, box_parts, joined, png_chunk, png_parts, riff_parts
-from hourglass.pictures.rasters import open_raster
+from hourglass.imagefiles.raster.containers import PNG_SIGNATURE, box_parts, joined, png_chunk, png_parts, riff_parts
+from hourglass.imagefiles.raster.rasters import open_raster
 
 
 def photo(height=47, width=61, bands=3, bits=8, noise=0.03):
@@ -251,8 +251,8 @@ def test_orientation_is_upright_in_memory_and_kept_in_the_file(format_, orientat
 @pytest.mark.parametrize("turn", range(4))
 @pytest.mark.parametrize("mirror", [None, 0, 1])
 def test_turns_and_mirrors_of_heic(turn, mirror, tmp_path):
-    from hourglass.pictures.containers import box
-    from hourglass.pictures.items import read_items, with_items
+    from hourglass.imagefiles.raster.containers import box
+    from hourglass.imagefiles.raster.items import read_items, with_items
 
     pillow_heif = pytest.importorskip("pillow_heif")
     items = read_items(heic("RGB", (80, 128)))

@@ -18,8 +18,8 @@ import hourglass as hg
 from hourglass import plots
 from hourglass.data import Images
 from hourglass.estimators.facts import normalisation_of, optimiser_in_words
+from hourglass.experiments.captions import NORMALISED
 from hourglass.experiments.result import stored_runs
-from hourglass.experiments.words import NORMALISED
 from hourglass.models import describe
 from hourglass.nn import NORMS, ConvCodec, ConvNet, DenseCodec
 from hourglass.nn.layers import SameConv2d, SamePool2d, TransposedConv2d, UpsampleConv2d, same_padding

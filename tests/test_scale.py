@@ -13,7 +13,7 @@ import tifffile
 from PIL import Image
 
 import hourglass as hg
-from hourglass.pictures import PictureRestorer, find_images, open_image
+from hourglass.imagefiles import PictureRestorer, find_images, open_image
 
 pytestmark = pytest.mark.slow
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tifffile
 
-from hourglass.pictures import Ranges, read_images
-from hourglass.pictures.comparison import score
-from hourglass.pictures.crops import ReadImage
-from hourglass.pictures.ranges import ValueRange
+from hourglass.imagefiles import Ranges, read_images
+from hourglass.imagefiles.comparison import score
+from hourglass.imagefiles.crops import ReadImage
+from hourglass.imagefiles.ranges import ValueRange
 
 
 def scene(height=40, width=44):

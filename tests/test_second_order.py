@@ -13,7 +13,6 @@ from torch.autograd import forward_ad, gradcheck, gradgradcheck
 from torch.autograd.functional import hessian, hvp
 
 import hourglass
-from hourglass import tricks
 from hourglass.nn import (
     LSTM,
     NORMS,
@@ -29,6 +28,7 @@ from hourglass.nn import (
 )
 from hourglass.nn.manual import _Normalise
 from hourglass.nn.processes import _Total
+from hourglass.runtime import tricks
 
 # PyTorch compiles its own decompositions for forward-mode differentiation.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")

@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import hourglass as hg
-from hourglass.data import corrupt
+from hourglass.denoising import corrupt
 
 # Batch normalisation takes its moments of all images alike, whatever they weigh in the loss.
 BY_WEIGHT = {

@@ -5,6 +5,7 @@ import importlib
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,12 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "hourglass"
 # Rooms from the lowest; a module imports from its own room and from lower ones.
 FLOORS = [
-    {"__init__", "forks", "markup", "tricks"},
+    {"__init__", "atomic", "markup", "runtime"},
     {"data", "figure", "metrics", "persistence"},
-    {"nn", "training"},
+    {"denoising", "nn", "training"},
     {"plots"},
     {"estimators"},
-    {"export", "models", "pictures"},
+    {"export", "imagefiles", "models"},
     {"experiments"},
     {"lab"},
     {"report"},
@@ -25,7 +26,9 @@ FLOORS = [
     {"__main__"},
 ]
 # `training` takes any module: it knows neither networks nor images. `nn` can be used alone. `data` holds no network.
-STRANGERS = {("training", "nn"), ("training", "data"), ("nn", "training"), ("nn", "data"), ("data", "persistence")}
+STRANGERS = {
+    ("training", "nn"), ("training", "data"), ("nn", "training"), ("nn", "data"), ("data", "persistence"),
+}  # fmt: skip
 
 
 def floor(room):
@@ -84,7 +87,14 @@ def test_no_circle_of_modules():
 
 
 @pytest.mark.parametrize(
-    "name", ["hourglass", *(f"hourglass.{room}" for room in ("data", "nn", "training", "estimators", "experiments"))]
+    "name",
+    [
+        "hourglass",
+        *(
+            f"hourglass.{room}"
+            for room in ("data", "denoising", "nn", "training", "estimators", "imagefiles", "experiments")
+        ),
+    ],
 )
 def test_public_names_are_sorted_and_there(name):
     module = importlib.import_module(name)
@@ -112,6 +122,11 @@ def test_importing_is_light(statement):
 def test_files_are_short():
     long = {path.name: count for path in SOURCE.rglob("*.py") if (count := len(path.read_text().splitlines())) > 400}
     assert not long
+
+
+def test_no_two_files_have_one_name():
+    names = Counter(path.name for path in SOURCE.rglob("*.py") if path.stem not in ("__init__", "__main__"))
+    assert not [name for name, count in names.items() if count > 1]
 
 
 def test_nothing_executes_what_it_reads():

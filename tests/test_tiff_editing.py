@@ -7,8 +7,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from hourglass.pictures.tiff_editing import Room
-from hourglass.pictures.tiffs import open_tiff
+from hourglass.imagefiles.tiff.editing import Room
+from hourglass.imagefiles.tiff.tiffs import open_tiff
 from tiff_files import GREY, check_lossless, fields, handmade, make, noise, pages, plain, planes_of, rewrite, smooth
 
 DEFLATE = {"compression": "adobe_deflate"}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from hourglass.pictures.tiffs import open_tiff
+from hourglass.imagefiles.tiff.tiffs import open_tiff
 from tiff_files import GREY, IMAGEJ, check_lossless, handmade, make, noise, plain, planes_of, pyramid, rewrite, smooth
 
 

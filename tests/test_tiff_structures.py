@@ -6,7 +6,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from hourglass.pictures.tiffs import open_tiff
+from hourglass.imagefiles.tiff.tiffs import open_tiff
 from tiff_files import (
     GREY,
     IMAGEJ,

@@ -8,8 +8,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from hourglass.pictures.image import COLOURS
-from hourglass.pictures.tiffs import open_tiff
+from hourglass.imagefiles.image import COLOURS
+from hourglass.imagefiles.tiff.tiffs import open_tiff
 from tiff_files import (
     GREY,
     RGB,

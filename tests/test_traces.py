@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hourglass.data import GaussianNoise, load
+from hourglass.data import load
+from hourglass.denoising import GaussianNoise
 from hourglass.experiments import EXPERIMENTS
 from hourglass.nn import Codec, ConvCodec, ConvNet, DenseCodec
 from hourglass.training import LOSSES, Adam, Trainer

@@ -13,6 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from hourglass.runtime.hardware import (
+    give_memory_back,
+    keep_freed_memory,
+    resolve_device,
+    resolve_precision,
+    trim_memory,
+)
 from hourglass.training import (
     LOSSES,
     SCHEDULES,
@@ -23,11 +30,8 @@ from hourglass.training import (
     Report,
     ShuffledBatches,
     Trainer,
-    resolve_device,
-    resolve_precision,
 )
 from hourglass.training import loop as loop_module
-from hourglass.training.hardware import give_memory_back, keep_freed_memory, trim_memory
 
 
 def tensorflow_adam(weight, gradients, rate, b1=0.9, b2=0.999, eps=1e-8):

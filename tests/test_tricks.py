@@ -11,8 +11,10 @@ import pytest
 import torch
 
 import hourglass as hg
-from hourglass import nn, tricks
-from hourglass.training import Adam, on_threads
+from hourglass import nn
+from hourglass.runtime import tricks
+from hourglass.runtime.threads import on_threads
+from hourglass.training import Adam
 from hourglass.training.optimisers import FlatParameters
 
 

@@ -6,8 +6,8 @@ from contextlib import closing
 import numpy as np
 import tifffile
 
-from hourglass.pictures.image import COLOURS
-from hourglass.pictures.tiffs import open_tiff
+from hourglass.imagefiles.image import COLOURS
+from hourglass.imagefiles.tiff.tiffs import open_tiff
 
 # Tags that say where the numbers stand, and nothing else.
 PLACES = {273, 279, 324, 325}

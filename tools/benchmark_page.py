@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hourglass.experiments import EXPERIMENTS
-from hourglass.tricks import TRICKS
+from hourglass.runtime.tricks import TRICKS
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -72,7 +72,7 @@ def page() -> str:
             "\n## Tricks\n",
             "What each adds: images a second with all, as a multiple of those with it switched off, median and "
             "range of eight pairs in alternating order, `--precision auto`. `HOURGLASS_WITHOUT=NAME,…` switches "
-            "them off in a process, `hourglass.tricks.without` in a block.\n",
+            "them off in a process, `hourglass.runtime.tricks.without` in a block.\n",
             gains(own["tricks"]),
         ]
     if "quality" in own:

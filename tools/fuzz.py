@@ -109,7 +109,7 @@ def image(path: Path) -> Callable[[bytes], None]:
 
     import PIL.Image
 
-    from hourglass.pictures import open_image, reading
+    from hourglass.imagefiles import open_image, reading
 
     # The bytes for each pixel are within the bound then; without it, a small file of 178 million pixels is read.
     PIL.Image.MAX_IMAGE_PIXELS = reading.MOST_PIXELS = 10_000_000
@@ -178,9 +178,6 @@ def fuzz(name: str, runs: int, seconds: int) -> None:
     with atheris.instrument_imports(include=["hourglass", "PIL", "tifffile", "safetensors"]):
         import PIL.Image
 
-        import hourglass.data.idx
-        import hourglass.models
-        import hourglass.pictures  # noqa: F401 - to be instrumented
     PIL.Image.init()
     memory = Path("/dev/shm")  # noqa: S108 - private folders are made in it; a disk would be worn
     shared = memory if memory.is_dir() else None

@@ -20,8 +20,8 @@ import formats_page
 import reliability_page
 from hourglass import cli
 from hourglass.experiments import EXPERIMENTS, RECIPES, stored_runs
+from hourglass.experiments.captions import caption, length
 from hourglass.experiments.measures import DIGITS, MEASURES, METHODS, mean_and_deviation
-from hourglass.experiments.words import caption, length
 from hourglass.lab.study import markdown
 from hourglass.report import Group, describe_comparison, groups_of
 

@@ -24,9 +24,9 @@ from skimage.util import img_as_ubyte
 
 import hourglass as hg
 from hourglass import cli, metrics, plots
-from hourglass.data import corrupt, undo_clipping
+from hourglass.denoising import corrupt, undo_clipping
 from hourglass.experiments.baselines import TEST_NOISE_SEED, TOTAL_VARIATION_WEIGHTS
-from hourglass.pictures import PictureRestorer, Ranges, read_images
+from hourglass.imagefiles import PictureRestorer, Ranges, read_images
 
 OUT = Path(__file__).parents[1] / "docs" / "results"
 LEVEL = 0.5

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import hourglass as hg
-from hourglass import tricks
 from hourglass.data import Dataset
 from hourglass.experiments import EXPERIMENTS
 from hourglass.experiments.evaluation import noise_level, test_inputs
+from hourglass.runtime import tricks
 from hourglass.training import Checkpoints, Interval
 
 OUT = Path(__file__).parents[1] / "benchmarks" / "results" / "own.json"

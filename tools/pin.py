@@ -1,11 +1,12 @@
 """Hold the six experiments to the numbers of an earlier commit, bit for bit, while the code is put in order.
 
-Usage: tools/pin.py [COMMIT]. Both sources run on this machine, one thread each: without the faster forms, the weights after
-20 steps have to be equal bit for bit; with them, the losses where nothing is normalised agree to 1e-4.
+Usage: tools/pin.py [COMMIT]. Both sources run on this machine, one thread each: without the faster forms, the weights
+after 20 steps have to be equal bit for bit; with them, the losses where nothing is normalised agree to 1e-4.
 """
 
 import csv
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ STEPS = 20
 EXPERIMENTS = ("dense", "conv", "denoise", "bn-none", "bn-layer", "bn-manual")
 PLAIN = ("dense", "conv", "denoise", "bn-none")
 TOLERANCE = 1e-4
+GIT, TAR = shutil.which("git") or "git", shutil.which("tar") or "tar"
 
 
 def run(source: Path, out: Path, without: str) -> None:
@@ -57,8 +59,8 @@ def main(commit: str) -> int:
     with tempfile.TemporaryDirectory() as folder:
         before = Path(folder) / "before"
         before.mkdir()
-        archive = subprocess.run(["git", "archive", commit], cwd=ROOT, capture_output=True, check=True).stdout
-        subprocess.run(["tar", "x", "-C", before], input=archive, check=True)
+        archive = subprocess.run([GIT, "archive", commit], cwd=ROOT, capture_output=True, check=True).stdout
+        subprocess.run([TAR, "x", "-C", before], input=archive, check=True)
         for without in ("all", ""):
             outs = [Path(folder) / f"{place.name or 'now'}-{without or 'tricks'}" for place in (before, ROOT)]
             for place, out in zip((before, ROOT), outs, strict=True):

@@ -77,7 +77,7 @@ def card(data: hg.Dataset, target: Path) -> str:
     clean = data.test.images[:TESTED]
     rows = []
     for level in LEVELS:
-        noisy, dark = hg.data.corrupt(clean, level, 1), hg.data.corrupt(1 - clean, level, 1)
+        noisy, dark = hg.denoising.corrupt(clean, level, 1), hg.denoising.corrupt(1 - clean, level, 1)
         others = best_denoisers(data.train.images, clean, noisy, level)
         numbers = [
             metrics.psnr(clean, noisy),

@@ -9,12 +9,12 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from hourglass import forks  # noqa: F401 - sees to it that forked processes compute
+from hourglass.runtime import forks  # noqa: F401 - sees to it that forked processes compute
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from hourglass import data, metrics, nn, pictures, plots, training
+    from hourglass import data, denoising, imagefiles, metrics, nn, plots, training
     from hourglass.data import DATASETS, Dataset, Images, load
     from hourglass.estimators import ConvAutoencoder, ConvClassifier, DenseAutoencoder
     from hourglass.experiments import EXPERIMENTS, Experiment, Result, Run, run
@@ -42,7 +42,7 @@ _HOMES = {
     "save": "hourglass.models",
     "write_report": "hourglass.report",
 }
-_MODULES = ("data", "metrics", "nn", "pictures", "plots", "training")
+_MODULES = ("data", "denoising", "imagefiles", "metrics", "nn", "plots", "training")
 
 __all__ = [
     "DATASETS",
@@ -56,13 +56,14 @@ __all__ = [
     "Result",
     "Run",
     "data",
+    "denoising",
     "export_onnx",
+    "imagefiles",
     "load",
     "load_model",
     "load_pretrained",
     "metrics",
     "nn",
-    "pictures",
     "plots",
     "run",
     "save",

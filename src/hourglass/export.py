@@ -14,10 +14,10 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 import hourglass
-from hourglass.data.clipping import expected_clipped, undo_clipping
+from hourglass.atomic import write_whole
+from hourglass.denoising.clipping import expected_clipped, undo_clipping
 from hourglass.estimators import Autoencoder, ConvAutoencoder, ConvClassifier
 from hourglass.estimators.autoencoder_base import ESTIMATE
-from hourglass.persistence import write_whole
 
 PARTS = ("whole", "encoder", "decoder")
 INPUTS = ("bytes", "float")

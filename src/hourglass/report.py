@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hourglass.atomic import write_whole
 from hourglass.estimators import Autoencoder, ConvClassifier
 from hourglass.estimators.facts import normalisation_of, optimiser_in_words, ruling_parameters
 from hourglass.experiments import EXPERIMENTS, RECIPES, StoredRun, stored_runs
-from hourglass.experiments.measures import DIGITS, MEASURES, METHODS, mean_and_deviation
-from hourglass.experiments.words import (
+from hourglass.experiments.captions import (
     CAPTIONS,
     LENGTH,
     baseline_note,
@@ -24,8 +24,8 @@ from hourglass.experiments.words import (
     listed,
     title,
 )
+from hourglass.experiments.measures import DIGITS, MEASURES, METHODS, mean_and_deviation
 from hourglass.lab import stored_findings
-from hourglass.persistence import write_whole
 from hourglass.plots import classifier_curves, save_figure
 from hourglass.training import History
 

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Sequence
 
 # The order of the commands in the help is that of their import.
-from hourglass.cli import experiments, lab, models, pictures  # noqa: F401 - they register their commands
+from hourglass.cli import experiment_commands, image_commands, model_commands, study_commands  # noqa: F401 - they register their commands
 from hourglass.cli.app import FAILURE, INTERRUPTED, app, complain, one_line
 
 __all__ = ["main"]

@@ -12,7 +12,7 @@ from hourglass.cli.app import FAILURE, Misuse
 
 if TYPE_CHECKING:
     from hourglass.estimators import Autoencoder
-    from hourglass.pictures import Outcome, Ranges
+    from hourglass.imagefiles import Outcome, Ranges
 
 Model = Annotated[Path, typer.Option("--model", help="Folder of a model.", show_default=False)]
 Input = Annotated[Path, typer.Argument(metavar="IN", help="Folder of images, or one.", show_default=False)]
@@ -78,7 +78,7 @@ _RANGES_SHOWN = 2
 
 def ranges_of(text: str, estimator: "Autoencoder | None" = None) -> "Ranges":
     """How the range of each file is found: as --range says, with what a model remembers."""
-    from hourglass.pictures.ranges import Ranges, parse_range, remembered
+    from hourglass.imagefiles.ranges import Ranges, parse_range, remembered
 
     try:
         wanted = parse_range(text)
@@ -122,7 +122,7 @@ class Tally:
             parts += [f"{self.failed} failed"] if self.failed else []
             said = [", ".join(parts)]
             if self.left_out:
-                from hourglass.pictures.folders import in_words
+                from hourglass.imagefiles.folders import in_words
 
                 said.append(f"{self.left_out.total()} left out: {in_words(self.left_out)}; see --help for what is read")
             if self.ranges:

@@ -12,13 +12,14 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from hourglass.data.arrays import Shape, to_images
-from hourglass.data.clipping import SMALLEST_FOR_LEVEL, estimate_noise_level, undo_clipping
-from hourglass.data.corruption import CORRUPTIONS, GaussianNoise, Strength, clips
+from hourglass.denoising import BlindSpot
+from hourglass.denoising.clipping import SMALLEST_FOR_LEVEL, estimate_noise_level, undo_clipping
+from hourglass.denoising.corruption import CORRUPTIONS, GaussianNoise, Strength, clips
 from hourglass.estimators.base import DTYPES, NetworkEstimator
 from hourglass.estimators.checks import check_choice, check_number, check_pixel_range
 from hourglass.estimators.fitting import Floats, Task, check_validation, start_at_mean, train, transaction
 from hourglass.nn import Codec
-from hourglass.training import LOSSES, BlindSpot, Progress
+from hourglass.training import LOSSES, Progress
 
 Corrupt = Callable[[Tensor, torch.Generator], Tensor]
 AUTOENCODER_LOSSES = ("mse", "bce")

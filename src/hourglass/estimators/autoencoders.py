@@ -26,10 +26,10 @@ class DenseAutoencoder(Autoencoder):
         as those of :mod:`hourglass.data`, takes images ``(n, c, h, w)`` and a ``torch.Generator``.
     self_supervised : bool, default=False
         Learn to denoise from noisy images alone, by predicting hidden pixels: see
-        :class:`hourglass.training.BlindSpot`. With ``noise`` it is refused: the images have theirs already.
+        :class:`hourglass.denoising.BlindSpot`. With ``noise`` it is refused: the images have theirs already.
     undo_clipping : float above 0 or "estimate", optional
         Invert the bias of noise of this level that was clipped to [0, 1], after denoising: see
-        :func:`hourglass.data.undo_clipping`; ``estimate`` measures the level of the images given. It is for
+        :func:`hourglass.denoising.undo_clipping`; ``estimate`` measures the level of the images given. It is for
         networks that never saw a clean image; others have learnt it.
     output_bias : {"mean", "zero"}, default="mean"
         Where the last layer's bias starts: ``mean`` lets the untrained network output the mean image.

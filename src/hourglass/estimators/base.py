@@ -28,16 +28,10 @@ from hourglass.estimators.checks import (
     warn_if_scaled_down,
 )
 from hourglass.estimators.fitting import Floats, describes_network
-from hourglass.estimators.inference import apply_in_pieces, to_tensor
-from hourglass.forks import compute_alone_after_fork
-from hourglass.training import (
-    OPTIMISERS,
-    PRECISIONS,
-    SCHEDULES,
-    Interval,
-    has_bfloat16,
-    resolve_device,
-)
+from hourglass.estimators.pieces import apply_in_pieces, to_tensor
+from hourglass.runtime.forks import compute_alone_after_fork
+from hourglass.runtime.hardware import PRECISIONS, has_bfloat16, resolve_device
+from hourglass.training import OPTIMISERS, SCHEDULES, Interval
 
 # Integers and half precision become the first.
 DTYPES = (np.float32, np.float64)

@@ -13,12 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hourglass.atomic import locked
 from hourglass.data.arrays import fingerprint, to_images
 from hourglass.estimators.checks import check_pixel_range, warn_if_dead
-from hourglass.estimators.inference import apply_in_pieces, to_tensor
-from hourglass.forks import compute_alone_after_fork
+from hourglass.estimators.pieces import apply_in_pieces, to_tensor
 from hourglass.nn import Codec, dead_units
-from hourglass.persistence import locked
+from hourglass.runtime.forks import compute_alone_after_fork
+from hourglass.runtime.hardware import deterministic_algorithms, resolve_device, resolve_precision
 from hourglass.training import (
     LOSSES,
     OPTIMISERS,
@@ -31,10 +32,7 @@ from hourglass.training import (
     Report,
     ShuffledBatches,
     Trainer,
-    deterministic_algorithms,
     progress_for,
-    resolve_device,
-    resolve_precision,
     warmed_up,
 )
 

@@ -2,7 +2,7 @@
 
 from hourglass.experiments.declared import EXPERIMENTS, RECIPES, Experiment, find
 from hourglass.experiments.result import Result, Run, StoredRun, stored_runs
-from hourglass.experiments.running import check_out, run
+from hourglass.experiments.runs import check_out, run
 
 __all__ = [
     "EXPERIMENTS",

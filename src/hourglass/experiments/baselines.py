@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hourglass import metrics
-from hourglass.data import Dataset, corrupt
+from hourglass.data import Dataset
+from hourglass.denoising import corrupt
 
 Stack = NDArray[np.float32]
 Scores = dict[str, float]

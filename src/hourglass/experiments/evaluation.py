@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from hourglass import plots
-from hourglass.data import Dataset, corrupt
+from hourglass.data import Dataset
+from hourglass.denoising import corrupt
 from hourglass.estimators import Autoencoder, ConvClassifier
 from hourglass.experiments.baselines import TEST_NOISE_SEED, Scores, Stack, score_images
 from hourglass.training import LOSSES

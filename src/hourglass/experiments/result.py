@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hourglass.atomic import sync_folder
 from hourglass.estimators import NetworkEstimator
 from hourglass.experiments.measures import METHODS, heading, written
 from hourglass.markup import table
 from hourglass.models import load_model, save
-from hourglass.persistence import sync_folder
 from hourglass.plots import save_figure
 from hourglass.training import History
 

@@ -2,8 +2,8 @@
 
 from hourglass.lab.cells import Cells, measure_cells
 from hourglass.lab.explained import explain
-from hourglass.lab.running import STUDIES, Findings, find_study, run_study, stored_findings
 from hourglass.lab.statistics import Median, Summary, paired, summarise, summarise_median
+from hourglass.lab.studies import STUDIES, Findings, find_study, run_study, stored_findings
 from hourglass.lab.study import Study, markdown
 
 __all__ = [

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hourglass import tricks
+from hourglass.runtime import tricks
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Convolutions and maxima in forms that suit a processor's vector units; see :mod:`hourglass.tricks`.
+"""Convolutions and maxima in forms that suit a processor's vector units; see :mod:`hourglass.runtime.tricks`.
 
 Maps are ``(n, c, h, w)``, channels last in memory, so that pixels are rows of channels without a copy.
 """
@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.grad import conv2d_input, conv2d_weight
 
-from hourglass import tricks
 from hourglass.nn.internals import is_batched, is_transformed
+from hourglass.runtime import tricks
 
 # oneDNN computes 16 output channels at a time: with so few, matrix products waste less.
 FEW_OUTPUTS = 3

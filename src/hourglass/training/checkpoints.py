@@ -13,7 +13,8 @@ from typing import Any
 
 from torch import Tensor
 
-from hourglass.persistence import PARTIAL, differences, pack_tensors, read_tensors, write_whole
+from hourglass.atomic import PARTIAL, write_whole
+from hourglass.persistence import differences, pack_tensors, read_tensors
 
 FORMAT = 1
 KEPT = 2

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from hourglass import tricks
-from hourglass.forks import compute_alone_after_fork
+from hourglass.runtime import tricks
+from hourglass.runtime.forks import compute_alone_after_fork
+from hourglass.runtime.hardware import keep_freed_memory
 from hourglass.training.batches import ShuffledBatches, take
 from hourglass.training.checkpoints import Checkpoints
-from hourglass.training.hardware import keep_freed_memory
 from hourglass.training.history import History, Record
 from hourglass.training.interruption import Interrupted, Interruption
 from hourglass.training.optimisers import FlatParameters

@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor
 
-from hourglass import tricks
+from hourglass.runtime import tricks
 
 
 class Adam(torch.optim.Adam):

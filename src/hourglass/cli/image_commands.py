@@ -1,0 +1,292 @@
+"""Commands on image files: denoise, reconstruct, evaluate."""
+
+import csv
+import json
+import math
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from hourglass.cli.app import Misuse, app, stoppable
+from hourglass.cli.shared import (
+    READ,
+    Device,
+    Format,
+    Hidden,
+    InPlace,
+    Model,
+    Out,
+    Overlap,
+    Overwrite,
+    Places,
+    Quiet,
+    Range,
+    Resizing,
+    Resume,
+    Tally,
+    Tile,
+    ranges_of,
+)
+
+if TYPE_CHECKING:
+    from hourglass.estimators import Autoencoder
+
+TILE = 512
+
+
+@app.command(epilog=READ)
+def denoise(
+    places: Places,
+    model: Annotated[
+        Path | None, typer.Option(help="Folder of a model.  [default: the denoiser of digits]", show_default=False)
+    ] = None,
+    value_range: Range = "auto",
+    tile: Tile = TILE,
+    overlap: Overlap = None,
+    undo_clipping: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LEVEL",
+            help="Undo the bias of clipped noise of this level, or estimate; for self-supervised models.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Out = None,
+    in_place: InPlace = False,
+    overwrite: Overwrite = False,
+    resume: Resume = False,
+    hidden: Hidden = False,
+    style: Format = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Remove noise from images: same names, sizes, depths, structures and metadata.
+
+    Without --model, the denoiser of handwritten digits that comes in the package.
+    """
+    from hourglass.models import load_autoencoder, load_pretrained
+
+    estimator = load_pretrained(device=device) if model is None else load_autoencoder(model, device=device)
+    if undo_clipping is not None:
+        estimator.set_params(undo_clipping=undo_clipping if undo_clipping == "estimate" else _level(undo_clipping))
+    job = Job("denoise", estimator, tile, overlap, value_range, overwrite, resume, hidden, quiet)
+    job.run(places, out, in_place=in_place, style=style)
+
+
+@app.command(epilog=READ)
+def reconstruct(
+    places: Places,
+    model: Model,
+    value_range: Range = "auto",
+    tile: Tile = TILE,
+    overlap: Overlap = None,
+    out: Out = None,
+    in_place: InPlace = False,
+    overwrite: Overwrite = False,
+    resume: Resume = False,
+    hidden: Hidden = False,
+    style: Format = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Show what a model keeps of images: encode and decode them."""
+    from hourglass.models import load_autoencoder
+
+    estimator = load_autoencoder(model, device=device)
+    job = Job("reconstruct", estimator, tile, overlap, value_range, overwrite, resume, hidden, quiet)
+    job.run(places, out, in_place=in_place, style=style)
+
+
+@app.command()
+def evaluate(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Clean images.", show_default=False)],
+    model: Annotated[
+        Path | None, typer.Option(help="Folder of a model.  [default: the denoiser of digits]", show_default=False)
+    ] = None,
+    noise: Annotated[
+        str | None,
+        typer.Option(
+            help="Noise to put on the images, relative to the range of their numbers.  [default: the model's own]",
+            show_default=False,
+        ),
+    ] = None,
+    style: Annotated[Literal["table", "csv", "json"], typer.Option("--format", help="Of the output.")] = "table",
+    known: Annotated[
+        Path | None,
+        typer.Option(help="Images to fit PCA on, where codes are compared.  [default: FOLDER]", show_default=False),
+    ] = None,
+    value_range: Range = "auto",
+    hidden: Hidden = False,
+    resize: Resizing = False,
+    seed: Annotated[int, typer.Option(help="Of the noise.", min=0)] = 0,
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Score a model on clean images: PSNR, SSIM and MSE, for each and in mean, relative to the range of the numbers.
+
+    A denoiser stands beside total variation, non-local means, wavelets and the median on the same noise, a model that
+    compresses beside PCA with as many numbers.
+    """
+    from hourglass.denoising import parse_corruption
+    from hourglass.denoising.corruption import CORRUPTIONS, GaussianNoise
+    from hourglass.imagefiles import find_images
+    from hourglass.imagefiles.comparison import compare_codes, compare_denoisers
+    from hourglass.models import load_autoencoder, load_pretrained
+
+    estimator = load_pretrained(device=device) if model is None else load_autoencoder(model, device=device)
+    corruption: Any = None
+    if noise is not None:
+        try:
+            corruption = parse_corruption(noise)
+        except ValueError as error:
+            raise Misuse(str(error)) from error
+    elif estimator.noise is not None:
+        known_kind = type(estimator.noise) in CORRUPTIONS.values()
+        corruption = estimator.noise if known_kind else GaussianNoise(estimator.noise)  # type: ignore[arg-type]  # a level or a range
+    elif estimator.self_supervised:
+        raise Misuse("the model learnt from noisy pictures, of a level that it was not told; name one with --noise")
+    if corruption is not None and (resize or known is not None):
+        raise Misuse("--resize and --known are for models that compress; leave them out, or --noise")
+    ranges = ranges_of(value_range, estimator)
+    found = find_images(folder, hidden=hidden)
+    with Tally("evaluate", len(found.paths), quiet=quiet, left_out=found.left_out) as tally:
+        if corruption is None:
+            scores = compare_codes(
+                estimator,
+                found.paths,
+                ranges=ranges,
+                resizing=resize,
+                known=find_images(known, hidden=hidden).paths if known else (),
+                on_outcome=tally.note,
+            )
+        else:
+            unclip = estimator.undo_clipping if isinstance(estimator.undo_clipping, float) else None
+            scores = compare_denoisers(
+                estimator, found.paths, corruption, ranges=ranges, seed=seed, unclip=unclip, on_outcome=tally.note
+            )
+    if corruption is None and scores and len(scores) == 1 and not quiet:
+        typer.echo(
+            f"evaluate: PCA is left out, since it needs more images than a code has numbers "
+            f"({estimator.network_.code_size}); name some with --known",
+            err=True,
+        )
+    _print_scores(scores, folder, style)
+    tally.exit()
+
+
+@dataclass(frozen=True)
+class Job:
+    """A command that gives back images of the same form."""
+
+    title: str
+    estimator: "Autoencoder"
+    tile: int
+    overlap: int | None
+    value_range: str
+    overwrite: bool
+    resume: bool
+    hidden: bool
+    quiet: bool
+
+    def run(self, places: list[Path], out: Path | None, *, in_place: bool, style: str | None) -> None:
+        """Find inputs and outputs, check them, and restore one after another."""
+        from hourglass.imagefiles import PictureRestorer, plan, process
+        from hourglass.imagefiles.streams import STREAM, restore_stream
+
+        if self.overwrite and self.resume:
+            raise Misuse("--overwrite and --resume contradict each other; give one of them")
+        if in_place and self.resume:
+            raise Misuse("--resume cannot tell what --in-place has done already; name the inputs that are left")
+        sources, target = _inputs_and_output(places, out, in_place=in_place)
+        restorer = PictureRestorer(self.estimator, tile=self.tile, overlap=self.overlap)
+        ranges = ranges_of(self.value_range, self.estimator)
+        streamed = STREAM in (*sources, target)
+        if style is not None and target != STREAM:
+            raise Misuse("--format is that of standard output; an image in a file keeps its format")
+        if streamed:
+            if len(sources) > 1 or target is None:
+                raise Misuse("- is one image; give one input and one output with it")
+            restore_stream(sources[0], target, restorer.restore, ranges, style or "png", overwrite=self.overwrite)
+            return
+        todo = plan(
+            sources, target, overwrite=self.overwrite, resume=self.resume, named=out is not None, hidden=self.hidden
+        )
+        how = "name the inputs that are left" if in_place else "the same command with --resume does the rest"
+        with (
+            stoppable(how),
+            Tally(self.title, len(todo.pairs), quiet=self.quiet, left_out=todo.left_out) as tally,
+        ):
+            for outcome in process(todo.pairs, restorer.restore, ranges=ranges, resume=self.resume):
+                tally.note(outcome)
+        tally.exit()
+
+
+def _inputs_and_output(places: list[Path], out: Path | None, *, in_place: bool) -> tuple[list[Path], Path | None]:
+    if in_place and out is not None:
+        raise Misuse("--in-place replaces the inputs; leave --out away")
+    if in_place or out is not None:
+        return places, out
+    if len(places) == 1:
+        raise Misuse(f"{places[0]} stands alone; give OUT behind it, or --in-place")
+    return places[:-1], places[-1]
+
+
+def _level(text: str) -> float:
+    try:
+        level = 0.0 if "_" in text else float(text)
+    except ValueError:
+        level = 0.0
+    if not 0 < level < math.inf:
+        raise Misuse(f"--undo-clipping {text!r} is neither a level above 0 nor estimate")
+    return level
+
+
+def _print_scores(scores: dict[str, dict[Path, dict[str, float]]], folder: Path, style: str) -> None:
+    from hourglass.imagefiles.comparison import mean_scores
+
+    root = folder if folder.is_dir() else folder.parent
+    means = mean_scores(scores)
+    paths = next(iter(scores.values()), {})
+    rows = [
+        {"file": path.relative_to(root).as_posix(), "method": method} | by_file[path]
+        for path in paths
+        for method, by_file in scores.items()
+    ]
+    rows += [{"file": "mean", "method": method} | row for method, row in means.items()]
+    if style == "json":
+        typer.echo(json.dumps([_finite(row) for row in rows]))
+    elif style == "csv":
+        writer = csv.DictWriter(sys.stdout, ["file", "method", "psnr_db", "ssim", "mse"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(_finite(row) for row in rows)
+    else:
+        _print_table(rows)
+
+
+def _finite(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as JSON holds it: None for NaN and, where a picture is given back exactly, an infinite PSNR."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()
+    }
+
+
+def _print_table(rows: Iterable[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for name in ("file", "method"):
+        table.add_column(name)
+    for name in ("PSNR (dB)", "SSIM", "MSE"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        style = "bold" if row["file"] == "mean" else None
+        name = escape(row["file"])
+        ssim = "–" if row["ssim"] != row["ssim"] else f"{row['ssim']:.4f}"
+        table.add_row(name, row["method"], f"{row['psnr_db']:.2f}", ssim, f"{row['mse']:.5f}", style=style)
+    Console(width=None if sys.stdout.isatty() else 120).print(table)

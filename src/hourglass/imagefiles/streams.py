@@ -1,0 +1,180 @@
+"""One image by standard input or output, in a format that is asked for."""
+
+import io
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from hourglass.atomic import check_writable, write_whole
+from hourglass.imagefiles.files import open_image
+from hourglass.imagefiles.folders import Restore
+from hourglass.imagefiles.image import COLOURS, Plane, Raw
+from hourglass.imagefiles.ranges import FileRanges, Ranges
+
+# As which standard input and output are named.
+STREAM = Path("-")
+_STANDARD_INPUT = "standard input"
+_BYTE = 8
+
+
+def restore_stream(
+    source: Path, target: Path, restore: Restore, ranges: Ranges, style: str, *, overwrite: bool = False
+) -> None:
+    """Restore one image, of which the input or the output is a stream.
+
+    Parameters
+    ----------
+    source, target : Path
+        ``STREAM`` for standard input or output; a target that is a file has the form of the input.
+    restore : callable
+        As for :func:`hourglass.imagefiles.process`.
+    ranges : Ranges
+    style : {"png", "tiff", "jpeg", "webp"}
+        Format of standard output.
+    overwrite : bool, default=False
+        Whether a target that is a file is replaced.
+
+    Raises
+    ------
+    OSError
+        When the input is no image, or the output cannot be written.
+    ValueError
+        When the image does not go into the format.
+    """
+    if target == STREAM and sys.stdout.isatty():
+        raise ValueError("standard output is a terminal; redirect it, as > denoised.png")
+    if target != STREAM:
+        if target.is_dir():
+            raise IsADirectoryError(f"{target} is a folder, and the image from standard input has no name; name a file")
+        if target.exists() and not overwrite:
+            raise FileExistsError(f"{target} exists; --overwrite replaces it")
+        check_writable(target.parent)
+    with tempfile.TemporaryDirectory(prefix="hourglass-") as folder, _named(Path(folder)):
+        if source == STREAM:
+            source = Path(folder) / _STANDARD_INPUT
+            with source.open("wb") as file:
+                shutil.copyfileobj(sys.stdin.buffer, file)
+        with closing(open_image(source)) as image:
+            if target == STREAM and image.format.lower() != style:
+                encode([(plane, plane.values) for plane in image.planes()], style)  # raises where it cannot be
+            found = FileRanges(ranges, image.planes, source.name)
+            restored = (restore(plane, found.of_plane(plane)) for plane in image.planes())
+            if target != STREAM:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                image.write(target, restored)
+                return
+            if image.format.lower() == style:
+                output = Path(folder) / f"output.{style}"
+                image.write(output, restored)
+                content = output.read_bytes()
+            else:
+                content = encode(list(zip(image.planes(), restored, strict=True)), style)
+    sys.stdout.buffer.write(content)
+    sys.stdout.buffer.flush()
+
+
+@contextmanager
+def _named(folder: Path) -> Iterator[None]:
+    """Call what lies in a temporary folder standard input in errors."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        path = str(folder / _STANDARD_INPUT)
+        if path not in str(error):
+            raise
+        kind = OSError if isinstance(error, OSError) else ValueError
+        raise kind(str(error).replace(path, _STANDARD_INPUT)) from error
+
+
+def encode(planes: Sequence[tuple[Plane, Raw]], style: str) -> bytes:
+    """An image in another format than it had.
+
+    Parameters
+    ----------
+    planes : sequence of (Plane, ndarray)
+        What was read, and the numbers to write.
+    style : {"png", "tiff", "jpeg", "webp"}
+
+    Raises
+    ------
+    ValueError
+        When the format cannot hold it.
+    """
+    if style == "tiff":
+        return _tiff(planes)
+    if len(planes) > 1:
+        raise ValueError(f"the input holds {len(planes)} images, and {style} one; give --format tiff")
+    [(plane, values)] = planes
+    values, alpha = _straight(plane, values)
+    bits = plane.numbers.bits
+    if values.shape[2] not in (1, 3) or plane.numbers.dtype.kind != "u" or "ink" in plane.roles:
+        raise ValueError(f"{style} cannot hold {plane.numbers.kind} bands {', '.join(plane.roles)}; give --format tiff")
+    if bits < _BYTE:
+        values = np.rint(values * (255 / (2**bits - 1))).astype(np.uint8)
+    elif bits > _BYTE and (style != "png" or bits != 16):
+        raise ValueError(f"{style} cannot hold numbers of {bits} bits; give --format tiff")
+    if alpha is not None:
+        if style == "jpeg":
+            raise ValueError("jpeg cannot hold transparency; give --format png")
+        values = np.concatenate([values, alpha], axis=2)
+    return _png(values) if style == "png" else _pillow(values, style)
+
+
+def _straight(plane: Plane, values: Raw) -> tuple[Raw, Raw | None]:
+    """Colours, and the alpha that they have to be multiplied by."""
+    colours = [band for band, role in enumerate(plane.roles) if role not in ("alpha", "premultiplied")]
+    alphas = [band for band, role in enumerate(plane.roles) if role in ("alpha", "premultiplied")]
+    if len(alphas) > 1:
+        raise ValueError(f"the input has {len(alphas)} bands of alpha; give --format tiff")
+    if not alphas:
+        return values, None
+    colour, alpha = values[..., colours], values[..., alphas]
+    if "premultiplied" in plane.roles and plane.numbers.limits is not None:
+        largest = plane.numbers.limits[1]
+        share = np.where(alpha > 0, alpha, 1) / largest
+        colour = np.clip(np.rint(colour / share), 0, largest).astype(values.dtype)
+    return colour, alpha
+
+
+def _png(values: Raw) -> bytes:
+    from imagecodecs import png_encode
+
+    return bytes(png_encode(np.ascontiguousarray(values)))
+
+
+def _pillow(values: Raw, style: str) -> bytes:
+    from PIL import Image
+
+    content = io.BytesIO()
+    image = Image.fromarray(values[..., 0] if values.shape[2] == 1 else values)
+    image.save(content, style, quality=95, **({"subsampling": 0} if style == "jpeg" else {}))
+    return content.getvalue()
+
+
+def _tiff(planes: Sequence[tuple[Plane, Raw]]) -> bytes:
+    import tifffile
+
+    content = io.BytesIO()
+    with tifffile.TiffWriter(content) as file:
+        for plane, values in planes:
+            roles = plane.roles
+            colour = roles[:3] == COLOURS
+            photometric = "rgb" if colour else "separated" if "ink" in roles else "minisblack"
+            base = 3 if colour else sum(role == "ink" for role in roles) or 1
+            kinds = {"alpha": "unassalpha", "premultiplied": "assocalpha"}
+            extra = [kinds.get(role, "unspecified") for role in roles[base:]]
+            array = values[..., 0] if values.shape[2] == 1 else values
+            file.write(array, photometric=photometric, extrasamples=extra or None, metadata=None, planarconfig=None
+                       if array.ndim == 2 else "contig")  # fmt: skip
+    return content.getvalue()
+
+
+def write_png(path: Path, values: Raw) -> None:
+    """Write bytes ``(h, w, 1 or 3)`` as PNG, whole or not at all; folders are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, _png(values))

@@ -1,0 +1,1 @@
+"""TIFF files: read by tifffile, changed in a copy."""
