@@ -31,6 +31,7 @@ def read_idx(path: str | os.PathLike[str], *, axes: int, sha256: str | None = No
     Parameters
     ----------
     path : path-like
+        The file.
     axes : int
         Expected number of axes: 3 for images, 1 for labels.
     sha256 : str, optional

@@ -20,6 +20,7 @@ class Images:
     images : ndarray of shape (n, height, width, channels), float32
         In [0, 1].
     labels : ndarray of shape (n,), int64, optional
+        Class of each image.
 
     Raises
     ------
@@ -75,7 +76,9 @@ class Dataset:
     Parameters
     ----------
     name : str
+        As :func:`hourglass.load` takes it.
     train, test : Images
+        To learn from, and to score on.
     validation_size : int, default=0
         Number of training images, from the first on, that classifiers hold out for validation.
     """
@@ -86,7 +89,13 @@ class Dataset:
     validation_size: int = 0
 
     def split_validation(self) -> tuple[Images, Images]:
-        """Training images without, and the first ones that are held out for, validation."""
+        """Divide the training images into those to train on and those held out for validation.
+
+        Returns
+        -------
+        train, validation : Images
+            The validation images are the first ``validation_size`` of all.
+        """
         return self.train[self.validation_size :], self.train[: self.validation_size]
 
     def __repr__(self) -> str:

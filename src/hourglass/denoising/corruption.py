@@ -91,7 +91,22 @@ class GaussianNoise(_Corruption):
         return self.add(images, noise, _draw(self.level, images, generator))
 
     def add(self, images: Tensor, noise: Tensor, level: Tensor | float) -> Tensor:
-        """Put a draw of standard normal numbers onto images; ``noise`` is overwritten."""
+        """Put a draw of standard normal numbers onto images.
+
+        Parameters
+        ----------
+        images : torch.Tensor of shape (n, c, h, w)
+            Left as it is.
+        noise : torch.Tensor of the same shape
+            Standard normal numbers, which are overwritten.
+        level : torch.Tensor or float
+            Standard deviation, of all images or of each, as ``(n, 1, 1, 1)``.
+
+        Returns
+        -------
+        torch.Tensor of the same shape
+            It takes the memory of ``noise``.
+        """
         noisy = noise.mul_(level).add_(images)
         return noisy.clamp_(0, 1) if self.clip else noisy
 
@@ -105,8 +120,8 @@ class PoissonNoise(_Corruption):
     peak : float or pair of float
         Photons that a white pixel receives; fewer are noisier.
     clip : bool, default=True
-        Whether values are clipped to [0, 1], as in a file of bytes. Otherwise a pixel below 0, which receives no
-        photon, stays as it is.
+        Whether values are clipped to [0, 1], as in a file of bytes. Otherwise pixels below 0 stay as they are, since
+        they receive no photons.
     """
 
     peak: Strength
@@ -231,6 +246,10 @@ def parse_corruption(text: str) -> Corruption:
         ``KIND:STRENGTH`` or, for Gaussian noise, ``STRENGTH`` alone. A strength is a number, as ``0.5`` or ``1e-3``,
         or a range of two with a hyphen between them, as ``0.1-0.6`` or ``1e-3-2e-3``. For example
         ``salt-and-pepper:0.2``, ``poisson:30``, ``masking:0.3``, ``blur:0.5-2``.
+
+    Returns
+    -------
+    GaussianNoise, PoissonNoise, SaltAndPepper, Masking or Blur
 
     Raises
     ------

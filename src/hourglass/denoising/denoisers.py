@@ -21,7 +21,7 @@ class Denoiser(ABC):
     """As tables call it."""
 
     @abstractmethod
-    def denoise(self, image: Images) -> Images:
+    def _denoise(self, image: Images) -> Images:
         """Remove noise from one image ``(h, w, c)``."""
 
     def __call__(self, images: Images) -> Images:
@@ -37,7 +37,7 @@ class Denoiser(ABC):
         ndarray of the same shape and dtype
         """
         # Some of scikit-image's functions drop the axis of a single channel, or compute in another precision.
-        cleaned = [np.asarray(self.denoise(image), images.dtype).reshape(image.shape) for image in images]
+        cleaned = [np.asarray(self._denoise(image), images.dtype).reshape(image.shape) for image in images]
         return np.stack(cleaned) if cleaned else images.copy()
 
 
@@ -59,10 +59,21 @@ class TotalVariation(Denoiser):
 
     @classmethod
     def candidates(cls, level: float) -> list[Self]:
-        """Weights among which the best for noise of a level is found."""
+        """Weights among which the best one for noise of a level is found.
+
+        Parameters
+        ----------
+        level : float
+            Standard deviation of the noise, on the scale of the pixels.
+
+        Returns
+        -------
+        list
+            Five denoisers, with weights from 0.3 to 1.3 times the level.
+        """
         return [cls(factor * level) for factor in (0.3, 0.5, 0.7, 1.0, 1.3)]
 
-    def denoise(self, image: Images) -> Images:
+    def _denoise(self, image: Images) -> Images:
         return total_variation(image, self.weight)
 
 
@@ -87,10 +98,21 @@ class NonLocalMeans(Denoiser):
 
     @classmethod
     def candidates(cls, level: float) -> list[Self]:
-        """Strengths among which the best for noise of a level is found."""
+        """Strengths among which the best one for noise of a level is found.
+
+        Parameters
+        ----------
+        level : float
+            Standard deviation of the noise, on the scale of the pixels.
+
+        Returns
+        -------
+        list
+            Five denoisers, with strengths from 0.4 to 1.2 times the level.
+        """
         return [cls(factor * level, level) for factor in (0.4, 0.6, 0.8, 1.0, 1.2)]
 
-    def denoise(self, image: Images) -> Images:
+    def _denoise(self, image: Images) -> Images:
         from skimage.restoration import denoise_nl_means
 
         options = {"patch_size": 5, "patch_distance": 6, "fast_mode": True, "channel_axis": -1}
@@ -115,10 +137,21 @@ class Wavelet(Denoiser):
 
     @classmethod
     def candidates(cls, level: float) -> list[Self]:
-        """The one that is told the level."""
+        """Make the one that is told the level.
+
+        Parameters
+        ----------
+        level : float
+            Standard deviation of the noise, on the scale of the pixels.
+
+        Returns
+        -------
+        list
+            One denoiser.
+        """
         return [cls(level)]
 
-    def denoise(self, image: Images) -> Images:
+    def _denoise(self, image: Images) -> Images:
         from skimage.restoration import denoise_wavelet
 
         options = {"convert2ycbcr": image.shape[2] == 3, "rescale_sigma": True, "channel_axis": -1}
@@ -142,10 +175,21 @@ class Median(Denoiser):
 
     @classmethod
     def candidates(cls, level: float) -> list[Self]:
-        """Squares of two sizes, whatever the level."""
+        """Squares of two sizes, whatever the level.
+
+        Parameters
+        ----------
+        level : float
+            Standard deviation of the noise, on the scale of the pixels.
+
+        Returns
+        -------
+        list
+            Two denoisers, of 3 × 3 and 5 × 5 pixels.
+        """
         return [cls(3), cls(5)]
 
-    def denoise(self, image: Images) -> Images:
+    def _denoise(self, image: Images) -> Images:
         from scipy.ndimage import median_filter
 
         return np.asarray(median_filter(image, size=(self.size, self.size, 1)))
@@ -158,6 +202,7 @@ class WithoutClippingBias(Denoiser):
     Parameters
     ----------
     denoiser : Denoiser
+        What makes averages of the clipped pixels.
     level : float
         Standard deviation of the noise before it was clipped to [0, 1].
     """
@@ -167,10 +212,11 @@ class WithoutClippingBias(Denoiser):
 
     @property
     def name(self) -> str:  # type: ignore[override]  # an attribute of the others
+        """The other's name."""
         return self.denoiser.name
 
-    def denoise(self, image: Images) -> Images:
-        return undo_clipping(self.denoiser.denoise(image), self.level)
+    def _denoise(self, image: Images) -> Images:
+        return undo_clipping(self.denoiser._denoise(image), self.level)
 
 
 DENOISERS = (TotalVariation, NonLocalMeans, Wavelet, Median)
