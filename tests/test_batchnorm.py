@@ -149,7 +149,7 @@ def test_its_state_fits_pytorchs():
     assert set(ManualBatchNorm(3).state_dict()) == set(nn.BatchNorm2d(3).state_dict())
 
 
-@pytest.mark.parametrize("norm", ["layer", "manual"])
+@pytest.mark.parametrize("norm", ["batch", "batch-manual"])
 def test_half_precision_is_widened_for_the_moments(norm):
     x = torch.randn(50, 3, 4, 4, generator=torch.Generator().manual_seed(0)) * 0.01 + 5
     wide, half = (create_norm(norm, 3) for _ in range(2))

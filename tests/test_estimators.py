@@ -279,7 +279,7 @@ def test_broken_models_are_refused(few, tmp_path):
     with pytest.raises(ValueError, match="damaged or another model's"):
         hg.load_model(tmp_path)
     weights.write_bytes(good)
-    for change, said in [({"format": 99}, "reads format 1"), ({"estimator": "Other"}, "do not fit together")]:
+    for change, said in [({"format": 99}, "reads 1 to 2"), ({"estimator": "Other"}, "do not fit together")]:
         metadata.write_text(json.dumps(json.loads(text) | change))
         with pytest.raises(ValueError, match=said):
             hg.load_model(tmp_path)
@@ -294,8 +294,8 @@ def test_broken_models_are_refused(few, tmp_path):
 
 
 def test_what_a_file_cannot_hold_is_refused_before_anything_is_written(few, tmp_path):
-    ae = DenseAutoencoder(noise=lambda images, generator: images, **SMALL).fit(few.train.images)
-    with pytest.raises(TypeError, match=r"noise=.* cannot be written"):
+    ae = DenseAutoencoder(corruption=lambda images, generator: images, **SMALL).fit(few.train.images)
+    with pytest.raises(TypeError, match=r"corruption=.* cannot be written"):
         hg.save(ae, tmp_path / "model")
     assert not (tmp_path / "model").exists()
     with pytest.raises(NotFittedError):
