@@ -24,7 +24,7 @@ def noise_level(estimator: Autoencoder) -> float | None:
     if estimator.corruption is not None or isinstance(estimator.noise, tuple | list):
         raise ValueError(
             f"the training images are corrupted by {estimator.effective_corruption!r}, but an experiment's noise is "
-            "one number, so that its test images can be made with the same; leave corruption out, and give noise a number"
+            "one number, so that its test images can be made with the same; leave corruption out and give a number"
         )
     return estimator.noise
 
