@@ -104,8 +104,8 @@ CASES: dict[str, tuple[Callable[..., dict], list[str], list[str], list[str]]] = 
     ),
     "norm-shootout": (
         shootout,
-        [f"{what} is better with layer, manual" for what in ("test accuracy", "BCE (nats a pixel)", "PSNR (dB)")],
-        [f"{what} is worse with layer, manual" for what in ("test accuracy", "BCE (nats a pixel)", "PSNR (dB)")],
+        [f"{what} is better with batch, batch-manual" for what in ("test accuracy", "BCE (nats a pixel)", "PSNR (dB)")],
+        [f"{what} is worse with batch, batch-manual" for what in ("test accuracy", "BCE (nats a pixel)", "PSNR (dB)")],
         [],
     ),
 }  # fmt: skip

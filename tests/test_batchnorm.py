@@ -128,8 +128,8 @@ def test_parameters_are_checked():
         ManualBatchNorm(3, momentum=1.5)
     with pytest.raises(ValueError, match="biased, bessel"):
         FrameworkBatchNorm(3, stored_variance="unbiased")
-    with pytest.raises(ValueError, match="none, layer, manual"):
-        create_norm("batch", 3)
+    with pytest.raises(ValueError, match="none, batch, batch-manual, layer"):
+        create_norm("batchnorm", 3)
 
 
 def test_none_changes_nothing():

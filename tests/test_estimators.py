@@ -131,12 +131,12 @@ def test_unfitted_estimators_say_so(few):
         (DenseAutoencoder(image_shape=(3, 3)), "image_shape"),
         (ConvAutoencoder(channels=()), r"expected a tuple of whole numbers"),
         (ConvAutoencoder(upsample="cubic"), "choose one of nearest, transposed"),
-        (ConvClassifier(norm="batch"), "choose one of none, layer, manual"),
+        (ConvClassifier(norm="layernorm"), "choose one of none, batch, batch-manual, layer"),
         (ConvClassifier(loss="mse"), "choose one of softmax, bce"),
         (ConvClassifier(kernel_init="ones"), "choose one of glorot, he, truncated-normal"),
         (ConvClassifier(kernel_init=-1.0), "kernel_init=-1.0; expected a number above 0"),
         (ConvClassifier(activation="gelu"), "choose one of relu, sigmoid, tanh"),
-        (ConvAutoencoder(norm="batch"), "choose one of none, layer, manual"),
+        (ConvAutoencoder(norm="layernorm"), "choose one of none, batch, batch-manual, layer"),
     ],
 )
 def test_parameters_are_checked_before_training(estimator, said, few):
