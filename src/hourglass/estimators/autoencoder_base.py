@@ -14,14 +14,13 @@ from torch import Tensor
 from hourglass.data.arrays import Shape, to_images
 from hourglass.denoising import BlindSpot
 from hourglass.denoising.clipping import SMALLEST_FOR_LEVEL, estimate_noise_level, undo_clipping
-from hourglass.denoising.corruption import CORRUPTIONS, GaussianNoise, Strength, clips
+from hourglass.denoising.corruption import CORRUPTIONS, Strength, clips
 from hourglass.estimators.base import DTYPES, NetworkEstimator
-from hourglass.estimators.checks import check_choice, check_number, check_pixel_range
+from hourglass.estimators.checks import Corrupt, check_choice, check_number, check_pixel_range, corruption_of
 from hourglass.estimators.fitting import Floats, Task, check_validation, start_at_mean, train, transaction
 from hourglass.nn import Codec
 from hourglass.training import LOSSES, Progress
 
-Corrupt = Callable[[Tensor, torch.Generator], Tensor]
 AUTOENCODER_LOSSES = ("mse", "bce")
 OUTPUT_BIASES = ("mean", "zero")
 ESTIMATE = "estimate"
@@ -332,27 +331,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
         ValueError
             When both are given, ``noise`` is neither a level nor a pair of levels, or ``corruption`` is not callable.
         """
-        if self.corruption is not None:
-            if self.noise is not None:
-                raise ValueError(
-                    f"noise={self.noise!r} with corruption={self.corruption!r}; noise is short for "
-                    "corruption=GaussianNoise(noise), leave one of them out"
-                )
-            if not callable(self.corruption):
-                raise ValueError(
-                    f"corruption={self.corruption!r}; expected a corruption of hourglass.denoising, another callable "
-                    "or None; a level is given as noise"
-                )
-            return self.corruption
-        if self.noise is None:
-            return None
-        try:
-            return GaussianNoise(self.noise)
-        except ValueError as error:
-            raise ValueError(
-                f"noise={self.noise!r}; expected a level above 0, a pair of them or None; a corruption of another kind "
-                "is given as corruption"
-            ) from error
+        return corruption_of(self.noise, self.corruption)
 
     @property
     def _given_corruption(self) -> str:
