@@ -10,7 +10,7 @@ import pytest
 import hourglass as hg
 from hourglass.denoising import SaltAndPepper
 from hourglass.experiments.result import Run, stored_runs
-from hourglass.lab.cells import Cells, measure_cells
+from hourglass.lab.cells import Cells, identified, measure_cells
 from hourglass.lab.studies import STUDIES
 from hourglass.nn import FrameworkBatchNorm, LayerNorm
 from hourglass.norm_renames import renamed_cell, renamed_norm, renamed_parameters
@@ -55,16 +55,16 @@ def test_a_format_of_the_future_is_refused_wherever_one_is_read(tmp_path, few):
     shutil.copytree(DATA / "old-norm", tmp_path / "model")
     path = tmp_path / "model" / "model.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 3}))
-    with pytest.raises(ValueError, match="has format 3, this version reads 1 to 2; upgrade hourglass-lab"):
+    with pytest.raises(ValueError, match="has format 3, this version reads formats 1 to 2; upgrade hourglass-lab"):
         hg.load_model(tmp_path / "model")
     lines = tmp_path / "cells.jsonl"
     lines.write_text('{"cell": {}, "measures": {}}\n{"format": 3, "cell": {}, "measures": {}}\n')
-    with pytest.raises(ValueError, match="line 2 has format 3, this version reads 1 to 2"):
+    with pytest.raises(ValueError, match=r"line 2.*has format 3, this version reads formats 1 to 2"):
         Cells(lines).rows()
     hg.run("bn-none", dataset=few, seeds=(0,), out=tmp_path / "runs", batches=1)
     result = tmp_path / "runs" / "bn-none-classic" / "seed-0" / "result.json"
     result.write_text(json.dumps(json.loads(result.read_text()) | {"format": 3}))
-    with pytest.raises(ValueError, match="has format 3, this version reads 1 to 2"):
+    with pytest.raises(ValueError, match="has format 3, this version reads formats 1 to 2"):
         stored_runs(tmp_path / "runs")
     with pytest.raises(ValueError, match="has format 3"):
         Run.read(result.parent)
@@ -88,7 +88,7 @@ def test_an_old_run_is_the_run_that_it_was(few, tmp_path):
     assert (folder / "result.json").read_bytes() == before
 
 
-def measured(cell, data):
+def refuse(cell, data):
     raise AssertionError("measured again")
 
 
@@ -101,15 +101,13 @@ def old_names(cell):
 
 @pytest.mark.parametrize("study", ["bn-fair", "bn-batch-size"])
 def test_cells_of_old_lines_are_not_measured_again(study, few, tmp_path):
-    from hourglass.lab.cells import identified
-
     plan = STUDIES[study].plan(1, 3)
     full = [{**cell, **identified(few)} for cell in plan]
     lines = [json.dumps({"cell": old_names(cell), "measures": {"i": i}}) for i, cell in enumerate(full)]
     assert any("layer" in line for line in lines)
     path = tmp_path / "cells.jsonl"
     path.write_text("".join(f"{line}\n" for line in lines))
-    rows = measure_cells(measured, plan, few, Cells(path), jobs=1)
+    rows = measure_cells(refuse, plan, few, Cells(path), jobs=1)
     assert [row["cell"] for row in rows] == full
     assert [row["measures"]["i"] for row in rows] == list(range(len(full)))
 
@@ -118,11 +116,10 @@ def test_lines_of_both_formats_stand_in_one_file(tmp_path):
     file = Cells(tmp_path / "cells.jsonl")
     old = {"cell": {"norm": "layer", "seed": 0}, "measures": {}}
     file.path.write_text(json.dumps(old) + "\n")
-    new = {"cell": {"norm": "layer", "seed": 0}, "measures": {}}
+    new = {"format": 2, "cell": {"norm": "layer", "seed": 0}, "measures": {}}
     file.append(new)
     assert [row["cell"]["norm"] for row in file.rows()] == ["batch", "layer"]
-    assert file.rows()[1] == new
-    assert [json.loads(line).get("format") for line in file.path.read_text().splitlines()] == [None, 2]
+    assert [json.loads(line) for line in file.path.read_text().splitlines()] == [old, new]
 
 
 def test_what_has_no_new_name_stays():
@@ -132,3 +129,10 @@ def test_what_has_no_new_name_stays():
     assert renamed_parameters({"noise": [0.1, 0.2], "norm": "layernorm"}) == {"noise": [0.1, 0.2], "norm": "layer"}
     assert renamed_parameters({"noise": 0.5}) == {"noise": 0.5}
     assert renamed_cell({"arm": "plain", "gamma": None}) == {"arm": "plain", "gamma": None}
+
+
+def test_new_lines_say_their_format(tmp_path, few):
+    measure_cells(lambda cell, data: {}, [{"norm": "layer"}], few, Cells(tmp_path / "cells.jsonl"), jobs=1)
+    [line] = (tmp_path / "cells.jsonl").read_text().splitlines()
+    assert json.loads(line)["format"] == 2
+    assert Cells(tmp_path / "cells.jsonl").rows()[0]["cell"]["norm"] == "layer"

@@ -95,7 +95,7 @@ def read_model(
         ) from error
     if version not in FORMATS:
         raise ValueError(
-            f"{folder / METADATA} has format {version}, this version reads {FORMATS[0]} to {FORMAT}; "
+            f"{folder / METADATA} has format {version}, this version reads formats {FORMATS[0]} to {FORMAT}; "
             "upgrade hourglass-lab"
         )
     tensors = read_tensors(folder / TENSORS, checksum)

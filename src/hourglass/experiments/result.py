@@ -280,7 +280,7 @@ def _read_result(path: Path) -> dict[str, Any]:
     version = document.pop("format", 1)
     if version not in FORMATS:
         raise ValueError(
-            f"{path} has format {version}, this version reads {FORMATS[0]} to {FORMAT}; upgrade hourglass-lab"
+            f"{path} has format {version}, this version reads formats {FORMATS[0]} to {FORMAT}; upgrade hourglass-lab"
         )
     if version == 1:
         document["parameters"] = renamed_parameters(document["parameters"])

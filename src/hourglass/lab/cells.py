@@ -61,8 +61,8 @@ class Cells:
         version = row.pop("format", 1)
         if version not in FORMATS:
             raise ValueError(
-                f"{self.path}: line {number} has format {version}, this version reads {FORMATS[0]} to {FORMAT}; "
-                "upgrade hourglass-lab"
+                f"{self.path}: line {number} has format {version}, this version reads formats {FORMATS[0]} to "
+                f"{FORMAT}; upgrade hourglass-lab"
             )
         return row | {"cell": renamed_cell(row["cell"])} if version == 1 else row
 
