@@ -19,14 +19,14 @@ IDENTITY = {"dataset": "sample", "images": "", "rest": "", "trained_on": "3500"}
 
 
 def fair(cell, plain, treated):
-    value = treated if cell["arm"].startswith("manual") else plain
+    value = treated if cell["arm"].startswith("batch-manual") else plain
     test = dict.fromkeys(MODES, value)
     curve = [0.1, value]
     return {"updates": [1, 26], "inference": curve, "by_batch": curve, "early": test, "final": test}
 
 
 def claims(cell, plain, treated):
-    return {"accuracy": treated if cell["norm"] == "layer" else plain, "diverged": False}
+    return {"accuracy": treated if cell["norm"] == "batch" else plain, "diverged": False}
 
 
 def momentum(cell, plain, treated):
@@ -46,7 +46,7 @@ def inference(cell, plain, treated):
 
 
 def depth(cell, plain, treated):
-    value = treated if cell["norm"] == "layer" else plain
+    value = treated if cell["norm"] == "batch" else plain
     layers = [[value] * cell["layers"]] * 5
     return {"accuracy": value, "gradients": layers, "activations": layers}
 
@@ -104,8 +104,8 @@ CASES: dict[str, tuple[Callable[..., dict], list[str], list[str], list[str]]] = 
     ),
     "norm-shootout": (
         shootout,
-        [f"{what} is better with layer, manual" for what in ("test accuracy", "BCE (nats a pixel)", "PSNR (dB)")],
-        [f"{what} is worse with layer, manual" for what in ("test accuracy", "BCE (nats a pixel)", "PSNR (dB)")],
+        [f"{what} is better with batch, batch-manual" for what in ("test accuracy", "BCE (nats a pixel)", "PSNR (dB)")],
+        [f"{what} is worse with batch, batch-manual" for what in ("test accuracy", "BCE (nats a pixel)", "PSNR (dB)")],
         [],
     ),
 }  # fmt: skip

@@ -128,8 +128,8 @@ def test_parameters_are_checked():
         ManualBatchNorm(3, momentum=1.5)
     with pytest.raises(ValueError, match="biased, bessel"):
         FrameworkBatchNorm(3, stored_variance="unbiased")
-    with pytest.raises(ValueError, match="none, layer, manual"):
-        create_norm("batch", 3)
+    with pytest.raises(ValueError, match="none, batch, batch-manual, layer"):
+        create_norm("batchnorm", 3)
 
 
 def test_none_changes_nothing():
@@ -149,7 +149,7 @@ def test_its_state_fits_pytorchs():
     assert set(ManualBatchNorm(3).state_dict()) == set(nn.BatchNorm2d(3).state_dict())
 
 
-@pytest.mark.parametrize("norm", ["layer", "manual"])
+@pytest.mark.parametrize("norm", ["batch", "batch-manual"])
 def test_half_precision_is_widened_for_the_moments(norm):
     x = torch.randn(50, 3, 4, 4, generator=torch.Generator().manual_seed(0)) * 0.01 + 5
     wide, half = (create_norm(norm, 3) for _ in range(2))

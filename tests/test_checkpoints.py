@@ -23,8 +23,8 @@ MODELS = {
     "noisy": hg.ConvAutoencoder(channels=(4, 4), noise=(0.1, 0.4), loss="bce", **QUICK),
     "blind": hg.ConvAutoencoder(channels=(4,), self_supervised=True, **QUICK),
     "dense": hg.DenseAutoencoder(validation_fraction=0.2, patience=5, report_every=2, **QUICK),
-    "layer": hg.ConvClassifier(depth=3, **QUICK),
-    "manual": hg.ConvClassifier(depth=3, norm="manual", **QUICK),
+    "batch": hg.ConvClassifier(depth=3, **QUICK),
+    "batch-manual": hg.ConvClassifier(depth=3, norm="batch-manual", **QUICK),
 }
 
 
@@ -147,11 +147,11 @@ def test_another_runs_checkpoint_is_refused_with_what_differs(few, tmp_path, sto
     with pytest.raises(ValueError, match="estimator is 'ConvAutoencoder' there, 'DenseAutoencoder' here"):
         hg.DenseAutoencoder(**QUICK, checkpoint_dir=tmp_path).fit(few.train.images)
     for path in tmp_path.glob("*.json"):
-        document = json.loads(path.read_text()) | {"format": 2}
+        document = json.loads(path.read_text()) | {"format": 1}
         del document["checksum"]
         path.write_text(json.dumps(document | {"checksum": _checksum(document)}))
     before = {path.name: path.read_bytes() for path in tmp_path.glob("checkpoint-*")}
-    with pytest.raises(ValueError, match="has format 2, this version reads 1; go on with the version that wrote it"):
+    with pytest.raises(ValueError, match="has format 1, this version reads 2; go on with the version that wrote it"):
         clone(estimator).fit(few.train.images)
     assert {path.name: path.read_bytes() for path in tmp_path.glob("checkpoint-*")} == before
 
@@ -202,7 +202,7 @@ def test_a_signal_in_the_last_update_is_not_lost(few, tmp_path, monkeypatch):
 
 
 def test_a_callable_that_nothing_can_tell_apart_is_refused(tmp_path):
-    ae = hg.DenseAutoencoder(noise=lambda x, generator: x, checkpoint_dir=tmp_path, random_state=0)
+    ae = hg.DenseAutoencoder(corruption=lambda x, generator: x, checkpoint_dir=tmp_path, random_state=0)
     with pytest.raises(ValueError, match="a checkpoint cannot tell"):
         ae.check_parameters()
 

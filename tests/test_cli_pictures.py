@@ -82,7 +82,7 @@ def test_a_denoiser_is_trained_on_cuts_and_evaluated_beside_the_others(hourglass
     code, out, _ = hourglass("info", "--model", "model", "--json")
     parameters = json.loads(out)["parameters"]
     assert parameters["skip"] is parameters["residual"] is True
-    assert parameters["noise"]["level"] == [0.1, 0.3]
+    assert parameters["corruption"]["level"] == [0.1, 0.3]
     code, _, err = hourglass("encode", digits, "codes.npy", "--model", "model")
     assert (code, len(err.splitlines())) == (1, 1)
     assert "and no code" in err

@@ -206,7 +206,7 @@ def test_a_model_of_ones_own_images_is_lengthened(hourglass, tmp_path):
         (("--set", "learning_rate=0.5"), "learning_rate is 0.01 there, 0.5 here"),
         (("--batches", 9, "--set", "batch_size=8"), "batch_size is 64 there, 8 here"),
         (("--seed", 1), "random_state is 0 there, 1 here"),
-        (("--noise", "0.1"), "noise is absent there"),
+        (("--noise", "0.1"), "corruption is absent there"),
         (("--network", "dense"), "estimator is 'ConvAutoencoder' there, 'DenseAutoencoder' here"),
         (("--crop", 20), "prepared is 'cuts of 16×16' there, 'cuts of 20×20' here"),
         (("--cuts", 30), "cuts is 40 there, 30 here"),

@@ -93,18 +93,20 @@ def by_training(images, corruption, few, monkeypatch):
     """What an estimator's network is trained on."""
     seen = []
 
-    def noise(batch, generator):
+    def corrupted(batch, generator):
         found = corruption(batch, generator)
         seen.append(found.permute(0, 2, 3, 1).numpy())
         return found
 
-    hg.ConvAutoencoder(channels=(4,), noise=noise, batches=1, batch_size=len(images), random_state=0).fit(images)
+    hg.ConvAutoencoder(channels=(4,), corruption=corrupted, batches=1, batch_size=len(images), random_state=0).fit(
+        images
+    )
     return seen[0]
 
 
 def by_validating(images, corruption, few, monkeypatch):
     """What an estimator's loss on held-out images is measured on."""
-    ae = hg.ConvAutoencoder(noise=corruption)
+    ae = hg.ConvAutoencoder(corruption=corruption)
     return ae._corrupted(images)
 
 
@@ -247,8 +249,8 @@ def test_bad_corruptions_are_refused_by_name(text):
     assert f"noise {text!r}" in str(raised.value)
 
 
-@pytest.mark.parametrize("noise", ALL + RANGES, ids=repr)
-def test_every_corruption_trains_and_is_saved(noise, few, tmp_path):
-    ae = hg.ConvAutoencoder(channels=(4,), noise=noise, batches=3, random_state=0).fit(few.train.images)
+@pytest.mark.parametrize("corruption", ALL + RANGES, ids=repr)
+def test_every_corruption_trains_and_is_saved(corruption, few, tmp_path):
+    ae = hg.ConvAutoencoder(channels=(4,), corruption=corruption, batches=3, random_state=0).fit(few.train.images)
     hg.save(ae, tmp_path)
-    assert hg.load_model(tmp_path).noise == noise
+    assert hg.load_model(tmp_path).corruption == corruption

@@ -128,19 +128,24 @@ def test_what_the_document_of_denoising_claims_is_what_was_measured():
             assert max(scores, key=scores.get) == "model"
 
 
-@pytest.mark.parametrize("noise", [0.1, (0.1, 0.2), PoissonNoise(9), SaltAndPepper(0.1)])
-def test_noise_that_clips_refuses_images_on_another_scale(noise, few):
-    with pytest.raises(ValueError, match=r"spans \[0, 255\], but noise="):
-        hg.ConvAutoencoder(noise=noise).fit(few.train.images * 255)
+@pytest.mark.parametrize(
+    "given",
+    [{"noise": 0.1}, {"noise": (0.1, 0.2)}, {"corruption": PoissonNoise(9)}, {"corruption": SaltAndPepper(0.1)}],
+    ids=repr,
+)
+def test_noise_that_clips_refuses_images_on_another_scale(given, few):
+    [name] = given
+    with pytest.raises(ValueError, match=rf"spans \[0, 255\], but {name}="):
+        hg.ConvAutoencoder(**given).fit(few.train.images * 255)
     for harmless in (Masking(0.1), Blur(1.0), GaussianNoise(9.0, clip=False)):
-        hg.ConvAutoencoder(noise=harmless, batches=1).fit(few.train.images * 255)
+        hg.ConvAutoencoder(corruption=harmless, batches=1).fit(few.train.images * 255)
 
 
 @pytest.mark.parametrize("noise", [np.float32(0.5), np.int64(1), [0.1, 0.6], np.array([0.1, 0.6])])
 def test_numbers_of_numpy_are_strengths(noise, few, tmp_path):
-    ae = hg.DenseAutoencoder(noise=GaussianNoise(noise), batches=1).fit(few.train.images)
+    ae = hg.DenseAutoencoder(corruption=GaussianNoise(noise), batches=1).fit(few.train.images)
     hg.save(ae, tmp_path)
-    assert hg.load_model(tmp_path).noise == ae.noise
+    assert hg.load_model(tmp_path).corruption == ae.corruption
     assert hg.DenseAutoencoder(noise=noise, batches=1).fit(few.train.images).n_updates_ == 1
 
 
@@ -180,3 +185,41 @@ def test_the_denoiser_that_comes_along_works(sample):
     assert sum(path.stat().st_size for path in folder.iterdir()) <= 300_000
     with pytest.raises(ValueError, match="choose one of digits"):
         hg.load_pretrained("cats")
+
+
+def test_noise_is_short_for_gaussian_noise(few):
+    short, long = (
+        hg.DenseAutoencoder(**given, batches=5, random_state=0).fit(few.train.images)
+        for given in ({"noise": 0.3}, {"corruption": GaussianNoise(0.3)})
+    )
+    assert short.effective_corruption == long.effective_corruption == GaussianNoise(0.3)
+    np.testing.assert_array_equal(short.transform(few.test.images), long.transform(few.test.images))
+    assert hg.DenseAutoencoder(noise=(0.1, 0.2)).effective_corruption == GaussianNoise((0.1, 0.2))
+    assert hg.DenseAutoencoder().effective_corruption is None
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            {"noise": 0.5, "corruption": Blur(1.0)},
+            r"noise=0\.5 with corruption=Blur\(sigma=1\.0\); .* leave one of them",
+        ),
+        ({"noise": Masking(0.1)}, r"noise=Masking\(share=0\.1\); expected a level .* is given as corruption"),
+        ({"noise": lambda images, generator: images}, "noise=<function .* is given as corruption"),
+        ({"corruption": 0.5}, r"corruption=0\.5; expected a corruption .* a level is given as noise"),
+        ({"corruption": "blur:1"}, "corruption='blur:1'; expected a corruption"),
+        ({"corruption": Masking(0.1), "self_supervised": True}, r"corruption=Masking.* with self_supervised=True"),
+    ],
+)
+@pytest.mark.parametrize("kind", [hg.DenseAutoencoder, hg.ConvAutoencoder])
+def test_a_corruption_has_one_place(kind, given, said, few):
+    with pytest.raises(ValueError, match=said):
+        kind(**given, batches=1).fit(few.train.images)
+
+
+def test_an_experiments_noise_is_one_number(few):
+    data = hg.Dataset("few", few.train, few.test[:20], validation_size=50)
+    for changes in ({"noise": (0.1, 0.2)}, {"noise": None, "corruption": Blur(1.0)}):
+        with pytest.raises(ValueError, match="an experiment's noise is one number"):
+            hg.run("denoise", dataset=data, batches=1, **changes)

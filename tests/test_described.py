@@ -8,11 +8,11 @@ import hourglass as hg
 CHANGES = [
     ("DenseAutoencoder", {"code_size": 7}), ("DenseAutoencoder", {"loss": "mse"}),
     *(("ConvAutoencoder", {name: value}) for name, value in {
-        "channels": (4, 4), "upsample": "transposed", "skip": True, "residual": True, "norm": "manual",
+        "channels": (4, 4), "upsample": "transposed", "skip": True, "residual": True, "norm": "batch-manual",
         "norm_momentum": 0.5, "loss": "bce",
     }.items()),
     *(("ConvClassifier", {name: value}) for name, value in {
-        "depth": 3, "width": 4, "norm": "manual", "norm_momentum": 0.5, "activation": "tanh",
+        "depth": 3, "width": 4, "norm": "batch-manual", "norm_momentum": 0.5, "activation": "tanh",
     }.items()),
 ]  # fmt: skip
 START = {

@@ -34,7 +34,7 @@ torch.distributed.destroy_process_group()
 
 
 def network():
-    net = ConvNet((28, 28, 1), 10, norm="manual", norm_momentum=0.1).double()
+    net = ConvNet((28, 28, 1), 10, norm="batch-manual", norm_momentum=0.1).double()
     net.reset_parameters(torch.Generator().manual_seed(0))
     return net
 
@@ -132,7 +132,7 @@ def test_two_processes_of_a_part_of_the_batch_equal_one_with_the_whole(backend, 
     parts = [slice(first), slice(first, None)]
     for name in NAMES:
         # Written-out batch normalisation shares its moments; with others each process has its own.
-        if name == "manual":
+        if name == "batch-manual":
             expected = [gradient / 2 for gradient in wrapped(name, slice(None))]
         else:
             expected = [sum(pair) / 2 for pair in zip(*(wrapped(name, part) for part in parts), strict=True)]

@@ -131,12 +131,12 @@ def test_unfitted_estimators_say_so(few):
         (DenseAutoencoder(image_shape=(3, 3)), "image_shape"),
         (ConvAutoencoder(channels=()), r"expected a tuple of whole numbers"),
         (ConvAutoencoder(upsample="cubic"), "choose one of nearest, transposed"),
-        (ConvClassifier(norm="batch"), "choose one of none, layer, manual"),
+        (ConvClassifier(norm="layernorm"), "choose one of none, batch, batch-manual, layer"),
         (ConvClassifier(loss="mse"), "choose one of softmax, bce"),
         (ConvClassifier(kernel_init="ones"), "choose one of glorot, he, truncated-normal"),
         (ConvClassifier(kernel_init=-1.0), "kernel_init=-1.0; expected a number above 0"),
         (ConvClassifier(activation="gelu"), "choose one of relu, sigmoid, tanh"),
-        (ConvAutoencoder(norm="batch"), "choose one of none, layer, manual"),
+        (ConvAutoencoder(norm="layernorm"), "choose one of none, batch, batch-manual, layer"),
     ],
 )
 def test_parameters_are_checked_before_training(estimator, said, few):
@@ -279,7 +279,7 @@ def test_broken_models_are_refused(few, tmp_path):
     with pytest.raises(ValueError, match="damaged or another model's"):
         hg.load_model(tmp_path)
     weights.write_bytes(good)
-    for change, said in [({"format": 99}, "reads format 1"), ({"estimator": "Other"}, "do not fit together")]:
+    for change, said in [({"format": 99}, "reads formats 1 to 2"), ({"estimator": "Other"}, "do not fit together")]:
         metadata.write_text(json.dumps(json.loads(text) | change))
         with pytest.raises(ValueError, match=said):
             hg.load_model(tmp_path)
@@ -294,8 +294,8 @@ def test_broken_models_are_refused(few, tmp_path):
 
 
 def test_what_a_file_cannot_hold_is_refused_before_anything_is_written(few, tmp_path):
-    ae = DenseAutoencoder(noise=lambda images, generator: images, **SMALL).fit(few.train.images)
-    with pytest.raises(TypeError, match=r"noise=.* cannot be written"):
+    ae = DenseAutoencoder(corruption=lambda images, generator: images, **SMALL).fit(few.train.images)
+    with pytest.raises(TypeError, match=r"corruption=.* cannot be written"):
         hg.save(ae, tmp_path / "model")
     assert not (tmp_path / "model").exists()
     with pytest.raises(NotFittedError):

@@ -6,7 +6,16 @@ import pytest
 import torch
 from torch import nn
 
-from hourglass.nn import LSTM, NORMS, ConvCodec, ConvNet, DenseCodec, FrameworkBatchNorm, ManualBatchNorm, fold
+from hourglass.nn import (
+    NORMS,
+    ConvCodec,
+    ConvNet,
+    DenseCodec,
+    FrameworkBatchNorm,
+    LSTMClassifier,
+    ManualBatchNorm,
+    fold,
+)
 
 FOLDED = {
     "net": lambda **o: ConvNet((12, 12, 1), 3, depth=4, **o),
@@ -44,10 +53,10 @@ def without_affine(network, kind):
     return network
 
 
-@pytest.mark.parametrize("norm", ["layer", "manual", "ghost", "renorm", "no affine", "no shift", "PyTorch's"])
+@pytest.mark.parametrize("norm", ["batch", "batch-manual", "ghost", "renorm", "no affine", "no shift", "PyTorch's"])
 @pytest.mark.parametrize("name", FOLDED)
 def test_folding_changes_nothing(name, norm):
-    net = FOLDED[name](norm=norm) if norm in NORMS else without_affine(FOLDED[name](norm="layer"), norm)
+    net = FOLDED[name](norm=norm) if norm in NORMS else without_affine(FOLDED[name](norm="batch"), norm)
     net, images = trained(net)
     before = copy.deepcopy(net.state_dict())
     folded = fold(net)
@@ -66,7 +75,7 @@ def test_folding_changes_nothing(name, norm):
 
 
 def test_folding_in_training_mode_folds_inference():
-    net, images = trained(ConvCodec((8, 8, 1), (4, 3), norm="manual"))
+    net, images = trained(ConvCodec((8, 8, 1), (4, 3), norm="batch-manual"))
     expected = net(images)
     torch.testing.assert_close(fold(net.train())(images), expected, rtol=1e-4, atol=1e-5)
     assert net.training
@@ -80,7 +89,7 @@ def test_folding_in_training_mode_folds_inference():
         (lambda: ConvNet((12, 12, 1), 3, depth=2, norm="group"), ValueError, "norms.0 is a GroupNorm without moving"),
         (lambda: ConvCodec((8, 8, 1), (4,), norm="instance"), ValueError, "encoder_norms.0 is a InstanceNorm without"),
         (lambda: DenseCodec((8, 8, 1), 4), TypeError, "fold takes a ConvNet or a ConvCodec; this is a DenseCodec"),
-        (lambda: LSTM(5), TypeError, "fold takes a ConvNet or a ConvCodec; this is a LSTM"),
+        (lambda: LSTMClassifier(5), TypeError, "fold takes a ConvNet or a ConvCodec; this is a LSTMClassifier"),
         (lambda: nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1)), TypeError, "Sequential"),
         (lambda: None, TypeError, "NoneType"),
     ],

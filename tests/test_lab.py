@@ -178,14 +178,14 @@ def test_equal_seeds_give_equal_starts(tiny):
     for arm in STUDIES["bn-fair"].plan(1, 1):
         networks[arm["arm"]] = train(arm, tiny, learning_rate=1e-12).network_
     first = networks["none"].convs[3].weight
-    torch.testing.assert_close(networks["layer"].convs[3].weight, first)
-    torch.testing.assert_close(networks["manual"].convs[3].weight, first)
-    assert not torch.allclose(networks["manual, truncated normal"].convs[3].weight, first)
+    torch.testing.assert_close(networks["batch"].convs[3].weight, first)
+    torch.testing.assert_close(networks["batch-manual"].convs[3].weight, first)
+    assert not torch.allclose(networks["batch-manual, truncated normal"].convs[3].weight, first)
 
 
 def test_averages_of_every_momentum_are_those_that_the_layer_keeps(tiny):
     observer = MovingAverages(tiny)
-    cell = {"norm": "layer", "norm_momentum": 1 - MOMENTA[2], "seed": 0, "updates": 5}
+    cell = {"norm": "batch", "norm_momentum": 1 - MOMENTA[2], "seed": 0, "updates": 5}
     network = train(cell, tiny, observer, report_every=2).network_
     assert observer.updates == 5
     for name in ("norms.0", "norms.15", "hidden_norm"):
@@ -195,7 +195,7 @@ def test_averages_of_every_momentum_are_those_that_the_layer_keeps(tiny):
 
 
 def test_accuracy_by_batch_uses_each_batchs_own_moments(tiny):
-    network = train({"norm": "layer", "seed": 0, "updates": 30}, tiny).network_
+    network = train({"norm": "batch", "seed": 0, "updates": 30}, tiny).network_
     part = examples(tiny.train, 128)
     network.train()
     expected = accuracy(network, part, 64)
@@ -205,7 +205,7 @@ def test_accuracy_by_batch_uses_each_batchs_own_moments(tiny):
 
 
 def test_own_moments_of_many_images_are_those_of_training(tiny):
-    network = train({"norm": "layer", "seed": 0, "updates": 3}, tiny).network_
+    network = train({"norm": "batch", "seed": 0, "updates": 3}, tiny).network_
     network, images = network.double(), examples(tiny.test)[0].double()
     own = by_own_moments(network)
     torch.testing.assert_close(own(images), network.train()(images))

@@ -81,7 +81,7 @@ def test_glorot_uniform(layer, fans):
 
 
 def test_truncated_normal_is_cut_at_two_deviations():
-    net = ConvNet((28, 28, 1), 10, norm="manual", kernel_init="truncated-normal")
+    net = ConvNet((28, 28, 1), 10, norm="batch-manual", kernel_init="truncated-normal")
     net.reset_parameters(torch.Generator().manual_seed(0))
     weights = torch.cat([conv.weight.detach().flatten() for conv in net.convs])
     assert 0.0999 < weights.abs().max() <= 0.1
@@ -135,7 +135,7 @@ def test_dense_codec_has_the_lessons_size():
 
 
 def test_convnet_has_the_lessons_layers():
-    net = ConvNet((28, 28, 1), 10, norm="layer")
+    net = ConvNet((28, 28, 1), 10, norm="batch")
     assert [conv.out_channels for conv in net.convs] == [4 * d for d in range(1, 20)]
     assert [conv.stride[0] for conv in net.convs] == [2 if d % 3 == 0 else 1 for d in range(1, 20)]
     assert all(conv.bias is None for conv in net.convs)
@@ -146,14 +146,14 @@ def test_convnet_has_the_lessons_layers():
 
 
 def test_stored_variance_is_tensorflows():
-    layer, manual = ConvNet((28, 28, 1), 10, norm="layer"), ConvNet((28, 28, 1), 10, norm="manual")
+    layer, manual = ConvNet((28, 28, 1), 10, norm="batch"), ConvNet((28, 28, 1), 10, norm="batch-manual")
     assert layer.norms[0].stored_variance == "bessel"
     assert layer.hidden_norm.stored_variance == "biased"
     assert {norm.stored_variance for norm in [*manual.norms, manual.hidden_norm]} == {"biased"}
 
 
 @pytest.mark.parametrize(
-    "build", [lambda: ConvCodec((8, 8, 1), (4, 2)), lambda: ConvNet((8, 8, 1), 3, depth=4, norm="layer")]
+    "build", [lambda: ConvCodec((8, 8, 1), (4, 2)), lambda: ConvNet((8, 8, 1), 3, depth=4, norm="batch")]
 )
 def test_meta_construction_and_reset_leave_the_global_generator_alone(build):
     state = torch.get_rng_state()
@@ -183,7 +183,7 @@ def test_output_bias_starts_at_the_mean():
     [
         (lambda: ConvCodec((8, 8, 1), (4,), "bilinear"), "nearest, transposed"),
         (lambda: ConvCodec((8, 8, 1), ()), "at least one stage"),
-        (lambda: ConvNet((8, 8, 1), 2, norm="batch"), "none, layer, manual"),
+        (lambda: ConvNet((8, 8, 1), 2, norm="batchnorm"), "none, batch, batch-manual, layer"),
         (lambda: ConvNet((8, 8, 1), 2, kernel_init="ones"), "glorot, he, truncated-normal"),
     ],
 )
@@ -264,15 +264,15 @@ def test_sizes_that_are_not_about_the_double_are_refused(name, size):
         (lambda: DenseCodec((8, 0, 1), 3), "width=0"),
         (lambda: ConvCodec((8, 8, 0), (3,)), "channels=0"),
         (lambda: ConvCodec((8, 8, 1), (3, 0)), "out_channels=0"),
-        (lambda: ConvCodec((8, 8, 1), (3,), norm="layer", norm_momentum=2), "momentum=2"),
+        (lambda: ConvCodec((8, 8, 1), (3,), norm="batch", norm_momentum=2), "momentum=2"),
         *((lambda o=o: ConvNet((8, 8, 1), 3, **o), next(iter(o))) for o in (
-            {"depth": 0}, {"width": 0}, {"hidden": 0}, {"depth": 2.5}, {"stored_variance": "none", "norm": "layer"},
+            {"depth": 0}, {"width": 0}, {"hidden": 0}, {"depth": 2.5}, {"stored_variance": "none", "norm": "batch"},
         )),
         (lambda: ConvNet((8, 8, 1), 0), "classes=0"),
         (lambda: ConvNet((8, 8), 3), "not enough values"),
         *((lambda n=n: ConvNet((8, 8, 1), 3, depth=2, norm=n, stored_variance="biased"),
            f"norm='{n}' has no moving statistics, so that stored_variance='biased' would change nothing")
-          for n in ("none", "group", "layernorm", "instance")),
+          for n in ("none", "group", "layer", "instance")),
     ],
 )  # fmt: skip
 def test_options_that_mean_nothing_are_refused(build, said):
@@ -281,14 +281,14 @@ def test_options_that_mean_nothing_are_refused(build, said):
 
 
 @pytest.mark.parametrize("variance", ["biased", "bessel"])
-@pytest.mark.parametrize("norm", ["layer", "manual", "ghost", "renorm"])
+@pytest.mark.parametrize("norm", ["batch", "batch-manual", "ghost", "renorm"])
 def test_a_stored_variance_that_is_chosen_holds_everywhere(norm, variance):
     net = ConvNet((8, 8, 1), 3, depth=3, norm=norm, stored_variance=variance, norm_momentum=None)
     norms = [*net.norms, net.hidden_norm]
     assert {layer.stored_variance for layer in norms} == {variance}
     assert {layer.momentum for layer in norms} == {None}
     usual = ConvNet((8, 8, 1), 3, depth=3, norm=norm)
-    expected = "bessel" if norm == "layer" else "biased"
+    expected = "bessel" if norm == "batch" else "biased"
     assert [layer.stored_variance for layer in (*usual.norms, usual.hidden_norm)] == [expected] * 3 + ["biased"]
 
 

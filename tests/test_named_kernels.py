@@ -16,13 +16,13 @@ PYTORCHS, WRITTEN_OUT = "NativeBatchNormBackward0", "_NormaliseBackward"
 
 def classic(norm, data):
     """The declared experiment, in its own recipe."""
-    estimator = find({"layer": "bn-layer", "manual": "bn-manual"}[norm]).configure("classic", batches=BATCHES)
+    estimator = find({"batch": "bn-layer", "batch-manual": "bn-manual"}[norm]).configure("classic", batches=BATCHES)
     estimator.set_params(random_state=0).fit(data.train.images, data.train.labels)
     return estimator
 
 
 def fast(norm, data):
-    estimator = find({"layer": "bn-layer", "manual": "bn-manual"}[norm]).configure("fast", batches=BATCHES)
+    estimator = find({"batch": "bn-layer", "batch-manual": "bn-manual"}[norm]).configure("fast", batches=BATCHES)
     estimator.set_params(random_state=0).fit(data.train.images, data.train.labels)
     return estimator
 
@@ -70,11 +70,11 @@ def counted(monkeypatch):
     return count
 
 
-@pytest.mark.parametrize("norm", ["layer", "manual"])
+@pytest.mark.parametrize("norm", ["batch", "batch-manual"])
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.__name__)
 def test_the_kernel_is_the_one_that_is_named(route, norm, counted, few):
     expected = BATCHES * ROUTES[route]
-    names = {"layer": ("PyTorch's", PYTORCHS), "manual": ("written out", WRITTEN_OUT)}[norm]
+    names = {"batch": ("PyTorch's", PYTORCHS), "batch-manual": ("written out", WRITTEN_OUT)}[norm]
     assert counted(route, norm, few) == dict.fromkeys(names, expected)
 
 

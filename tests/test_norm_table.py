@@ -22,7 +22,7 @@ from hourglass.nn import (
 )
 
 NAMES = [name for name in NORMS if name != "none"]
-BY_BATCH = ["layer", "manual"]  # the formula of nn.BatchNorm2d
+BY_BATCH = ["batch", "batch-manual"]  # the formula of nn.BatchNorm2d
 MOVING = [*BY_BATCH, "ghost", "renorm"]
 MAPS, ROWS, CHANNELS = (6, 4, 3, 5), (6, 4), 4
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
@@ -292,7 +292,7 @@ def test_no_image_at_all(name):
 @pytest.mark.parametrize("momentum", [0.1, None])
 @pytest.mark.parametrize("name", NAMES)
 def test_shapes_are_known_on_the_meta_device(name, momentum):
-    if momentum is None and name in ("layer", "ghost"):
+    if momentum is None and name in ("batch", "ghost"):
         return  # PyTorch's own layer asks for the number of batches, which is not known there
     options = {"momentum": momentum} if name in MOVING else {}
     for norm in (make(name, **options).to("meta"), make(name, device="meta", **options)):
@@ -339,7 +339,7 @@ def test_mixed_precision_that_pytorch_refuses_is_refused_or_right():
             try:
                 output = norm(x)
             except RuntimeError as error:
-                assert name not in ("manual", "renorm")
+                assert name not in ("batch-manual", "renorm")
                 assert "type" in str(error)  # noqa: PT017
             else:
                 assert output.dtype == given

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 from torch.optim.swa_utils import AveragedModel, update_bn
 
-from hourglass.nn import LSTM, NORMS, ConvNet
+from hourglass.nn import NORMS, ConvNet, LSTMClassifier
 from test_norm_table import BY_BATCH, CHANNELS, MOVING, batch, close, make, randomised
 
 
@@ -33,7 +33,7 @@ def test_update_bn_averages_all_batches_alike(name):
 
 
 def test_update_bn_finds_every_step_of_an_lstm():
-    lstm = LSTM(5, 7, 3, steps=4, noise=0)
+    lstm = LSTMClassifier(5, 7, 3, steps=4, noise=0)
     lstm.reset_parameters(torch.Generator().manual_seed(0))
     batches = [(batch((6, 4, 5), torch.float32, seed=seed), None) for seed in range(3)]
     averaged = AveragedModel(lstm)
@@ -63,9 +63,9 @@ def test_pytorchs_fusion_computes_the_same(name):
 REFUSED = {
     "ghost": (lambda: make("ghost"), "normalises the whole batch, and this one small parts of it"),
     "renorm": (lambda: make("renorm"), "does not correct towards the moving statistics"),
-    "biased layer": (lambda: make("layer", stored_variance="biased"), "stored_variance='biased'"),
-    "biased manual": (lambda: make("manual", stored_variance="biased"), "stored_variance='biased'"),
-    "network": (lambda: ConvNet((8, 8, 1), 3, depth=2, norm="layer").hidden_norm, "stored_variance='biased'"),
+    "biased batch": (lambda: make("batch", stored_variance="biased"), "stored_variance='biased'"),
+    "biased batch-manual": (lambda: make("batch-manual", stored_variance="biased"), "stored_variance='biased'"),
+    "network": (lambda: ConvNet((8, 8, 1), 3, depth=2, norm="batch").hidden_norm, "stored_variance='biased'"),
 }
 
 
@@ -97,9 +97,9 @@ def test_a_synchronised_layer_takes_the_place_of_one_that_computes_the_same(name
         close(layer.state_dict()[key], value, torch.float32)
 
 
-@pytest.mark.parametrize("name", ["layernorm", "group", "instance"])
+@pytest.mark.parametrize("name", ["layer", "group", "instance"])
 def test_what_looks_at_each_image_by_itself_stays_when_others_are_synchronised(name):
-    module = nn.Sequential(make(name), make("layer"))
+    module = nn.Sequential(make(name), make("batch"))
     assert type(nn.SyncBatchNorm.convert_sync_batchnorm(module)[0]) is NORMS[name]
 
 

@@ -18,8 +18,8 @@ from hourglass.nn import (
 )
 
 SHAPES = [(12, 8), (12, 8, 3, 5)]
-BY_IMAGE = ("layernorm", "group", "instance")
-MOVING = ("layer", "manual", "ghost", "renorm")
+BY_IMAGE = ("layer", "group", "instance")
+MOVING = ("batch", "batch-manual", "ghost", "renorm")
 
 
 def batch(shape, seed=0):
@@ -42,7 +42,7 @@ def with_random_affine(norm):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_layernorm_is_pytorchs(shape):
+def test_layer_normalisation_is_pytorchs(shape):
     norm, x = with_random_affine(LayerNorm(8)), batch(shape)
     expected = F.layer_norm(x, shape[1:], eps=1e-5) * view(norm.weight, x) + view(norm.bias, x)
     torch.testing.assert_close(norm(x), expected)
@@ -233,8 +233,8 @@ def test_normalised_codecs_start_from_the_same_weights():
         (lambda: GhostBatchNorm(8, ghost_size=0), "ghost_size=0; expected 1 image or more"),
         (lambda: BatchRenorm(8, scale_limit=0.5), "scale_limit=0.5"),
         (lambda: BatchRenorm(8, shift_limit=-1), "shift_limit=-1"),
-        (lambda: create_norm("layer", 8)(torch.zeros(0, 8)), "no value in x of shape"),
-        (lambda: create_norm("manual", 8)(torch.zeros(0, 8)), "no value in x of shape"),
+        (lambda: create_norm("batch", 8)(torch.zeros(0, 8)), "no value in x of shape"),
+        (lambda: create_norm("batch-manual", 8)(torch.zeros(0, 8)), "no value in x of shape"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(make, said):

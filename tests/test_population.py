@@ -8,8 +8,8 @@ import torch
 from torch import nn as torch_nn
 
 from hourglass.nn import (
-    LSTM,
     ConvNet,
+    LSTMClassifier,
     ManualBatchNorm,
     batch_statistics,
     create_norm,
@@ -17,7 +17,7 @@ from hourglass.nn import (
 )
 
 
-def network(norm="layer", **options):
+def network(norm="batch", **options):
     net = ConvNet((12, 12, 1), 3, depth=4, norm=norm, norm_momentum=0.2, **options)
     net.reset_parameters(torch.Generator().manual_seed(0))
     for module in net.modules():
@@ -30,7 +30,7 @@ def network(norm="layer", **options):
     return net.eval(), images
 
 
-@pytest.mark.parametrize("norm", ["layer", "manual", "ghost", "renorm"])
+@pytest.mark.parametrize("norm", ["batch", "batch-manual", "ghost", "renorm"])
 def test_population_moments_of_the_first_layer_are_those_of_all_images(norm):
     net, images = network(norm)
     # Batches of unlike size, that weigh as they should.
@@ -40,7 +40,7 @@ def test_population_moments_of_the_first_layer_are_those_of_all_images(norm):
     np.testing.assert_allclose(net.norms[0].running_var, maps.var((0, 2, 3)), rtol=1e-5)
 
 
-@pytest.mark.parametrize("norm", ["layer", "renorm"])
+@pytest.mark.parametrize("norm", ["batch", "renorm"])
 def test_population_moments_do_not_know_the_moving_statistics(norm):
     net, images = network(norm)
     other = copy.deepcopy(net)
@@ -105,7 +105,7 @@ POPULATIONS = {
     "mixed": (Mixed, rows_of(24, 1, 4, 2)),
     **{
         f"{name}, cumulative": (lambda name=name: create_norm(name, 3, momentum=None), rows_of(24, 3, 4, 2))
-        for name in ("layer", "manual", "ghost", "renorm")
+        for name in ("batch", "batch-manual", "ghost", "renorm")
     },
 }
 
@@ -162,7 +162,7 @@ def test_population_moments_of_equal_batches_are_near_those_of_update_bn():
 
 
 def test_population_moments_of_every_step_of_an_lstm():
-    lstm = LSTM(5, 7, 3, steps=6, noise=0)
+    lstm = LSTMClassifier(5, 7, 3, steps=6, noise=0)
     lstm.reset_parameters(torch.Generator().manual_seed(0))
     x = sequences()
     recompute_statistics(lstm, x.split(10))
@@ -241,7 +241,7 @@ def sequences(steps=6):
 
 
 def test_the_plain_lstm_is_pytorchs():
-    ours = LSTM(5, 7, 3, gamma=None)
+    ours = LSTMClassifier(5, 7, 3, gamma=None)
     ours.reset_parameters(torch.Generator().manual_seed(0))
     theirs = torch_nn.LSTM(5, 7, batch_first=True)
     # Ours are forget, input, output, candidate; PyTorch's input, forget, candidate, output.
@@ -261,7 +261,7 @@ def moving(norm, what):
 
 
 def test_recurrent_normalisation_has_statistics_for_each_step():
-    lstm = LSTM(5, 7, 3, steps=6, momentum=1.0, noise=0)
+    lstm = LSTMClassifier(5, 7, 3, steps=6, momentum=1.0, noise=0)
     lstm.reset_parameters(torch.Generator().manual_seed(0))
     x = sequences()
     lstm.train()(x)
@@ -278,7 +278,7 @@ def test_recurrent_normalisation_has_statistics_for_each_step():
 
 
 def test_noise_gives_blank_first_steps_a_variance_in_training_alone():
-    lstm = LSTM(5, 7, 3, steps=6, momentum=1.0)
+    lstm = LSTMClassifier(5, 7, 3, steps=6, momentum=1.0)
     lstm.reset_parameters(torch.Generator().manual_seed(0))
     x = sequences()
     x[:, :2] = 0
@@ -293,10 +293,10 @@ def test_noise_gives_blank_first_steps_a_variance_in_training_alone():
 
 
 def test_later_steps_use_the_last_ones_statistics():
-    lstm = LSTM(5, 7, 3, steps=4)
+    lstm = LSTMClassifier(5, 7, 3, steps=4)
     lstm.reset_parameters(torch.Generator().manual_seed(0))
     lstm.train()(sequences(4))
-    longer = LSTM(5, 7, 3, steps=6)
+    longer = LSTMClassifier(5, 7, 3, steps=6)
     state = lstm.state_dict()
     for name in [name for name in state if ".steps.3." in name]:
         state |= {name.replace(".3.", f".{later}."): state[name] for later in (4, 5)}
@@ -306,7 +306,7 @@ def test_later_steps_use_the_last_ones_statistics():
 
 
 def test_images_are_read_row_by_row():
-    lstm = LSTM(5, 7, 3, steps=6).eval()
+    lstm = LSTMClassifier(5, 7, 3, steps=6).eval()
     x = sequences()
     torch.testing.assert_close(lstm(x[:, None]), lstm(x))
 
@@ -315,7 +315,7 @@ def test_images_are_read_row_by_row():
 def test_sequences_of_another_shape_are_refused(shape):
     for gamma in (0.1, None):
         with pytest.raises(ValueError, match=r"expected \(n, steps, 5\) with one step or more, or images"):
-            LSTM(5, 7, 3, steps=6, gamma=gamma).eval()(torch.zeros(shape))
+            LSTMClassifier(5, 7, 3, steps=6, gamma=gamma).eval()(torch.zeros(shape))
 
 
 @pytest.mark.parametrize(
@@ -333,4 +333,4 @@ def test_sequences_of_another_shape_are_refused(shape):
 )
 def test_a_recurrent_network_refuses_what_means_nothing(options, said):
     with pytest.raises(ValueError, match=said):
-        LSTM(**({"features": 5} | options))
+        LSTMClassifier(**({"features": 5} | options))

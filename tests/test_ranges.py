@@ -322,7 +322,7 @@ def test_the_range_of_training_is_kept_with_the_model_and_used(hourglass, tmp_pa
     assert 100 < low < high < 4095
     assert f"the network sees {low:,.6g} to {high:,.6g} as 0 to 1" in err
     model = hg.load_model(tmp_path / "model")
-    assert model.noise.clip is False
+    assert model.corruption.clip is False
     code, _, err = hourglass("denoise", folder, tmp_path / "out", "--model", tmp_path / "model")
     assert (code, err) == (0, f"denoise: 2 done; range {low:,.6g} to {high:,.6g} (of the model)\n")
     code, _, err = hourglass("denoise", folder, tmp_path / "more", "--model", tmp_path / "model", "--range", "0,4095")

@@ -38,7 +38,7 @@ def made(few, tmp_path_factory):
     images = few.test.images[:4]
     curves = {"a": [classified.runs[0].history], "b": [classified.runs[0].history] * 2}
     noise = functools.partial(lambda array, x, generator: x, np.zeros(100_000))
-    awkward = hg.DenseAutoencoder(noise=noise, random_state=np.random.RandomState(0), **QUICK)
+    awkward = hg.DenseAutoencoder(corruption=noise, random_state=np.random.RandomState(0), **QUICK)
     return {
         "Dataset": few,
         "Dataset of two sizes": hg.Dataset("two", few.train, Images(np.zeros((3, 40, 300, 2), np.float32))),
@@ -231,8 +231,12 @@ def test_every_normalisation_has_words():
         ("conv", "fast", ["channels=(16, 8, 8)", "batches=2200", "upsample=nearest", "norm=none"]),
         ("denoise", "fast", ["channels=(32, 32, 16)", "batches=2000", "noise=0.5"]),
         ("bn-none", "classic", ["depth=19", "width=4", "batches=800", "norm=none"]),
-        ("bn-layer", "fast", ["depth=19", "norm=layer", "kernel_init=glorot", "norm_momentum=0.1"]),
-        ("bn-manual", "classic", ["norm=manual", "kernel_init=truncated-normal", "activation=relu", "optimiser=adam"]),
+        ("bn-layer", "fast", ["depth=19", "norm=batch", "kernel_init=glorot", "norm_momentum=0.1"]),
+        (
+            "bn-manual",
+            "classic",
+            ["norm=batch-manual", "kernel_init=truncated-normal", "activation=relu", "optimiser=adam"],
+        ),
     ],
 )
 def test_info_names_every_parameter_that_ruled(name, recipe, said, few, tmp_path, hourglass):
@@ -260,8 +264,8 @@ def test_info_names_every_parameter_that_ruled(name, recipe, said, few, tmp_path
 @pytest.mark.parametrize(
     ("estimator", "normalised"),
     [
-        (hg.ConvClassifier(norm="layer", norm_momentum=0.02), "FrameworkBatchNorm, ε = 0.001, momentum = 0.02"),
-        (hg.ConvClassifier(norm="manual"), "ManualBatchNorm, ε = 0.001, momentum = 0.1"),
+        (hg.ConvClassifier(norm="batch", norm_momentum=0.02), "FrameworkBatchNorm, ε = 0.001, momentum = 0.02"),
+        (hg.ConvClassifier(norm="batch-manual"), "ManualBatchNorm, ε = 0.001, momentum = 0.1"),
         (hg.ConvClassifier(norm="group"), "GroupNorm, ε = 0.001"),
         (hg.ConvClassifier(norm="none"), "none"),
         (hg.ConvAutoencoder(norm="ghost", norm_momentum=0.3), "GhostBatchNorm, ε = 1e-05, momentum = 0.3"),

@@ -14,11 +14,11 @@ from torch.autograd.functional import hessian, hvp
 
 import hourglass
 from hourglass.nn import (
-    LSTM,
     NORMS,
     ConvCodec,
     ConvNet,
     DenseCodec,
+    LSTMClassifier,
     ManualBatchNorm,
     SameConv2d,
     TransposedConv2d,
@@ -184,10 +184,10 @@ def test_third_derivatives_too():
     assert results[0].abs().max() > 1
 
 
-@pytest.mark.parametrize("name", ["manual", "upsample", "few outputs", "one pixel"])
+@pytest.mark.parametrize("name", ["batch-manual", "upsample", "few outputs", "one pixel"])
 def test_many_gradients_at_once(name):
     """``is_grads_batched`` and ``vectorize`` go backward with batches of gradients."""
-    if name == "manual":
+    if name == "batch-manual":
         function, inputs = ManualBatchNorm(3).double(), (leaf(4, 3, 1, 1),)
     else:
         function, inputs = FAST[name][0], (leaf(2, 3, 1, 1), leaf(2, 3, 3, 3, seed=1), leaf(2, seed=2))
@@ -229,7 +229,7 @@ def in_float64_plain(module):
 class Critic(nn.Module):
     """Judges images as a Wasserstein GAN's critic does, with every layer of ours that has a fast form."""
 
-    def __init__(self, norm="manual"):
+    def __init__(self, norm="batch-manual"):
         super().__init__()
         self.down = nn.Sequential(SameConv2d(1, 16, stride=2), create_norm(norm, 16))
         self.up, self.grown = UpsampleConv2d(16, 16), create_norm(norm, 16)
@@ -272,7 +272,7 @@ def test_the_gradient_penalty_of_a_critic(norm, monkeypatch):
         found = penalty_gradients(critic, images)
     assert used == {"upsample_conv2d", "few_outputs_conv2d", "one_pixel_conv2d"}
     assert_near(found, expected)
-    if norm == "manual":
+    if norm == "batch-manual":
         for name in ("down.1", "grown"):
             theirs = nn.BatchNorm2d(16).double()
             plain.set_submodule(name, theirs)
@@ -284,7 +284,7 @@ CODECS = {
     "conv": lambda: ConvCodec((8, 8, 1), (16, 3)),
     "odd": lambda: ConvCodec((7, 5, 2), (4, 3)),
     "transposed": lambda: ConvCodec((8, 8, 1), (4, 3), "transposed"),
-    "normalised": lambda: ConvCodec((8, 8, 1), (4, 16, 3), norm="manual"),
+    "normalised": lambda: ConvCodec((8, 8, 1), (4, 16, 3), norm="batch-manual"),
 }
 
 
@@ -324,7 +324,7 @@ def test_the_curvature_of_a_reconstruction_by_its_code(name, training, monkeypat
 @pytest.mark.parametrize("name", ["skip and residual", *NORMS])
 def test_the_curvature_of_a_networks_loss_by_the_image(name, training):
     if name == "skip and residual":
-        network = started(lambda: ConvCodec((8, 8, 1), (16, 3), skip=True, residual=True, norm="manual"))
+        network = started(lambda: ConvCodec((8, 8, 1), (16, 3), skip=True, residual=True, norm="batch-manual"))
     else:
         network = started(lambda: ConvNet((6, 6, 1), 3, depth=3, norm=name, activation="tanh"))
     network.train(training)
@@ -339,7 +339,7 @@ def test_the_curvature_of_a_networks_loss_by_the_image(name, training):
 @pytest.mark.parametrize("gamma", [None, 0.1])
 @pytest.mark.parametrize("training", [False, True])
 def test_the_curvature_of_a_recurrent_networks_loss(gamma, training):
-    lstm = LSTM(3, 4, 2, steps=3, gamma=gamma, noise=0.0)
+    lstm = LSTMClassifier(3, 4, 2, steps=3, gamma=gamma, noise=0.0)
     lstm.reset_parameters(torch.Generator().manual_seed(0))
     lstm.double().train(training)
     x = drawn(4, 3, 3)

@@ -137,7 +137,7 @@ def build(path, dtype):
         return DenseCodec(shape, 32).to(dtype)
     if name in ("conv", "denoise"):
         return ConvCodec(shape, (16, 8, 8) if name == "conv" else (32, 32, 16)).to(dtype)
-    norm = name.removeprefix("bn-")
+    norm = {"bn-none": "none", "bn-layer": "batch", "bn-manual": "batch-manual"}[name]
     variance = "biased" if dtype_of(path) == torch.float64 and norm != "none" else None
     return ConvNet(shape, 10, norm=norm, stored_variance=variance).to(dtype)
 

@@ -9,11 +9,11 @@ from torch import func, nn
 from torch.autograd import forward_ad
 
 from hourglass.nn import (
-    LSTM,
     NORMS,
     ConvCodec,
     ConvNet,
     DenseCodec,
+    LSTMClassifier,
     SameConv2d,
     SamePool2d,
     TransposedConv2d,
@@ -31,11 +31,11 @@ NETWORKS = {
     "dense": (lambda: DenseCodec((8, 8, 1), 5), (3, 1, 8, 8)),
     "conv": (lambda: ConvCodec((8, 8, 1), (16, 4)), (3, 1, 8, 8)),
     "conv-odd": (lambda: ConvCodec((7, 9, 2), (4, 3), norm="group"), (3, 2, 7, 9)),
-    "conv-transposed": (lambda: ConvCodec((8, 8, 1), (16, 4), "transposed", norm="layer"), (3, 1, 8, 8)),
-    "conv-skip": (lambda: ConvCodec((9, 7, 1), (16, 4), skip=True, residual=True, norm="manual"), (3, 1, 9, 7)),
+    "conv-transposed": (lambda: ConvCodec((8, 8, 1), (16, 4), "transposed", norm="batch"), (3, 1, 8, 8)),
+    "conv-skip": (lambda: ConvCodec((9, 7, 1), (16, 4), skip=True, residual=True, norm="batch-manual"), (3, 1, 9, 7)),
     **{f"net-{name}": (lambda name=name: ConvNet((2, 2, 1), 3, depth=4, norm=name), (3, 1, 2, 2)) for name in NORMS},
-    "lstm": (lambda: LSTM(5, 7, 3, steps=4), (3, 4, 5)),
-    "lstm-plain": (lambda: LSTM(5, 7, 3, gamma=None), (3, 4, 5)),
+    "lstm": (lambda: LSTMClassifier(5, 7, 3, steps=4), (3, 4, 5)),
+    "lstm-plain": (lambda: LSTMClassifier(5, 7, 3, gamma=None), (3, 4, 5)),
 }
 NORMED = [name for name in NETWORKS if name.startswith("net-") and name != "net-none"]
 
@@ -151,7 +151,7 @@ def test_an_exported_graph_takes_any_number_of_images(name):
 def test_a_trace_takes_any_number_of_images_without_a_warning(name):
     network = started(name)
     with warnings.catch_warnings():
-        if "group" in name or "instance" in name or "layernorm" in name or name == "conv-odd":
+        if "group" in name or "instance" in name or "layer" in name or name == "conv-odd":
             # PyTorch's own group normalisation looks at the size.
             warnings.simplefilter("ignore", torch.jit.TracerWarning)
         traced = torch.jit.trace(network, given(name))
@@ -200,7 +200,7 @@ def test_compiled_in_one_graph(name, training, backend):
         close(torch.compile(other, backend=backend)(given(name, 4)), network(given(name, 4)))
 
 
-@pytest.mark.parametrize("name", ["conv", "net-manual", "conv-skip"])
+@pytest.mark.parametrize("name", ["conv", "net-batch-manual", "conv-skip"])
 def test_second_derivatives_of_a_compiled_network(name):
     torch.compiler.reset()
     network = started(name)
@@ -226,7 +226,7 @@ def test_symbolic_tracing_works_or_is_refused_by_pytorch(name):
         close(traced(given(name)), network(given(name)))
 
 
-@pytest.mark.parametrize("norm", ["layer", "ghost", "layernorm", "group", "instance"])
+@pytest.mark.parametrize("norm", ["batch", "ghost", "layer", "group", "instance"])
 def test_symbolic_tracing_takes_normalisations_by_pytorchs_kernels(norm):
     network = nn.Sequential(nn.Conv2d(1, 4, 3), create_norm(norm, 4)).eval()
     x = torch.randn(2, 1, 6, 6)

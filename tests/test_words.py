@@ -75,7 +75,7 @@ def test_the_comparisons_caption_is_about_what_ran(groups, said, unsaid):
         (stored("dense", code_size=8), "Dense autoencoder, code of 8 numbers"),
         (stored("dense", noise=0.1), "Denoising dense autoencoder, code of 32 numbers, noise 0.1"),
         (stored("conv"), "Convolutional autoencoder, 16-8-8 feature maps"),
-        (stored("conv", channels=(4,), norm="manual"), "Convolutional autoencoder, 4 feature maps, with batch "
+        (stored("conv", channels=(4,), norm="batch-manual"), "Convolutional autoencoder, 4 feature maps, with batch "
          "normalisation written out"),
         (stored("denoise"), "Denoising convolutional autoencoder, 32-32-16 feature maps, noise 0.5"),
         (stored("denoise", noise=None), "Convolutional autoencoder, 32-32-16 feature maps"),

@@ -31,8 +31,8 @@ def page() -> str:
         "What is not significant is called undecided or not distinguishable; that does not mean equal. Intervals are "
         "not corrected: each holds for itself.\n",
         "`momentum` is PyTorch's, the share of the new batch, unless TensorFlow's is named. Normalisations by name: "
-        "`layer` is PyTorch's batch normalisation; `manual` is the same written out, forward and backward; "
-        "`layernorm`, `group` (4 groups) and `instance` normalise each image by itself; `ghost` normalises parts of 16 "
+        "`batch` is PyTorch's batch normalisation; `batch-manual` is the same written out, forward and backward; "
+        "`layer`, `group` (4 groups) and `instance` normalise each image by itself; `ghost` normalises parts of 16 "
         "images; `renorm` is batch renormalisation.\n",
         *(f"- [{each.study.title}](#{each.study.name}): {each.study.question}" for each in found),
         "",

@@ -17,6 +17,7 @@ from hourglass.denoising.corruption import CORRUPTIONS, corruption_from_json, co
 from hourglass.estimators import Autoencoder, ConvAutoencoder, ConvClassifier, DenseAutoencoder, NetworkEstimator
 from hourglass.estimators.facts import normalisation, optimiser_in_words, ruling_parameters
 from hourglass.estimators.fitting import CHECKPOINT_PARAMETERS, describes_network, remember_network
+from hourglass.norm_renames import renamed_parameters
 from hourglass.persistence import read_model, write_model
 from hourglass.runtime.hardware import resolve_device
 from hourglass.training import OPTIMISERS, optimiser_tensors, restore_optimiser
@@ -60,7 +61,7 @@ def save(
     ValueError
         When its parameters no longer describe its network.
     TypeError
-        When a parameter is an object, such as a callable ``noise``, that a file cannot hold.
+        When a parameter is an object, such as a callable ``corruption``, that a file cannot hold.
     OSError
         When the folder cannot be written.
     """
@@ -156,9 +157,12 @@ def load_model(folder: str | os.PathLike[str], *, device: str | torch.device = "
     """
     tensors, metadata, optimiser = read_model(folder)
     try:
-        if foreign := set(CHECKPOINT_PARAMETERS) & set(metadata["parameters"]):
+        parameters = metadata["parameters"]
+        if metadata["format"] == 1:
+            parameters = renamed_parameters(parameters)
+        if foreign := set(CHECKPOINT_PARAMETERS) & set(parameters):
             raise ValueError(f"{min(foreign)} is of a training, not of a model")
-        estimator = ESTIMATORS[metadata["estimator"]](**_values(metadata["parameters"]))
+        estimator = ESTIMATORS[metadata["estimator"]](**_values(parameters))
         fitted = metadata["fitted"]
         estimator.image_shape_ = tuple(fitted["image_shape"])
         estimator.n_features_in_ = math.prod(estimator.image_shape_)
@@ -279,7 +283,7 @@ def parameter_to_json(name: str, value: Any) -> Any:
     Raises
     ------
     TypeError
-        When it is another object, such as a callable ``noise``.
+        When it is another object, such as a callable ``corruption``.
     """
     value = _plain(value)
     if isinstance(value, torch.device):

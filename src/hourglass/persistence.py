@@ -12,7 +12,9 @@ from torch import Tensor
 
 from hourglass.atomic import write_together
 
-FORMAT = 1
+FORMAT = 2
+# Formats that are read: documents of format 1 go through the table of renamed names.
+FORMATS = (1, FORMAT)
 # Of a document; real ones have some thousand bytes.
 LARGEST_METADATA = 16 << 20
 LARGEST_TENSORS = 16 << 30
@@ -91,9 +93,10 @@ def read_model(
         raise ValueError(
             f"{folder / METADATA} is damaged or not a model's ({error!r}); save the model again"
         ) from error
-    if version != FORMAT:
+    if version not in FORMATS:
         raise ValueError(
-            f"{folder / METADATA} has format {version}, this version reads format {FORMAT}; upgrade hourglass-lab"
+            f"{folder / METADATA} has format {version}, this version reads formats {FORMATS[0]} to {FORMAT}; "
+            "upgrade hourglass-lab"
         )
     tensors = read_tensors(folder / TENSORS, checksum)
     for name, tensor in tensors.items():

@@ -132,7 +132,6 @@ def evaluate(
     compresses beside PCA with as many numbers.
     """
     from hourglass.denoising import parse_corruption
-    from hourglass.denoising.corruption import CORRUPTIONS, GaussianNoise
     from hourglass.imagefiles import find_images
     from hourglass.imagefiles.comparison import compare_codes, compare_denoisers
     from hourglass.models import load_autoencoder, load_pretrained
@@ -144,9 +143,8 @@ def evaluate(
             corruption = parse_corruption(noise)
         except ValueError as error:
             raise Misuse(str(error)) from error
-    elif estimator.noise is not None:
-        known_kind = type(estimator.noise) in CORRUPTIONS.values()
-        corruption = estimator.noise if known_kind else GaussianNoise(estimator.noise)  # type: ignore[arg-type]  # a level or a range
+    elif estimator.effective_corruption is not None:
+        corruption = estimator.effective_corruption
     elif estimator.self_supervised:
         raise Misuse("the model learnt from noisy pictures, of a level that it was not told; name one with --noise")
     if corruption is not None and (resize or known is not None):

@@ -117,7 +117,7 @@ def train(
     parameters |= {"checkpoint_dir": str(checkpoints), "checkpoint_every": checkpoint_every}
     try:
         if noise is not None:
-            parameters["noise"] = parse_corruption(noise)
+            parameters["corruption"] = parse_corruption(noise)
         if self_supervised:
             parameters["self_supervised"] = True
         if kind == "conv" and (noise is not None or self_supervised):
@@ -148,8 +148,8 @@ def train(
             random_state=seed,
             on_outcome=tally.note,
         )
-    if not taken.bounded and isinstance(estimator.noise, Corruption):
-        estimator.set_params(noise=unclipped(estimator.noise))
+    if not taken.bounded and isinstance(estimator.corruption, Corruption):
+        estimator.set_params(corruption=unclipped(estimator.corruption))
     if taken.ranges and not quiet:
         said = ", ".join(f"{low:,.6g} to {high:,.6g}" for low, high in taken.ranges.values())
         typer.echo(f"range: the network sees {said} as 0 to 1", err=True)
@@ -191,8 +191,8 @@ def _is_lengthened(out: Path, estimator: Any, notes: dict[str, Any]) -> bool:
     kinds = [{"estimator": type(each).__name__} for each in (model, estimator)]
     # Models of older versions do not note everything.
     for each in (model, estimator):  # whether noise is clipped depends on the images
-        if isinstance(each.noise, Corruption):
-            each.set_params(noise=unclipped(each.noise))
+        if isinstance(each.corruption, Corruption):
+            each.set_params(corruption=unclipped(each.corruption))
     there = kinds[0] | ruling_parameters(model) | {name: model.notes_.get(name, notes[name]) for name in notes}
     wanted = kinds[1] | ruling_parameters(estimator) | notes
     if is_longer(wanted, there) and (out / "state").is_dir():

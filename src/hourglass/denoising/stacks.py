@@ -24,7 +24,7 @@ def corrupt(
     images : array-like of shape (n, h, w) or (n, h, w, c)
         Unsigned bytes are scaled by 1/255; all other numbers are taken as they are. Left as it is.
     corruption : callable, float or pair of float
-        A corruption of :mod:`hourglass.data`, or another callable that takes a batch ``(n, c, h, w)`` and a
+        A corruption of :mod:`hourglass.denoising`, or another callable that takes a batch ``(n, c, h, w)`` and a
         ``torch.Generator``. A number is the standard deviation of :class:`GaussianNoise`, and a pair its range.
     random_state : int, default=0
         Seed of the random numbers; the same seed gives the same result.

@@ -14,14 +14,13 @@ from torch import Tensor
 from hourglass.data.arrays import Shape, to_images
 from hourglass.denoising import BlindSpot
 from hourglass.denoising.clipping import SMALLEST_FOR_LEVEL, estimate_noise_level, undo_clipping
-from hourglass.denoising.corruption import CORRUPTIONS, GaussianNoise, Strength, clips
+from hourglass.denoising.corruption import CORRUPTIONS, Strength, clips
 from hourglass.estimators.base import DTYPES, NetworkEstimator
-from hourglass.estimators.checks import check_choice, check_number, check_pixel_range
+from hourglass.estimators.checks import Corrupt, check_choice, check_number, check_pixel_range, corruption_of
 from hourglass.estimators.fitting import Floats, Task, check_validation, start_at_mean, train, transaction
 from hourglass.nn import Codec
 from hourglass.training import LOSSES, Progress
 
-Corrupt = Callable[[Tensor, torch.Generator], Tensor]
 AUTOENCODER_LOSSES = ("mse", "bce")
 OUTPUT_BIASES = ("mean", "zero")
 ESTIMATE = "estimate"
@@ -32,7 +31,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
     """Base of the autoencoders, with the parameters that they share."""
 
     loss: str = "mse"
-    noise: Strength | Corrupt | None = None
+    noise: Strength | None = None
+    corruption: Corrupt | None = None
     self_supervised: bool = False
     undo_clipping: float | str | None = None
     output_bias: str = "mean"
@@ -43,16 +43,16 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
         super().check_parameters()
         check_choice("loss", self.loss, AUTOENCODER_LOSSES)
         check_choice("output_bias", self.output_bias, OUTPUT_BIASES)
-        known = type(self.noise) in CORRUPTIONS.values()
-        if self.checkpoint_dir is not None and callable(self.noise) and not known:
+        corruption = self.effective_corruption
+        known = type(corruption) in CORRUPTIONS.values()
+        if self.checkpoint_dir is not None and corruption is not None and not known:
             raise ValueError(
-                f"noise={self.noise!r} with checkpoint_dir; a checkpoint cannot tell whether a callable is the same, "
-                "use one of hourglass.data's corruptions"
+                f"corruption={corruption!r} with checkpoint_dir; a checkpoint cannot tell whether a callable is the "
+                "same, use one of hourglass.denoising's corruptions"
             )
-        self._corruption()
-        if self.noise is not None and self.self_supervised:
+        if corruption is not None and self.self_supervised:
             raise ValueError(
-                f"noise={self.noise!r} with self_supervised=True, which learns from images that are noisy already; "
+                f"{self._given_corruption} with self_supervised=True, which learns from images that are noisy already; "
                 "set one of them"
             )
         if self.undo_clipping != ESTIMATE:
@@ -211,7 +211,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
         return images.reshape(len(images), -1) if self._flat else images
 
     def reconstruct(self, X: ArrayLike) -> Floats:
-        """Encode and decode images: with ``noise``, the images without it.
+        """Encode and decode images: with ``noise`` or ``corruption``, the images without it.
 
         Returns
         -------
@@ -297,8 +297,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
         """What needs images in [0, 1], if anything does."""
         if self.loss == "bce":
             return "loss='bce'"
-        if clips(self._corruption()):
-            return f"noise={self.noise!r}, which is clipped to black and white,"
+        if clips(self.effective_corruption):
+            return f"{self._given_corruption}, which is clipped to black and white,"
         return f"undo_clipping={self.undo_clipping!r}" if self.undo_clipping is not None else None
 
     def _targets(self, values: ArrayLike, name: str, *, unit_range: str | None = None) -> Floats:
@@ -322,24 +322,30 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
                 return output
         return undo_clipping(output, float(level)).astype(output.dtype)
 
-    def _corruption(self) -> Corrupt | None:
-        if self.noise is None or callable(self.noise):
-            return self.noise
-        try:
-            return GaussianNoise(self.noise)
-        except ValueError as error:
-            raise ValueError(
-                f"noise={self.noise!r}; expected a level above 0, a pair of them, a callable or None"
-            ) from error
+    @property
+    def effective_corruption(self) -> Corrupt | None:
+        """Corruption of the training inputs: ``corruption``, or Gaussian noise of level ``noise``; None without both.
+
+        Raises
+        ------
+        ValueError
+            When both are given, ``noise`` is neither a level nor a pair of levels, or ``corruption`` is not callable.
+        """
+        return corruption_of(self.noise, self.corruption)
+
+    @property
+    def _given_corruption(self) -> str:
+        """The parameter that says how inputs are corrupted, as in a call."""
+        return f"noise={self.noise!r}" if self.corruption is None else f"corruption={self.corruption!r}"
 
     def _corrupt(self) -> Callable[[Tensor, torch.Generator], Tensor | tuple[Tensor, Tensor]] | None:
         if self.self_supervised:
             return lambda images, generator: BlindSpot(generator)(images)
-        return self._corruption()
+        return self.effective_corruption
 
     def _corrupted(self, images: Floats) -> Floats:
         """Held-out images, corrupted once as each batch is in training."""
-        corruption = self._corruption()
+        corruption = self.effective_corruption
         if corruption is None:
             return images
         corrupted = corruption(_channels_first(images), torch.Generator().manual_seed(0))

@@ -20,13 +20,18 @@ class DenseAutoencoder(Autoencoder):
         Numbers in a code.
     loss : {"mse", "bce"}, default="mse"
         ``mse`` has a linear output; ``bce``, sigmoid cross-entropy, wants images in [0, 1] and gives such.
-    noise : float above 0, pair of float or callable, optional
-        Corruption of the training inputs, new for every batch. A number is the standard deviation of normal
-        noise, after which pixels are clipped to [0, 1], of a pair each image draws its own; a callable, such
-        as those of :mod:`hourglass.data`, takes images ``(n, c, h, w)`` and a ``torch.Generator``.
+    noise : float above 0 or pair of float, optional
+        Standard deviation of normal noise on the training inputs, new for every batch, after which pixels are clipped
+        to [0, 1]; with a pair, each image draws its own level uniformly between the two. It is short for
+        ``corruption=GaussianNoise(noise)``. By default inputs are not corrupted.
+    corruption : callable, optional
+        Corruption of the training inputs, new for every batch, in place of ``noise``: one of
+        :mod:`hourglass.denoising`, such as ``SaltAndPepper(0.1)``, or a function that takes images ``(n, c, h, w)``
+        and a ``torch.Generator`` and returns images of the same shape. With ``noise`` it is refused.
     self_supervised : bool, default=False
         Learn to denoise from noisy images alone, by predicting hidden pixels: see
-        :class:`hourglass.denoising.BlindSpot`. With ``noise`` it is refused: the images have theirs already.
+        :class:`hourglass.denoising.BlindSpot`. With ``noise`` or ``corruption`` it is refused: the images are noisy
+        already.
     undo_clipping : float above 0 or "estimate", optional
         Invert the bias of noise of this level that was clipped to [0, 1], after denoising: see
         :func:`hourglass.denoising.undo_clipping`; ``estimate`` measures the level of the images given. It is for
@@ -77,11 +82,11 @@ class ConvAutoencoder(Autoencoder):
         must blur. There is then no code that determines the image, and ``transform`` refuses.
     residual : bool, default=False
         Predict what to take away from the image (DnCNN); wants ``loss="mse"``. ``transform`` refuses likewise.
-    norm : {"none", "layer", "manual", "layernorm", "group", "instance", "ghost", "renorm"}, default="none"
+    norm : {"none", "batch", "batch-manual", "layer", "group", "instance", "ghost", "renorm"}, default="none"
         Normalisation before each ReLU; those that look at each image by itself see each tile of a large picture so.
     norm_momentum : float, default=0.1
         Share of the new batch in the moving statistics (PyTorch's convention; TensorFlow's 0.99 is 0.01).
-    loss, noise, self_supervised, undo_clipping, output_bias
+    loss, noise, corruption, self_supervised, undo_clipping, output_bias
         As in :class:`DenseAutoencoder`.
     image_shape, epochs, batches, batch_size, learning_rate, optimiser, schedule, validation_fraction, patience, \
 report_every, validate_every, precision, device, random_state, verbose, deterministic, checkpoint_dir, checkpoint_every

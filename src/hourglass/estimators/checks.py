@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any
 
@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
+from hourglass.denoising.corruption import GaussianNoise, Strength
 from hourglass.nn import NORMS
+
+Corrupt = Callable[[Tensor, torch.Generator], Tensor]
 
 # A largest pixel above it comes of images that were not scaled to [0, 1].
 _BYTES_FROM = 50
@@ -53,6 +56,34 @@ def check_norm(norm: object, momentum: float) -> None:
     check_number("norm_momentum", momentum)
     if momentum > 1:
         raise ValueError(f"norm_momentum={momentum!r}; expected the share of the new batch, at most 1")
+
+
+def corruption_of(noise: Strength | None, corruption: Corrupt | None) -> Corrupt | None:
+    """Corruption that the parameters ``noise`` and ``corruption`` describe; raises ValueError unless they describe one.
+
+    Both None describe no corruption, which is None.
+    """
+    if corruption is None:
+        if noise is None:
+            return None
+        try:
+            return GaussianNoise(noise)
+        except ValueError as error:
+            raise ValueError(
+                f"noise={noise!r}; expected a level above 0, a pair of them or None; a corruption of another kind is "
+                "given as corruption"
+            ) from error
+    if noise is not None:
+        raise ValueError(
+            f"noise={noise!r} with corruption={corruption!r}; noise is short for corruption=GaussianNoise(noise), "
+            "leave one of them out"
+        )
+    if not callable(corruption):
+        raise ValueError(
+            f"corruption={corruption!r}; expected a corruption of hourglass.denoising, another callable or None; "
+            "a level is given as noise"
+        )
+    return corruption
 
 
 def check_classes(labels: NDArray[Any]) -> NDArray[Any]:

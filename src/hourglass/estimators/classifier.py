@@ -35,7 +35,7 @@ class ConvClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]  
         Number of convolutions; the lesson's network has 19.
     width : int, default=8
         Channels that each convolution has more than the one before; the lesson's network has 4.
-    norm : {"layer", "manual", "layernorm", "group", "instance", "ghost", "renorm", "none"}, default="layer"
+    norm : {"batch", "batch-manual", "layer", "group", "instance", "ghost", "renorm", "none"}, default="batch"
         Normalisation before each activation: PyTorch's batch normalisation, the same written out, those of each image
         by itself (layer, group and instance normalisation), ghost batch normalisation, batch renormalisation, or none.
     norm_momentum : float, default=0.1
@@ -60,7 +60,7 @@ report_every, validate_every, precision, device, random_state, verbose, determin
 
     depth: int = 6
     width: int = 8
-    norm: str = "layer"
+    norm: str = "batch"
     norm_momentum: float = 0.1
     kernel_init: str | float = "glorot"
     activation: str = "relu"

@@ -10,9 +10,9 @@ from hourglass.nn.norms import NORMS
 
 NORMALISED = {
     "none": "without normalisation",
-    "layer": "with PyTorch's batch normalisation",
-    "manual": "with batch normalisation written out",
-    "layernorm": "with layer normalisation",
+    "batch": "with PyTorch's batch normalisation",
+    "batch-manual": "with batch normalisation written out",
+    "layer": "with layer normalisation",
     "group": "with group normalisation",
     "instance": "with instance normalisation",
     "ghost": "with ghost batch normalisation",
@@ -43,7 +43,7 @@ def title(estimator: Autoencoder | ConvClassifier) -> str:
     if isinstance(estimator, ConvClassifier):
         return f"{estimator.depth + 1}-layer classifier {NORMALISED[estimator.norm]}"
     kind = "dense" if isinstance(estimator, DenseAutoencoder) else "convolutional"
-    denoising = estimator.noise is not None or estimator.self_supervised
+    denoising = estimator.effective_corruption is not None or estimator.self_supervised
     said = f"denoising {kind} autoencoder" if denoising else f"{kind} autoencoder"
     said = said[0].upper() + said[1:]
     if isinstance(estimator, ConvAutoencoder):

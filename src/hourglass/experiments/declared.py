@@ -140,14 +140,14 @@ EXPERIMENTS = {
             "bn-layer",
             "20-layer classifier with PyTorch's batch normalisation",
             "What changes when the network of bn-none is normalised by the framework's layer?",
-            ConvClassifier(norm="layer", **_CLASSIFIER),
+            ConvClassifier(norm="batch", **_CLASSIFIER),
             _FAST_CLASSIFIER,
         ),
         Experiment(
             "bn-manual",
             "20-layer classifier with batch normalisation written out",
             "Is batch normalisation, written out from batch moments and moving averages, as good as bn-layer's?",
-            ConvClassifier(norm="manual", kernel_init="truncated-normal", **_CLASSIFIER),
+            ConvClassifier(norm="batch-manual", kernel_init="truncated-normal", **_CLASSIFIER),
             _FAST_CLASSIFIER,
         ),
     )

@@ -21,8 +21,11 @@ SINGLE_IMAGES = 100
 
 def noise_level(estimator: Autoencoder) -> float | None:
     """Level of the Gaussian noise that it learns to remove, which the test images get too; None without."""
-    if callable(estimator.noise) or isinstance(estimator.noise, tuple):
-        raise ValueError("an experiment's noise is a number, so that its test images can be made with the same")
+    if estimator.corruption is not None or isinstance(estimator.noise, tuple | list):
+        raise ValueError(
+            f"the training images are corrupted by {estimator.effective_corruption!r}, but an experiment's noise is "
+            "one number, so that its test images can be made with the same; leave corruption out and give a number"
+        )
     return estimator.noise
 
 

@@ -16,6 +16,8 @@ from hourglass.estimators import NetworkEstimator
 from hourglass.experiments.measures import METHODS, heading, written
 from hourglass.markup import table
 from hourglass.models import load_model, save
+from hourglass.norm_renames import renamed_parameters
+from hourglass.persistence import FORMAT, FORMATS
 from hourglass.plots import save_figure
 from hourglass.training import History
 
@@ -77,7 +79,7 @@ class Run:
     def to_json(self) -> dict[str, Any]:
         """What ``result.json`` holds."""
         names = ("experiment", "recipe", "dataset", "seed", "parameters", "metrics", "baselines", "timing")
-        return {name: getattr(self, name) for name in (*names, "environment")}
+        return {"format": FORMAT} | {name: getattr(self, name) for name in (*names, "environment")}
 
     def write(self, out: Path, *, state: Path | None = None, replace: bool = False) -> Path:
         """Write the run's folder under ``out``; it appears only whole.
@@ -275,4 +277,11 @@ def _read_result(path: Path) -> dict[str, Any]:
         document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}); move its folder away and run it again") from error
+    version = document.pop("format", 1)
+    if version not in FORMATS:
+        raise ValueError(
+            f"{path} has format {version}, this version reads formats {FORMATS[0]} to {FORMAT}; upgrade hourglass-lab"
+        )
+    if version == 1:
+        document["parameters"] = renamed_parameters(document["parameters"])
     return document

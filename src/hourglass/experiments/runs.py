@@ -96,7 +96,7 @@ def run(
     ValueError
         When a name or a parameter is unknown or out of range, before anything is trained.
     TypeError
-        When a parameter is an object that a run's files cannot hold, such as a callable ``noise``.
+        When a parameter is an object that a run's files cannot hold, such as a callable ``corruption``.
     FileExistsError
         When ``out`` has one of these runs already, and ``resume`` does not say to leave it.
     BlockingIOError

@@ -49,7 +49,7 @@ def compare_denoisers(
     paths : sequence of Path
         Of files of clean images.
     corruption : callable
-        One of :mod:`hourglass.data`.
+        One of :mod:`hourglass.denoising`.
     ranges : Ranges, optional
         How the range of each file's numbers is found; by default as ``auto`` says.
     seed : int, default=0

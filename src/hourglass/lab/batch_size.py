@@ -146,7 +146,7 @@ STUDY = Study(
     title="Every normalisation, with batches of 1 to 512 images",
     question="How small can a batch be, and which normalisations do not depend on it?",
     setting="The lesson's classifier, with 10 layers instead of 20, is trained with its classic learning rate and "
-    "momentum 0.1. `group` has 4 groups; in the dense layer `instance` is the same as `layernorm`. Every training "
+    "momentum 0.1. `group` has 4 groups; in the dense layer `instance` is the same as `layer`. Every training "
     "takes {updates} updates whatever the size of the batch, so that with larger batches it sees more images. There "
     "are {seeds} seeds; the measure is the test accuracy in inference mode.",
     source="Wu and He, ECCV 2018, section 4.1; Hoffer et al., NeurIPS 2017; Ioffe, NeurIPS 2017.",

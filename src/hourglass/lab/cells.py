@@ -12,6 +12,8 @@ import numpy as np
 
 from hourglass.data import Dataset
 from hourglass.data.arrays import fingerprint
+from hourglass.norm_renames import renamed_cell
+from hourglass.persistence import FORMAT, FORMATS
 
 Cell = Mapping[str, Any]
 Measures = dict[str, Any]
@@ -34,14 +36,14 @@ class Cells:
         self.path = Path(path)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return every complete line.
+        """Return every complete line, with the names of today in place of those of older formats.
 
         Raises
         ------
         ValueError
-            When a complete line is not JSON, which means that the file is damaged.
+            When a complete line is not JSON, which means that the file is damaged, or of a later format.
         """
-        return [json.loads(line) for line in self._lines()]
+        return [self._row(line, number) for number, line in enumerate(self._lines(), 1)]
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Append a line and sync it to the disk."""
@@ -50,9 +52,19 @@ class Cells:
         with self.path.open("r+b" if self.path.exists() else "wb") as file:
             file.truncate(whole)
             file.seek(whole)
-            file.write(json.dumps(row, allow_nan=False).encode() + b"\n")
+            file.write(json.dumps({"format": FORMAT, **row}, allow_nan=False).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
+
+    def _row(self, line: bytes, number: int) -> dict[str, Any]:
+        row: dict[str, Any] = json.loads(line)
+        version = row.pop("format", 1)
+        if version not in FORMATS:
+            raise ValueError(
+                f"{self.path}: line {number} has format {version}, this version reads formats {FORMATS[0]} to "
+                f"{FORMAT}; upgrade hourglass-lab"
+            )
+        return row | {"cell": renamed_cell(row["cell"])} if version == 1 else row
 
     def _lines(self) -> list[bytes]:
         try:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 RATES = {"sgd": (1e-3, 1e-2, 1e-1, 1.0, 10.0), "adam": (1e-4, 1e-3, 1e-2, 1e-1, 1.0)}
 INITS: dict[str, str | float] = {"Glorot": "glorot", "He": "he", "σ 0.05": 0.05, "σ 1": 1.0, "σ 5": 5.0}
 ACTIVATIONS = ("relu", "sigmoid", "tanh")
-NORMS = ("none", "layer")
+NORMS = ("none", "batch")
 OPTIMISERS = {"sgd": "plain SGD", "adam": "Adam"}
 # Settings of the cells by which the table groups, and their headings.
 GROUPS = {"learning_rate": "learning rate", "init": "initialisation", "activation": "activation"}
@@ -126,14 +126,14 @@ def _of_optimiser(
     )
     sentences = [
         f"With {OPTIMISERS[name]}, {said}: over all {overall.settings} settings the mean accuracy changes by "
-        f"{difference:.2f}; {overall.trained('layer'):.1f} settings train with it and {overall.trained('none'):.1f} "
+        f"{difference:.2f}; {overall.trained('batch'):.1f} settings train with it and {overall.trained('none'):.1f} "
         "without."
     ]
     if higher := [rate for rate, each in at_rates.items() if each.above]:
         sentences.append(f"The accuracy is higher with it at {_rates(higher)}.")
     if lower := [rate for rate, each in at_rates.items() if each.below]:
         sentences.append(f"It is lower with it at {_rates(lower)}.")
-    for norm, word in (("layer", "With normalisation"), ("none", "Without it")):
+    for norm, word in (("batch", "With normalisation"), ("none", "Without it")):
         failing = [rate for rate, effect in by_rate.items() if not effect.ever(norm)]
         if len(failing) == len(by_rate):
             sentences.append(f"{word} no setting trains, with any seed.")
@@ -145,7 +145,7 @@ def _of_optimiser(
 def _of_settings(rows: Rows, optimiser: str) -> str:
     """Name the initialisations and activations with which any setting trains, unless none does."""
     parts = []
-    for norm, word in (("layer", "With normalisation"), ("none", "Without it")):
+    for norm, word in (("batch", "With normalisation"), ("none", "Without it")):
         found = []
         for name, noun in (("init", "initialisation"), ("activation", "activation")):
             each = effects(rows, optimiser, name)

@@ -29,7 +29,7 @@ LAYERS = (5, 10, 20, 30, 40, 50)
 DRAWN = (20, 50)
 # Reports during training; the first is after one update.
 _REPORTS = 4
-NORMS = {"none": "without", "layer": "with"}
+NORMS = {"none": "without", "batch": "with"}
 # What is measured of each layer, and the layer that the table names.
 SIGNALS = {"gradients": ("gradient of the first layer", 0), "activations": ("input of the last activation", -1)}
 TITLES = {"gradients": "gradient of the weights, RMS", "activations": "input of the activation, standard deviation"}
@@ -125,7 +125,7 @@ def _magnitude(values: list[float | None], *, interval: bool = True) -> str:
 def answer(rows: Rows) -> str:
     """Say how deep a network trains without and with normalisation, and what its gradients are before training."""
     found = compare(
-        {str(layers): (_accuracies(rows, "layer", layers), _accuracies(rows, "none", layers)) for layers in LAYERS}
+        {str(layers): (_accuracies(rows, "batch", layers), _accuracies(rows, "none", layers)) for layers in LAYERS}
     )
     better, worse, undecided = sorted_out(found)
     said = []
@@ -153,7 +153,7 @@ def answer(rows: Rows) -> str:
 def _of_gradients(rows: Rows) -> str:
     (shallow, *_, deep), middle = LAYERS, DRAWN[0]
     plain, normalised = (_signals(rows, norm, middle, "gradients") for norm in NORMS)
-    ends = [_signals(rows, "layer", layers, "gradients") for layers in (deep, shallow)]
+    ends = [_signals(rows, "batch", layers, "gradients") for layers in (deep, shallow)]
     pairs = {"with and without": (normalised, plain), "deep and shallow": (ends[0], ends[1])}
     logs = {
         name: ([math.log10(value) for value in left if value], [math.log10(value) for value in right if value])

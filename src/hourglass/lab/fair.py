@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 # Name, normalisation, initialisation of the kernels; the last arm is the notebooks' written-out form.
 ARMS = (
     ("none", "none", "glorot"),
-    ("layer", "layer", "glorot"),
-    ("manual", "manual", "glorot"),
-    ("manual, truncated normal", "manual", "truncated-normal"),
+    ("batch", "batch", "glorot"),
+    ("batch-manual", "batch-manual", "glorot"),
+    ("batch-manual, truncated normal", "batch-manual", "truncated-normal"),
 )
 # Counted from 0, as in the notebooks: the 101st batch.
 EARLY_BATCH = 100
@@ -95,15 +95,15 @@ def final(rows: Rows, arm: str, mode: str = "inference", when: str = "final") ->
 
 def answer(rows: Rows) -> str:
     """Compare the two forms, the two starts, and both forms with no normalisation."""
-    none, layer, manual, truncated = (final(rows, arm) for arm, _, _ in ARMS)
+    none, framework, written_out, truncated = (final(rows, arm) for arm, _, _ in ARMS)
     found = compare(
         {
-            "forms": (manual, layer),
-            "layer": (layer, none),
-            "manual": (manual, none),
-            "start": (truncated, manual),
+            "forms": (written_out, framework),
+            "batch": (framework, none),
+            "batch-manual": (written_out, none),
+            "start": (truncated, written_out),
             "start, by batch": (
-                final(rows, "manual, truncated normal", "by_batch"), final(rows, "manual", "by_batch"),
+                final(rows, "batch-manual, truncated normal", "by_batch"), final(rows, "batch-manual", "by_batch"),
             ),
         }
     )  # fmt: skip
@@ -113,16 +113,16 @@ def answer(rows: Rows) -> str:
         "The written-out batch normalisation reaches a lower accuracy than the framework's",
         "The written-out batch normalisation and the framework's cannot be distinguished by accuracy",
     )
-    if found["layer"].above and found["manual"].above:
+    if found["batch"].above and found["batch-manual"].above:
         without = "Both reach more than the network without normalisation"
-    elif found["layer"].below and found["manual"].below:
+    elif found["batch"].below and found["batch-manual"].below:
         without = "Both reach less than the network without normalisation"
     else:
         without = "It cannot be said of both that they differ from the network without normalisation"
     said = [
         f"{forms}: the mean paired difference is {found['forms']:.4f}, the median test accuracy "
-        f"{summarise_median(layer):.3f} for the framework's and {summarise_median(manual):.3f} for the written-out "
-        f"one. {without}, {summarise(none):.3f}.",
+        f"{summarise_median(framework):.3f} for the framework's and {summarise_median(written_out):.3f} for the "
+        f"written-out one. {without}, {summarise(none):.3f}.",
         _of_the_start({"moving statistics": found["start"], "each batch's own moments": found["start, by batch"]}),
     ]
     if _has_early(rows):
@@ -149,7 +149,7 @@ def _of_the_start(found: dict[str, Difference]) -> str:
 
 
 def _of_the_early_batch(rows: Rows) -> str:
-    inference, by_batch = (final(rows, "layer", mode, "early") for mode in ("inference", "by_batch"))
+    inference, by_batch = (final(rows, "batch", mode, "early") for mode in ("inference", "by_batch"))
     found = compare({"early": (by_batch, inference)})["early"]
     conclusion = verdict(
         found,
@@ -231,8 +231,8 @@ STUDY = Study(
     setting="The lesson's 20-layer classifier is trained with its classic schedule of {updates} batches of 64. There "
     "are {seeds} seeds; each gives the same weights and batches to all arms. As in the notebooks, the framework's "
     "layer stores the variance of the convolutions with Bessel's correction, and the written-out one stores it "
-    "without. `layer` runs PyTorch's kernels and `manual` the written-out ones, forward and backward. Accuracy is "
-    "measured on all test images, the curves on 500 held-out images after every 25 batches. In training mode every "
+    "without. `batch` runs PyTorch's kernels and `batch-manual` the written-out ones, forward and backward. Accuracy "
+    "is measured on all test images, the curves on 500 held-out images after every 25 batches. In training mode every "
     "full batch of 64 is normalised by its own moments; the population's moments are those of 50 training batches.",
     source="Ioffe and Szegedy, ICML 2015; the lesson's notebooks.",
     updates=800,

@@ -56,7 +56,7 @@ def by_own_moments(network: nn.Module) -> nn.Module:
 
 def plan(seeds: int, updates: int) -> list[Cell]:
     """Return one training for each seed."""
-    return [{"norm": "layer", "seed": seed, "updates": updates} for seed in range(seeds)]
+    return [{"norm": "batch", "seed": seed, "updates": updates} for seed in range(seeds)]
 
 
 @torch.inference_mode()

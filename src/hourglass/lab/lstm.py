@@ -15,7 +15,7 @@ from hourglass.lab.networks import accuracy, examples
 from hourglass.lab.statistics import compare, summarise
 from hourglass.lab.study import Rows, Study, Table
 from hourglass.lab.words import Geometric, verdict
-from hourglass.nn import LSTM
+from hourglass.nn import LSTMClassifier
 from hourglass.plots import new_figure
 from hourglass.training import LOSSES, SCHEDULES, Adam, Report, ShuffledBatches, Trainer
 
@@ -47,7 +47,7 @@ def measure(cell: Cell, data: Dataset) -> Measures:
     tested, shown = examples(data.test), examples(held_out, SHOWN)
     steps, features = images.shape[2:]
     with torch.random.fork_rng([]):
-        network = LSTM(features, classes=10, steps=steps, gamma=cell["gamma"], noise=cell["noise"])
+        network = LSTMClassifier(features, classes=10, steps=steps, gamma=cell["gamma"], noise=cell["noise"])
     network.reset_parameters(torch.Generator().manual_seed(cell["seed"]))
 
     def report(index: Tensor) -> dict[str, float]:
@@ -78,7 +78,7 @@ def measure(cell: Cell, data: Dataset) -> Measures:
     }
 
 
-def gradients_by_step(network: LSTM, images: Tensor, labels: Tensor) -> list[float]:
+def gradients_by_step(network: LSTMClassifier, images: Tensor, labels: Tensor) -> list[float]:
     """Norm of the loss's gradient with respect to each step's hidden state, mean over images, in training mode."""
     twin = copy.deepcopy(network).train()
     states = twin.hidden_states(images)

@@ -32,7 +32,7 @@ _REPORTS, _SHOWN, _POPULATION = 8, 500, 30
 
 def plan(seeds: int, updates: int) -> list[Cell]:
     """Return one training for each seed: the weights do not depend on the momentum, so that one serves all momenta."""
-    return [{"norm": "layer", "seed": seed, "updates": updates} for seed in range(seeds)]
+    return [{"norm": "batch", "seed": seed, "updates": updates} for seed in range(seeds)]
 
 
 class MovingAverages(Observer):

@@ -226,7 +226,7 @@ STUDY = Study(
     setting="The 20-layer classifier, the convolutional autoencoder and the denoiser (noise 0.5) are normalised before "
     "every ReLU and trained with one-cycle schedules and momentum 0.1 for {updates} batches of 64, with {seeds} seeds. "
     "The classifier's learning rate is 0.01 or 0.001, whichever is better on held-out images; on its maps of one pixel "
-    "and in its dense layer `instance` is the same as `layernorm`. Comparisons are paired t-tests: those with no "
+    "and in its dense layer `instance` is the same as `layer`. Comparisons are paired t-tests: those with no "
     "normalisation are corrected for their number (Holm), those with the best mean for the number of all pairs, since "
     "the same numbers choose it. Speeds are those of processes of one thread, as many at once as there are cores, and "
     "are compared by the geometric mean of their ratios; memory is that of the tensors that are kept for the gradient.",

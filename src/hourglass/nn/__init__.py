@@ -16,13 +16,12 @@ from hourglass.nn.layers import (
 from hourglass.nn.manual import ManualBatchNorm
 from hourglass.nn.norms import NORMS, GroupNorm, InstanceNorm, LayerNorm, create_norm
 from hourglass.nn.population import batch_statistics, fold, recompute_statistics
-from hourglass.nn.recurrent import LSTM
+from hourglass.nn.recurrent import LSTMClassifier
 from hourglass.nn.variants import BatchRenorm, GhostBatchNorm
 
 __all__ = [
     "ACTIVATIONS",
     "KERNEL_INITS",
-    "LSTM",
     "NORMS",
     "UPSAMPLES",
     "BatchRenorm",
@@ -35,6 +34,7 @@ __all__ = [
     "GhostBatchNorm",
     "GroupNorm",
     "InstanceNorm",
+    "LSTMClassifier",
     "LayerNorm",
     "ManualBatchNorm",
     "SameConv2d",

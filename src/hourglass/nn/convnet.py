@@ -44,7 +44,7 @@ class ConvNet(OnlyTraced, nn.Module):
     norm : str, default="none"
         Normalisation before each activation, one of ``NORMS``; with one, the layer before it has no bias. Instance
         normalisation needs several values a channel, which maps of one pixel and the dense layer do not have: there
-        ``"instance"`` is ``"layernorm"``.
+        ``"instance"`` is ``"layer"``.
     norm_momentum : float in [0, 1] or None, default=0.01
         Share of the new batch in the moving statistics (PyTorch's convention; TensorFlow's 0.99); None averages all
         batches alike. Unused where the normalisation has no moving statistics.
@@ -52,8 +52,8 @@ class ConvNet(OnlyTraced, nn.Module):
         Added to the variance; 0 or more. Unused without normalisation.
     stored_variance : {"biased", "bessel"}, optional
         Which batch variance the moving one averages. None, the default, stores what TensorFlow stores: with
-        ``norm="layer"`` Bessel-corrected in the convolutions (its fused kernel) and biased in the dense layer, with
-        ``"manual"``, ``"ghost"`` and ``"renorm"`` biased everywhere.
+        ``norm="batch"`` Bessel-corrected in the convolutions (its fused kernel) and biased in the dense layer, with
+        ``"batch-manual"``, ``"ghost"`` and ``"renorm"`` biased everywhere.
     kernel_init : {"glorot", "he", "truncated-normal"} or float, default="glorot"
         Start of the convolutions' weights: Glorot-uniform; He-normal; normal with deviation 0.05 cut at ±0.1; or
         normal with this deviation. Dense layers are Glorot-uniform.
@@ -96,10 +96,10 @@ class ConvNet(OnlyTraced, nn.Module):
         self.kernel_init, self.activation = kernel_init, activation
         conv_variance, dense_variance = stored_variance, stored_variance
         if stored_variance is None and has_moving_statistics(norm):
-            conv_variance, dense_variance = "bessel" if norm == "layer" else "biased", "biased"
+            conv_variance, dense_variance = "bessel" if norm == "batch" else "biased", "biased"
 
         def normalisation(features: int, variance: str | None, pixels: int = 1) -> nn.Module:
-            name = "layernorm" if norm == "instance" and pixels == 1 else norm
+            name = "layer" if norm == "instance" and pixels == 1 else norm
             return create_norm(name, features, eps=norm_eps, momentum=norm_momentum, stored_variance=variance)
 
         bias = norm == "none"

@@ -160,15 +160,15 @@ class InstanceNorm(GroupNorm):
 
 NORMS: dict[str, type[MovingStatistics] | type[GroupNorm] | None] = {
     "none": None,
-    "layer": FrameworkBatchNorm,
-    "manual": ManualBatchNorm,
-    "layernorm": LayerNorm,
+    "batch": FrameworkBatchNorm,
+    "batch-manual": ManualBatchNorm,
+    "layer": LayerNorm,
     "group": GroupNorm,
     "instance": InstanceNorm,
     "ghost": GhostBatchNorm,
     "renorm": BatchRenorm,
 }
-"""Every normalisation by name; ``layer`` is PyTorch's batch normalisation, ``manual`` the same written out."""
+"""Every normalisation by name; ``batch`` is PyTorch's batch normalisation, ``batch-manual`` the same written out."""
 
 
 def has_moving_statistics(name: str) -> bool:
@@ -189,7 +189,7 @@ def create_norm(
 
     Parameters
     ----------
-    name : {"none", "layer", "manual", "layernorm", "group", "instance", "ghost", "renorm"}
+    name : {"none", "batch", "batch-manual", "layer", "group", "instance", "ghost", "renorm"}
         Nothing; batch normalisation by PyTorch or written out; :class:`LayerNorm`, :class:`GroupNorm`,
         :class:`InstanceNorm`, :class:`GhostBatchNorm`, :class:`BatchRenorm`.
     num_features : int

@@ -63,7 +63,7 @@ class StepNorm(OnlyTraced, nn.Module):
         return normalised if self.beta is None else normalised + self.beta
 
 
-class LSTM(OnlyTraced, nn.Module):
+class LSTMClassifier(OnlyTraced, nn.Module):
     """Classifier of sequences by the last state of an LSTM, batch-normalised or plain.
 
     Source: Cooijmans, Ballas, Laurent, Gülçehre and Courville, "Recurrent Batch Normalization", ICLR 2017, eqs. 6-8:

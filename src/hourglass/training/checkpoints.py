@@ -16,7 +16,7 @@ from torch import Tensor
 from hourglass.atomic import PARTIAL, write_whole
 from hourglass.persistence import differences, pack_tensors, read_tensors
 
-FORMAT = 1
+FORMAT = 2
 KEPT = 2
 UNITS = ("s", "steps", "epochs")
 NEVER = "never"
