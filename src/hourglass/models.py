@@ -72,7 +72,7 @@ def save(
     }
     fitted = {
         "image_shape": estimator.image_shape_,
-        "updates": estimator.n_updates_,
+        "steps": estimator.n_steps_,
         "train_seconds": getattr(estimator, "train_seconds_", None),
         "precision": estimator.precision_,
         "flat": estimator._flat,
@@ -162,7 +162,7 @@ def load_model(folder: str | os.PathLike[str], *, device: str | torch.device = "
         fitted = metadata["fitted"]
         estimator.image_shape_ = tuple(fitted["image_shape"])
         estimator.n_features_in_ = math.prod(estimator.image_shape_)
-        estimator.n_updates_ = fitted["updates"]
+        estimator.n_steps_ = fitted["steps"]
         estimator.precision_ = fitted["precision"]
         estimator._flat = fitted.get("flat", False)
         low, high = fitted.get("pixel_range", (0, 1))
@@ -229,7 +229,7 @@ def describe(estimator: NetworkEstimator) -> dict[str, Any]:
     Returns
     -------
     dict
-        Among others ``model``, ``images``, ``weights``, ``updates``; ``normalisation`` and ``optimiser`` with their
+        Among others ``model``, ``images``, ``weights``, ``steps``; ``normalisation`` and ``optimiser`` with their
         constants; ``parameters``, all that ruled the training, defaults too.
     """
     check_is_fitted(estimator, "network_")
@@ -237,7 +237,7 @@ def describe(estimator: NetworkEstimator) -> dict[str, Any]:
         "model": type(estimator).__name__,
         "images": " × ".join(map(str, estimator.image_shape_)) + " (height × width × channels)",
         "weights": sum(weight.numel() for weight in estimator.network_.parameters()),
-        "updates": estimator.n_updates_,
+        "steps": estimator.n_steps_,
     }
     if hasattr(estimator, "train_seconds_"):
         facts["train_seconds"] = round(estimator.train_seconds_, 1)

@@ -17,6 +17,7 @@ from hourglass.experiments.measures import METHODS, heading, written
 from hourglass.markup import table
 from hourglass.models import load_model, save
 from hourglass.plots import save_figure
+from hourglass.renames import FORMAT, FormatError, present_result
 from hourglass.training import History
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Run:
     experiment, recipe, dataset : str
     seed : int
     parameters : dict
-        Of the estimator; ``epochs`` or ``batches``, whichever ruled.
+        Of the estimator; ``epochs`` or ``n_steps``, whichever ruled.
     metrics : dict of str to float
         Autoencoders: ``test_bce`` (nats a pixel), ``test_mse``, ``test_psnr_db``, ``test_ssim``; classifiers:
         ``validation_loss``, ``validation_accuracy``, ``test_loss``, ``test_accuracy``,
@@ -47,7 +48,7 @@ class Run:
         The same measures for other methods, by their name.
     timing : dict of str to float
         ``train_seconds``: all of training but evaluation; ``images_per_second``: in training, without the
-        first 20 updates, None where there were no more; ``total_seconds``: with evaluation.
+        first 20 steps, None where there were no more; ``total_seconds``: with evaluation.
     environment : dict
         Versions, device, precision, threads.
     history : History
@@ -77,7 +78,7 @@ class Run:
     def to_json(self) -> dict[str, Any]:
         """What ``result.json`` holds."""
         names = ("experiment", "recipe", "dataset", "seed", "parameters", "metrics", "baselines", "timing")
-        return {name: getattr(self, name) for name in (*names, "environment")}
+        return {"format": FORMAT} | {name: getattr(self, name) for name in (*names, "environment")}
 
     def write(self, out: Path, *, state: Path | None = None, replace: bool = False) -> Path:
         """Write the run's folder under ``out``; it appears only whole.
@@ -131,12 +132,15 @@ class Run:
         OSError
             When a file is missing.
         ValueError
-            When one is damaged.
+            When one is damaged, or of a later format.
         """
         try:
             document = _read_result(folder / RESULT)
+            del document["format"]
             history = History.read_csv(folder / HISTORY)
             return cls(**document, history=history, estimator=load_model(folder), figures={})
+        except FormatError:
+            raise
         except (TypeError, KeyError, ValueError) as error:
             raise _damaged(folder, error) from error
 
@@ -272,7 +276,8 @@ def _damaged(folder: Path, error: Exception) -> ValueError:
 
 def _read_result(path: Path) -> dict[str, Any]:
     try:
-        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        return present_result(json.loads(path.read_text(encoding="utf-8")))
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is damaged ({error}); move its folder away and run it again") from error
-    return document
