@@ -44,12 +44,12 @@ def _signals_are_heard():
 def stop_at(monkeypatch):
     """Let training raise before a step."""
 
-    def stop(step):
+    def stop(at):
         step, count = Trainer.step, [0]
 
         def counting(self, index):
             count[0] += 1
-            if count[0] == step:
+            if count[0] == at:
                 raise StopError
             return step(self, index)
 
@@ -146,14 +146,16 @@ def test_another_runs_checkpoint_is_refused_with_what_differs(few, tmp_path, sto
         clone(estimator).fit(few.train.images * 0.999)
     with pytest.raises(ValueError, match="estimator is 'ConvAutoencoder' there, 'DenseAutoencoder' here"):
         hg.DenseAutoencoder(**QUICK, checkpoint_dir=tmp_path).fit(few.train.images)
-    for path in tmp_path.glob("*.json"):
-        document = json.loads(path.read_text()) | {"format": 2}
-        del document["checksum"]
-        path.write_text(json.dumps(document | {"checksum": _checksum(document)}))
-    before = {path.name: path.read_bytes() for path in tmp_path.glob("checkpoint-*")}
-    with pytest.raises(ValueError, match="has format 2, this version reads 1; go on with the version that wrote it"):
-        clone(estimator).fit(few.train.images)
-    assert {path.name: path.read_bytes() for path in tmp_path.glob("checkpoint-*")} == before
+    for version in (1, 3):
+        for path in tmp_path.glob("*.json"):
+            document = json.loads(path.read_text()) | {"format": version}
+            del document["checksum"]
+            path.write_text(json.dumps(document | {"checksum": _checksum(document)}))
+        before = {path.name: path.read_bytes() for path in tmp_path.glob("checkpoint-*")}
+        said = f"has format {version}, this version reads 2; go on with the version that wrote it"
+        with pytest.raises(ValueError, match=said):
+            clone(estimator).fit(few.train.images)
+        assert {path.name: path.read_bytes() for path in tmp_path.glob("checkpoint-*")} == before
 
 
 def test_other_validation_images_are_another_run(few, tmp_path, stop_at):

@@ -279,7 +279,10 @@ def test_broken_models_are_refused(few, tmp_path):
     with pytest.raises(ValueError, match="damaged or another model's"):
         hg.load_model(tmp_path)
     weights.write_bytes(good)
-    for change, said in [({"format": 99}, "reads format 1"), ({"estimator": "Other"}, "do not fit together")]:
+    for change, said in [
+        ({"format": 99}, "reads formats 1 to 2; upgrade"),
+        ({"estimator": "Other"}, "do not fit together"),
+    ]:
         metadata.write_text(json.dumps(json.loads(text) | change))
         with pytest.raises(ValueError, match=said):
             hg.load_model(tmp_path)

@@ -112,7 +112,7 @@ def odd_images(folder):
 
 
 def later_format(folder):
-    rewrite(folder, format=2)
+    rewrite(folder, format=99)
 
 
 def extra_parameter(folder):

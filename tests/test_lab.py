@@ -80,12 +80,12 @@ def test_a_cell_has_one_thread_however_many_are_left(tmp_path, tiny):
         torch.set_num_threads(threads)
 
 
-def test_a_study_too_short_for_its_early_batch_says_nothing_of_it(tiny):
+def test_a_study_too_short_for_its_early_step_says_nothing_of_it(tiny):
     rows = rows_of(STUDIES["bn-fair"], tiny)
-    assert "At batch 100" not in Findings(STUDIES["bn-fair"], rows).answer
+    assert "After 101 steps" not in Findings(STUDIES["bn-fair"], rows).answer
     for row in rows:
         row["measures"]["early"] = row["measures"]["final"]
-    assert "At batch 100" in Findings(STUDIES["bn-fair"], rows).answer
+    assert "After 101 steps" in Findings(STUDIES["bn-fair"], rows).answer
 
 
 def test_rates_are_chosen_by_held_out_images_alone():

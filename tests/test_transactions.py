@@ -50,12 +50,12 @@ def same(one, other):
     return one == other
 
 
-def interrupt_at(monkeypatch, step, error=KeyboardInterrupt):
+def interrupt_at(monkeypatch, at, error=KeyboardInterrupt):
     step, count = Trainer.step, [0]
 
     def interrupted(self, index):
         count[0] += 1
-        if count[0] == step:
+        if count[0] == at:
             raise error
         return step(self, index)
 

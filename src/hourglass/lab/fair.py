@@ -230,9 +230,10 @@ STUDY = Study(
     setting="The lesson's 20-layer classifier is trained with its classic schedule of {n_steps} steps with batches of "
     "64. There are {seeds} seeds; each gives the same weights and batches to all arms. As in the notebooks, the "
     "framework's layer stores the variance of the convolutions with Bessel's correction, and the written-out one "
-    "stores it without. `layer` runs PyTorch's kernels and `manual` the written-out ones, forward and backward. Accuracy is "
-    "measured on all test images, the curves on 500 held-out images after every 25 steps. In training mode every "
-    "full batch of 64 is normalised by its own moments; the population's moments are those of 50 training batches.",
+    "stores it without. `layer` runs PyTorch's kernels and `manual` the written-out ones, forward and backward. "
+    "Accuracy is measured on all test images, the curves on 500 held-out images after every 25 steps. In training mode "
+    "every full batch of 64 is normalised by its own moments; the population's moments are those of 50 training "
+    "batches.",
     source="Ioffe and Szegedy, ICML 2015; the lesson's notebooks.",
     n_steps=800,
     seeds=20,

@@ -182,9 +182,9 @@ def figures(rows: Rows) -> "dict[str, Figure]":
             axis.set_title(title, fontsize=9)
             axis.set_ylabel("test accuracy in inference mode")
             axis.set_ylim(0, 1.02)
-        steps = np.arange(1, steps[-1] + 1)
+        every_step = np.arange(1, steps[-1] + 1)
         for i, momentum in enumerate(MOMENTA):
-            axes[0][2].plot(steps, momentum**steps, **{**LINES[i], "marker": ""})
+            axes[0][2].plot(every_step, momentum**every_step, **{**LINES[i], "marker": ""})
         axes[0][2].set_title("share of the start that is left", fontsize=9)
         for axis in axes[0]:
             axis.set_xlabel("step")
@@ -228,7 +228,8 @@ STUDY = Study(
     question="How does inference depend on the momentum and on the number of steps, and what helps?",
     setting="The 20-layer classifier with PyTorch's layer is trained for {n_steps} steps with batches of 64, with "
     "{seeds} seeds. Training does not use the moving statistics, so that those of every momentum are averaged during "
-    "one training. Accuracy is measured on 500 test images; in training mode on the 448 of them that fill batches of 64.",
+    "one training. Accuracy is measured on 500 test images; in training mode on the 448 of them that fill batches of "
+    "64.",
     source="Kingma and Ba, ICLR 2015, section 3 (dividing out the start); Wu and Johnson, 2021 (precise statistics).",
     n_steps=800,
     seeds=5,
