@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hourglass.data import DATASETS
-from hourglass.experiments import EXPERIMENTS, RECIPES, running
+from hourglass.experiments import EXPERIMENTS, RECIPES, runs
 from hourglass.runtime.hardware import DEVICES, PRECISIONS
 
 QUICK = ("--steps", "2", "--set", "batch_size=10")
@@ -155,14 +155,14 @@ def test_what_was_finished_is_shown_though_a_later_experiment_fails(hourglass, m
     assert (code, out) == (1, "")
     assert "bn-none-fast/seed-0 holds a finished run" in err
     assert not Path("x/dense-fast").exists()
-    train = running._run_one
+    train = runs._run_one
 
     def fail(experiment, *args):
         if experiment.name == "conv":
             raise FloatingPointError("the loss is nan")
         return train(experiment, *args)
 
-    monkeypatch.setattr(running, "_run_one", fail)
+    monkeypatch.setattr(runs, "_run_one", fail)
     code, out, err = hourglass("run", "dense", "conv", "--out", "x", "--recipe", "fast", *QUICK)
     assert code == 1
     assert "the loss is nan" in err

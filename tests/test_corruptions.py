@@ -84,7 +84,7 @@ def by_comparing_pictures(images, corruption, few, monkeypatch):
         return np.zeros_like(noisy)
 
     monkeypatch.setattr(comparison, "PictureRestorer", lambda estimator: SimpleNamespace(change=keep))
-    monkeypatch.setattr(comparison, "_choose", lambda pairs, level, unclip: {})
+    monkeypatch.setattr(comparison, "_choose", lambda trials, level, unclip: [])
     comparison.compare_denoisers(None, [Path(str(i)) for i in range(len(images))], corruption)
     return np.stack(seen)
 

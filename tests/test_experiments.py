@@ -13,7 +13,7 @@ from PIL import Image
 import hourglass as hg
 from hourglass import plots, report
 from hourglass.denoising import corrupt
-from hourglass.experiments import EXPERIMENTS, find, result, running
+from hourglass.experiments import EXPERIMENTS, find, result, runs
 from hourglass.experiments.baselines import NL_MEANS_STRENGTHS, TOTAL_VARIATION_WEIGHTS, baselines
 from hourglass.experiments.checkerboard import response
 from hourglass.training import History
@@ -201,7 +201,7 @@ def test_a_run_that_fails_leaves_nothing(few, tmp_path, monkeypatch):
 
 
 def test_bad_parameters_fail_before_any_data_is_read(monkeypatch):
-    monkeypatch.setattr(running, "load", lambda *args: pytest.fail("data were read"))
+    monkeypatch.setattr(runs, "load", lambda *args: pytest.fail("data were read"))
     for parameters in [{"epochs": -1}, {"device": "tpu"}, {"precision": "half"}, {"seeds": ()}]:
         with pytest.raises(ValueError, match=r"expected|unknown|empty"):
             hg.run("conv", **parameters)
@@ -299,7 +299,7 @@ def test_figures_touch_no_global_matplotlib_state(few):
 def test_data_that_an_experiment_cannot_use_are_refused_before_training(few, monkeypatch):
     from hourglass.data import Dataset, Images
 
-    monkeypatch.setattr(running, "_run_one", lambda *args: pytest.fail("trained"))
+    monkeypatch.setattr(runs, "_run_one", lambda *args: pytest.fail("trained"))
     bare = Dataset("bare", Images(few.train.images, None), Images(few.test.images, None), validation_size=50)
     with pytest.raises(ValueError, match="bare has no labels"):
         hg.run("bn-none", dataset=bare, **QUICK)
@@ -315,7 +315,7 @@ def test_data_that_an_experiment_cannot_use_are_refused_before_training(few, mon
 
 
 def test_a_folder_that_cannot_take_the_runs_is_refused_before_training(few, tmp_path, monkeypatch):
-    monkeypatch.setattr(running, "_run_one", lambda *args: pytest.fail("trained"))
+    monkeypatch.setattr(runs, "_run_one", lambda *args: pytest.fail("trained"))
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file", tmp_path / "file" / "sub"):
         with pytest.raises(OSError, match="file"):

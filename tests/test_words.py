@@ -9,7 +9,7 @@ import pytest
 
 import hourglass as hg
 from hourglass import plots, report
-from hourglass.experiments import EXPERIMENTS, find, result, running, words
+from hourglass.experiments import EXPERIMENTS, captions, find, result, runs
 from hourglass.training import History
 
 CLASSIFIERS = ("bn-none", "bn-layer", "bn-manual")
@@ -21,7 +21,7 @@ def stored(experiment, recipe="classic", dataset="few", seeds=(0,), **changes):
     metrics = ["test_accuracy"] if experiment in CLASSIFIERS else ["test_bce"]
     document = {
         "experiment": experiment, "recipe": recipe, "dataset": dataset, "baselines": {},
-        "parameters": json.loads(json.dumps(running._parameters(estimator))), "metrics": dict.fromkeys(metrics, 0.5),
+        "parameters": json.loads(json.dumps(runs._parameters(estimator))), "metrics": dict.fromkeys(metrics, 0.5),
     }  # fmt: skip
     return report.Group([result.StoredRun(pathlib.Path("none"), document | {"seed": seed}) for seed in seeds])
 
@@ -124,13 +124,13 @@ def test_the_pages_subtitle_is_about_what_ran(groups, studies, subject):
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_captions_are_about_the_run(name):
     plain, patient = find(name).configure(), find(name).configure(patience=3)
-    for figure in words.CAPTIONS:
-        assert words.caption(figure, plain)
-        assert "digit" not in words.caption(figure, plain)
-        assert "validations in a row" not in words.caption(figure, plain)
+    for figure in captions.CAPTIONS:
+        assert captions.caption(figure, plain)
+        assert "digit" not in captions.caption(figure, plain)
+        assert "validations in a row" not in captions.caption(figure, plain)
     figure = "curves" if name in CLASSIFIERS else "curve"
-    assert "after 3 validations in a row" in words.caption(figure, patient)
-    assert ("noise of level 0.5" in words.caption("curve", plain)) == (name == "denoise")
+    assert "after 3 validations in a row" in captions.caption(figure, patient)
+    assert ("noise of level 0.5" in captions.caption("curve", plain)) == (name == "denoise")
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -19,12 +19,11 @@ import numpy as np
 import skimage
 from skimage.color import rgb2gray
 from skimage.io import imread, imsave
-from skimage.restoration import denoise_tv_chambolle
 from skimage.util import img_as_ubyte
 
 import hourglass as hg
 from hourglass import cli, metrics, plots
-from hourglass.denoising import corrupt, undo_clipping
+from hourglass.denoising import TotalVariation, corrupt, undo_clipping
 from hourglass.experiments.baselines import TEST_NOISE_SEED, TOTAL_VARIATION_WEIGHTS
 from hourglass.imagefiles import PictureRestorer, Ranges, read_images
 from hourglass.renames import FORMAT
@@ -57,17 +56,14 @@ def digits(folder: Path) -> dict[str, Any]:
     # The strength is chosen on clean training images: an advantage over the network, which sees none.
     known, corrupted = data.train.images[:200], corrupt(data.train.images[:200], LEVEL, 2)
 
-    def smooth(images: Any, weight: float) -> Any:
-        return np.stack([denoise_tv_chambolle(image, weight=weight, channel_axis=-1) for image in images])
-
     found: dict[str, Any] = {"parameters": parameters, "seconds": ae.train_seconds_, "images": TESTED}
     found["noisy"] = float(metrics.psnr(clean, noisy))
     for name, finish in (("raw", lambda x: np.clip(x, 0, 1)), ("undone", lambda x: undo_clipping(x, LEVEL))):
         weights = (*TOTAL_VARIATION_WEIGHTS, 0.8, 1.0)
-        best = max(weights, key=lambda weight: float(metrics.psnr(known, finish(smooth(corrupted, weight)))))
+        best = max(weights, key=lambda weight: float(metrics.psnr(known, finish(TotalVariation(weight)(corrupted)))))
         found[name] = {
             "self_supervised": float(metrics.psnr(clean, finish(ae.reconstruct(noisy)))),
-            "total_variation": float(metrics.psnr(clean, finish(smooth(noisy, best)))),
+            "total_variation": float(metrics.psnr(clean, finish(TotalVariation(best)(noisy)))),
             "weight": best,
         }
         print(name, found[name], flush=True)

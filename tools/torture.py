@@ -37,9 +37,9 @@ DAMAGES: dict[str, Callable[[bytes, int], bytes]] = {
 SHORT = """
 import sys
 from hourglass import cli
-from hourglass.experiments import checkerboard, running
+from hourglass.experiments import checkerboard, runs
 checkerboard.STEPS, checkerboard.DRAWS = 1, 1
-running._compared = lambda *_: {}
+runs._compared = lambda *_: {}
 sys.exit(cli.main(sys.argv[1:]))
 """
 # Two runs at a time, each on one core.

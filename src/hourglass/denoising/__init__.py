@@ -1,4 +1,4 @@
-"""Noise: corruptions that put it on, blind spots that learn without clean images, and clipping's bias undone."""
+"""Noise: corruptions that put it on, denoisers that need no training, blind spots, and clipping's bias undone."""
 
 from hourglass.denoising.blindspot import BlindSpot
 from hourglass.denoising.clipping import estimate_noise_level, expected_clipped, undo_clipping
@@ -10,15 +10,31 @@ from hourglass.denoising.corruption import (
     SaltAndPepper,
     parse_corruption,
 )
+from hourglass.denoising.denoisers import (
+    DENOISERS,
+    Denoiser,
+    Median,
+    NonLocalMeans,
+    TotalVariation,
+    Wavelet,
+    WithoutClippingBias,
+)
 from hourglass.denoising.stacks import corrupt
 
 __all__ = [
+    "DENOISERS",
     "BlindSpot",
     "Blur",
+    "Denoiser",
     "GaussianNoise",
     "Masking",
+    "Median",
+    "NonLocalMeans",
     "PoissonNoise",
     "SaltAndPepper",
+    "TotalVariation",
+    "Wavelet",
+    "WithoutClippingBias",
     "corrupt",
     "estimate_noise_level",
     "expected_clipped",

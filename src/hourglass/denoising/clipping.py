@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
+from hourglass.denoising.smoothing import total_variation
+
 # Steps of the table that is inverted; between them the expectation is straight to 1e-8.
 _STEPS = 4096
 # Rounds of "denoise, spoil again, compare"; each divides the error by three or more.
@@ -131,13 +133,11 @@ def estimate_noise_level(images: ArrayLike, *, clipped: bool = True) -> float:
 
 def _search_level(noisy: NDArray[np.float64], reading: float, *, two_tone: bool) -> tuple[float, float]:
     """Level at which smoothed images, spoilt again, read as they do; how far the two histograms then differ."""
-    from skimage.restoration import denoise_tv_chambolle
-
     # The same draw in every round, so that the search is for a root of one function.
     draw = np.random.default_rng(0).standard_normal(noisy.shape)
     level, spoilt = reading, noisy
     for _ in range(_ROUNDS):
-        smooth = np.stack([denoise_tv_chambolle(image, weight=level, channel_axis=-1) for image in noisy])
+        smooth = np.stack([total_variation(image, level) for image in noisy])
         clean = undo_clipping(smooth, level)
         if two_tone:
             # What smoothing left within one level of black or white counts as that: most of it is noise, which

@@ -1,13 +1,13 @@
 """What the autoencoders are compared with: methods that need no network."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hourglass import metrics
 from hourglass.data import Dataset
-from hourglass.denoising import corrupt
+from hourglass.denoising import Denoiser, NonLocalMeans, TotalVariation, corrupt
 
 Stack = NDArray[np.float32]
 Scores = dict[str, float]
@@ -63,12 +63,13 @@ def best_denoisers(train: Stack, clean: Stack, noisy: Stack, level: float) -> di
     known = train[:IMAGES_TO_CHOOSE_ON]
     corrupted = corrupt(known, level, TRAINING_NOISE_SEED)
     scores = {}
-    for name, denoise, strengths in (
-        ("total_variation", _total_variation, TOTAL_VARIATION_WEIGHTS),
-        ("nl_means", _nl_means, NL_MEANS_STRENGTHS),
-    ):
-        strength = _best_strength(denoise, known, corrupted, strengths)
-        scores[name] = score_images(clean, denoise(noisy, strength)) | {"strength": strength}
+    methods: tuple[tuple[str, Callable[[float], Denoiser], Sequence[float]], ...] = (
+        ("total_variation", TotalVariation, TOTAL_VARIATION_WEIGHTS),
+        ("nl_means", NonLocalMeans, NL_MEANS_STRENGTHS),
+    )
+    for name, method, strengths in methods:
+        strength = max(strengths, key=lambda strength: _quality(method(strength), known, corrupted))
+        scores[name] = score_images(clean, method(strength)(noisy)) | {"strength": strength}
     return scores
 
 
@@ -82,27 +83,5 @@ def _pca(train: Stack, given: Stack, components: int) -> Stack:
     return restored
 
 
-def _best_strength(
-    denoise: Callable[[Stack, float], Stack], clean: Stack, noisy: Stack, strengths: Iterable[float]
-) -> float:
-    return max(strengths, key=lambda strength: float(metrics.psnr(clean, np.clip(denoise(noisy, strength), 0, 1))))
-
-
-def _total_variation(images: Stack, weight: float) -> Stack:
-    from skimage.restoration import denoise_tv_chambolle
-
-    return np.stack([denoise_tv_chambolle(image, weight=weight, channel_axis=-1) for image in images])
-
-
-def _nl_means(images: Stack, strength: float) -> Stack:
-    from skimage.restoration import denoise_nl_means
-
-    return np.stack(
-        [
-            # It drops the axis of a single channel.
-            denoise_nl_means(
-                image, patch_size=5, patch_distance=6, h=strength, fast_mode=True, channel_axis=-1
-            ).reshape(image.shape)
-            for image in images
-        ]
-    )
+def _quality(denoiser: Denoiser, clean: Stack, noisy: Stack) -> float:
+    return float(metrics.psnr(clean, np.clip(denoiser(noisy), 0, 1)))

@@ -1,6 +1,5 @@
 """How well a model restores the pictures of a folder, beside methods that need no network."""
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hourglass import metrics
-from hourglass.denoising.clipping import SMALLEST_FOR_LEVEL, estimate_noise_level, undo_clipping
+from hourglass.denoising.clipping import SMALLEST_FOR_LEVEL, estimate_noise_level
 from hourglass.denoising.corruption import Corruption, GaussianNoise, unclipped
+from hourglass.denoising.denoisers import DENOISERS, Denoiser, WithoutClippingBias
 from hourglass.denoising.stacks import corrupt
 from hourglass.estimators import Autoencoder
 from hourglass.imagefiles.crops import ReadImage, read_images, read_sized
@@ -19,12 +19,8 @@ from hourglass.imagefiles.image import Pixels
 from hourglass.imagefiles.ranges import Ranges, ValueRange
 from hourglass.imagefiles.restorer import PictureRestorer
 
-Restore = Callable[[Pixels], Pixels]
 Scores = dict[str, float]
-# Strengths that each method may choose from, as multiples of the noise's level, and how many pictures it chooses on.
-TOTAL_VARIATION = (0.3, 0.5, 0.7, 1.0, 1.3)
-NL_MEANS = (0.4, 0.6, 0.8, 1.0, 1.2)
-MEDIANS = (3, 5)
+# Images on which each method chooses its strength.
 CHOOSING = 8
 
 
@@ -99,8 +95,8 @@ def compare_denoisers(
     others = _choose(list(chosen_on.values()), level, unclip)
     for number, path in read:
         for name, trial in _trials(path, ranges, corruption, seed + number):
-            for title, method in others.items():
-                scores.setdefault(title, {})[name] = trial.score(method(trial.noisy))
+            for method in others:
+                scores.setdefault(method.name, {})[name] = trial.score(_apply(method, trial.noisy))
     return scores
 
 
@@ -203,61 +199,23 @@ def _level(corruption: Corruption, trials: Sequence[_Trial]) -> float:
     return max(float(np.mean(large)) if large else 0.1, 1e-3)
 
 
-def _choose(trials: Sequence[_Trial], level: float, unclip: float | None) -> dict[str, Restore]:
-    """Each method at the strength that suits these pictures best."""
+def _choose(trials: Sequence[_Trial], level: float, unclip: float | None) -> list[Denoiser]:
+    """Each method at the strength that suits these images best."""
 
-    def finished(restore: Restore) -> Restore:
-        if unclip is None:
-            return restore
-        return lambda noisy: undo_clipping(restore(noisy), unclip).astype(np.float32)
+    def quality(denoiser: Denoiser) -> float:
+        return float(np.mean([trial.score(_apply(denoiser, trial.noisy))["psnr_db"] for trial in trials]))
 
-    candidates: dict[str, list[Restore]] = {
-        "total variation": [_total_variation(factor * level) for factor in TOTAL_VARIATION],
-        "non-local means": [_nl_means(factor * level, level) for factor in NL_MEANS],
-        "wavelet": [_wavelet(level)],
-        "median": [_median(size) for size in MEDIANS],
-    }
-    chosen = {}
-    for name, restores in candidates.items():
-        whole = [finished(restore) for restore in restores]
-        quality = [np.mean([trial.score(restore(trial.noisy))["psnr_db"] for trial in trials]) for restore in whole]
-        chosen[name] = whole[int(np.argmax(quality))] if len(whole) > 1 else whole[0]
+    chosen = []
+    for method in DENOISERS:
+        found: list[Denoiser] = list(method.candidates(level))
+        if unclip is not None:
+            found = [WithoutClippingBias(denoiser, unclip) for denoiser in found]
+        chosen.append(max(found, key=quality) if len(found) > 1 else found[0])
     return chosen
 
 
-def _total_variation(weight: float) -> Restore:
-    from skimage.restoration import denoise_tv_chambolle
-
-    return lambda noisy: np.asarray(denoise_tv_chambolle(noisy, weight=weight, channel_axis=-1), dtype=np.float32)
-
-
-def _nl_means(strength: float, level: float) -> Restore:
-    from skimage.restoration import denoise_nl_means
-
-    def restore(noisy: Pixels) -> Pixels:
-        options = {"patch_size": 5, "patch_distance": 6, "fast_mode": True, "channel_axis": -1}
-        # It drops the axis of a single channel.
-        return np.asarray(denoise_nl_means(noisy, h=strength, sigma=level, **options), np.float32).reshape(noisy.shape)
-
-    return restore
-
-
-def _wavelet(level: float) -> Restore:
-    from skimage.restoration import denoise_wavelet
-
-    def restore(noisy: Pixels) -> Pixels:
-        options = {"convert2ycbcr": noisy.shape[2] == 3, "rescale_sigma": True, "channel_axis": -1}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # that small pictures have few levels
-            return np.asarray(denoise_wavelet(noisy, sigma=level, **options), dtype=np.float32)
-
-    return restore
-
-
-def _median(size: int) -> Restore:
-    from scipy.ndimage import median_filter
-
-    return lambda noisy: np.asarray(median_filter(noisy, size=(size, size, 1)), dtype=np.float32)
+def _apply(denoiser: Denoiser, image: Pixels) -> Pixels:
+    return np.asarray(denoiser(image[None])[0], dtype=np.float32)
 
 
 def _read_all(
