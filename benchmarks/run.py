@@ -2,7 +2,7 @@
 
 Every contestant runs in a process and a virtual environment of its own; all of a workload's are alive at once and asked
 one after another, round by round, so that a change of the machine's speed meets them all. Each round begins from fresh
-weights and 20 updates that are not timed; then comes a fixed number that are, and their last losses must lie in one
+weights and 20 steps that are not timed; then comes a fixed number that are, and their last losses must lie in one
 band, so that all did the same work.
 """
 
@@ -49,7 +49,7 @@ CONTESTANTS: dict[str, tuple[str | None, str, dict[str, str]]] = {
     "hourglass auto": (None, "hourglass_fit.py", {"HOURGLASS_PRECISION": "auto"}),
 }
 KERAS = [name for name in CONTESTANTS if name.startswith("Keras")]
-# Updates that are timed: a second or more for the fastest.
+# Steps that are timed: a second or more for the fastest.
 STEPS = {"dense": 1000, "conv": 120, "denoise": 50, "bn-none": 120, "bn-layer": 120, "bn-manual": 120}
 QUICK = ["dense", "conv", "bn-layer"]
 BATCH = {"dense": 200, "conv": 200, "denoise": 200, "bn-none": 64, "bn-layer": 64, "bn-manual": 64}
@@ -114,7 +114,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data-dir", default=os.environ.get("HOURGLASS_DATA"), help="folder of MNIST's four files")
     parser.add_argument(
-        "--quick", action="store_true", help=f"two rounds of half the updates: {', '.join(QUICK)}; no Keras"
+        "--quick", action="store_true", help=f"two rounds of half the steps: {', '.join(QUICK)}; no Keras"
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument(

@@ -22,7 +22,7 @@ def fair(cell, plain, treated):
     value = treated if cell["arm"].startswith("batch-manual") else plain
     test = dict.fromkeys(MODES, value)
     curve = [0.1, value]
-    return {"updates": [1, 26], "inference": curve, "by_batch": curve, "early": test, "final": test}
+    return {"steps": [1, 26], "inference": curve, "by_batch": curve, "early": test, "final": test}
 
 
 def claims(cell, plain, treated):
@@ -32,7 +32,7 @@ def claims(cell, plain, treated):
 def momentum(cell, plain, treated):
     every = [[plain] * len(MOMENTA)] * 3
     return {
-        "updates": [1, 101, 800], "by_batch": [treated] * 3, "moving": every, "debiased": every, "precise": [plain] * 3,
+        "steps": [1, 101, 800], "by_batch": [treated] * 3, "moving": every, "debiased": every, "precise": [plain] * 3,
         "left": every,
     }  # fmt: skip
 
@@ -53,7 +53,7 @@ def depth(cell, plain, treated):
 
 def lstm(cell, plain, treated):
     value = plain if cell["arm"] == "plain" else treated
-    return {"updates": [1, 51], "curve": [0.1, value], "converged": 51, "gradients": [0.1, value], "accuracy": value}
+    return {"steps": [1, 51], "curve": [0.1, value], "converged": 51, "gradients": [0.1, value], "accuracy": value}
 
 
 def shootout(cell, plain, treated):
@@ -116,7 +116,7 @@ def rows_of(name, effect, seeds=8, only=lambda cell: True):
     """Rows of a whole plan with an accuracy of 0.6, and of 0.6 and the effect where a cell is treated."""
     study, random = STUDIES[name], np.random.default_rng(5)
     rows = []
-    for cell in study.plan(seeds, study.updates):
+    for cell in study.plan(seeds, study.n_steps):
         treated = 0.6 + (EFFECTS[effect] if only(cell) else 0)
         noise = random.normal(0, 0.01, 2) if effect != "equal" else [0.01 * cell["seed"]] * 2
         measures = CASES[name][0](cell, 0.6 + noise[0], treated + noise[1])
@@ -198,7 +198,7 @@ def test_no_best_is_named_where_the_seeds_cannot_say():
     assert re.search(r"cannot be distinguished at these seeds from (ghost|renorm)\.", found)
 
 
-def test_updates_of_networks_that_never_converge_are_all_shown():
+def test_steps_of_networks_that_never_converge_are_all_shown():
     rows = rows_of("bn-lstm", "equal", seeds=3)
     never = [row for row in rows if row["cell"]["arm"] == "gamma 1"]
     for row in never[:2]:

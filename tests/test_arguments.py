@@ -20,7 +20,7 @@ def labelled(few):
 
 
 def classifier(**parameters):
-    return hg.ConvClassifier(depth=2, width=2, batches=3, random_state=0, **parameters)
+    return hg.ConvClassifier(depth=2, width=2, n_steps=3, random_state=0, **parameters)
 
 
 def logits(model, images):
@@ -76,26 +76,26 @@ def test_weights_that_vanish_beside_the_largest_leave_their_images_out(labelled)
 
 
 def test_numpys_numbers_are_numbers_of_a_run(few, tmp_path):
-    parameters = {"batches": np.int64(4), "learning_rate": np.float32(0.01), "code_size": np.int64(8)}
+    parameters = {"n_steps": np.int64(4), "learning_rate": np.float32(0.01), "code_size": np.int64(8)}
     result = hg.run("dense", dataset=few, out=tmp_path, **parameters)
     assert result.runs[0].parameters["code_size"] == 8
     again = hg.run("dense", dataset=few, out=tmp_path, resume=True, **parameters)
     assert again.runs[0].metrics == result.runs[0].metrics
-    weighted = hg.run("bn-layer", dataset=few, out=tmp_path, batches=2, class_weight={np.int64(0): np.float32(2.0)})
+    weighted = hg.run("bn-layer", dataset=few, out=tmp_path, n_steps=2, class_weight={np.int64(0): np.float32(2.0)})
     assert weighted.runs[0].parameters["class_weight"]["weights"] == [2.0]
 
 
 @pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3), (9, 12, 4)])
 def test_one_image_is_not_a_stack(shape):
     with pytest.raises(ValueError, match=r"looks like one image with channels; .* use X\[None\]"):
-        hg.DenseAutoencoder(batches=1).fit(np.zeros(shape))
+        hg.DenseAutoencoder(n_steps=1).fit(np.zeros(shape))
     _, width, channels = shape
-    model = hg.DenseAutoencoder(batches=1, image_shape=(width, channels, 1)).fit(np.random.default_rng(0).random(shape))
+    model = hg.DenseAutoencoder(n_steps=1, image_shape=(width, channels, 1)).fit(np.random.default_rng(0).random(shape))
     assert model.image_shape_ == (width, channels, 1)
 
 
 def test_an_image_shape_may_be_a_list(few):
-    model = hg.DenseAutoencoder(batches=1, image_shape=[28, 28, 1]).fit(few.train.images[:20])
+    model = hg.DenseAutoencoder(n_steps=1, image_shape=[28, 28, 1]).fit(few.train.images[:20])
     assert model.image_shape_ == (28, 28, 1)
     assert model.fit(few.train.images[:20].reshape(20, -1)).image_shape_ == (28, 28, 1)
 
@@ -135,12 +135,12 @@ def test_a_range_that_is_none_is_refused(width, few):
 
 def test_targets_of_another_scale_than_those_of_training_are_refused(few, tmp_path):
     images = few.train.images[:50]
-    model = hg.DenseAutoencoder(loss="mse", batches=2, random_state=0).fit(images)
+    model = hg.DenseAutoencoder(loss="mse", n_steps=2, random_state=0).fit(images)
     for score in (model.score, model.score_samples):
         with pytest.raises(ValueError, match="y spans"):
             score(images, images * 255)
     # Targets may have a scale of their own, which is known then.
-    scaled = hg.DenseAutoencoder(loss="mse", batches=2, random_state=0).fit(images, images * 255)
+    scaled = hg.DenseAutoencoder(loss="mse", n_steps=2, random_state=0).fit(images, images * 255)
     hg.save(scaled, tmp_path)
     for each in (scaled, hg.load_model(tmp_path)):
         assert each.score(images, images * 255) < 0
@@ -148,7 +148,7 @@ def test_targets_of_another_scale_than_those_of_training_are_refused(few, tmp_pa
 
 def test_fractions_given_to_a_model_of_large_numbers_are_warned_of(few):
     images = few.train.images[:50]
-    model = hg.DenseAutoencoder(loss="mse", batches=1, learning_rate=1e-4).fit(images * 65535)
+    model = hg.DenseAutoencoder(loss="mse", n_steps=1, learning_rate=1e-4).fit(images * 65535)
     for scaled in (images * 255, images):
         with pytest.warns(UserWarning, match="scaled down"):
             model.reconstruct(scaled)

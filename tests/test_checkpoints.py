@@ -17,7 +17,7 @@ from hourglass.atomic import locked
 from hourglass.training import Interrupted, Interval, Trainer
 from hourglass.training.checkpoints import Checkpoints, _checksum
 
-QUICK = {"batches": 12, "batch_size": 50, "random_state": 3, "checkpoint_every": "2steps"}
+QUICK = {"n_steps": 12, "batch_size": 50, "random_state": 3, "checkpoint_every": "2steps"}
 MODELS = {
     "conv": hg.ConvAutoencoder(channels=(4, 4), **QUICK),
     "noisy": hg.ConvAutoencoder(channels=(4, 4), noise=(0.1, 0.4), loss="bce", **QUICK),
@@ -42,14 +42,14 @@ def _signals_are_heard():
 
 @pytest.fixture
 def stop_at(monkeypatch):
-    """Let training raise before an update."""
+    """Let training raise before a step."""
 
-    def stop(update):
+    def stop(at):
         step, count = Trainer.step, [0]
 
         def counting(self, index):
             count[0] += 1
-            if count[0] == update:
+            if count[0] == at:
                 raise StopError
             return step(self, index)
 
@@ -67,9 +67,9 @@ def assert_same(one, two):
     assert one.history_.learning_rate == two.history_.learning_rate
 
 
-def begun(model, few, folder, stop_at, update=8):
-    """A training that was cut off before an update."""
-    go_on = stop_at(update)
+def begun(model, few, folder, stop_at, step=8):
+    """A training that was cut off before a step."""
+    go_on = stop_at(step)
     estimator = clone(model).set_params(checkpoint_dir=folder)
     with pytest.raises(StopError):
         estimator.fit(few.train.images, few.train.labels)
@@ -136,7 +136,7 @@ def test_another_runs_checkpoint_is_refused_with_what_differs(few, tmp_path, sto
     estimator = begun(MODELS["conv"], few, tmp_path, stop_at)
     for change, said in (
         ({"learning_rate": 0.02}, r"learning_rate is 0\.01 there, 0\.02 here"),
-        ({"batches": 11}, "updates is 12 there, 11 here"),
+        ({"n_steps": 11}, "n_steps is 12 there, 11 here"),
         ({"channels": (4, 5)}, "channels is"),
         ({"random_state": 4}, "random_state is 3 there, 4 here"),
     ):
@@ -146,14 +146,16 @@ def test_another_runs_checkpoint_is_refused_with_what_differs(few, tmp_path, sto
         clone(estimator).fit(few.train.images * 0.999)
     with pytest.raises(ValueError, match="estimator is 'ConvAutoencoder' there, 'DenseAutoencoder' here"):
         hg.DenseAutoencoder(**QUICK, checkpoint_dir=tmp_path).fit(few.train.images)
-    for path in tmp_path.glob("*.json"):
-        document = json.loads(path.read_text()) | {"format": 1}
-        del document["checksum"]
-        path.write_text(json.dumps(document | {"checksum": _checksum(document)}))
-    before = {path.name: path.read_bytes() for path in tmp_path.glob("checkpoint-*")}
-    with pytest.raises(ValueError, match="has format 1, this version reads 2; go on with the version that wrote it"):
-        clone(estimator).fit(few.train.images)
-    assert {path.name: path.read_bytes() for path in tmp_path.glob("checkpoint-*")} == before
+    for version in (1, 3):
+        for path in tmp_path.glob("*.json"):
+            document = json.loads(path.read_text()) | {"format": version}
+            del document["checksum"]
+            path.write_text(json.dumps(document | {"checksum": _checksum(document)}))
+        before = {path.name: path.read_bytes() for path in tmp_path.glob("checkpoint-*")}
+        said = f"has format {version}, this version reads 2; go on with the version that wrote it"
+        with pytest.raises(ValueError, match=said):
+            clone(estimator).fit(few.train.images)
+        assert {path.name: path.read_bytes() for path in tmp_path.glob("checkpoint-*")} == before
 
 
 def test_other_validation_images_are_another_run(few, tmp_path, stop_at):
@@ -173,11 +175,11 @@ def test_other_surroundings_are_warned_of(few, tmp_path, stop_at):
         torch.set_num_threads(threads)
 
 
-def test_damaged_checkpoints_of_later_updates_do_not_push_out_new_ones(few, tmp_path, stop_at):
+def test_damaged_checkpoints_of_later_steps_do_not_push_out_new_ones(few, tmp_path, stop_at):
     estimator = begun(MODELS["conv"], few, tmp_path, stop_at)  # at 4 and 6
     for path in tmp_path.glob("*.json"):
         path.write_text("[]")
-    go_on = stop_at(4)  # and so cut off again, with fewer updates than before
+    go_on = stop_at(4)  # and so cut off again, with fewer steps than before
     with pytest.warns(UserWarning, match="is damaged"), pytest.raises(StopError):
         clone(estimator).fit(few.train.images)
     go_on()
@@ -185,7 +187,7 @@ def test_damaged_checkpoints_of_later_updates_do_not_push_out_new_ones(few, tmp_
     assert_same(clone(estimator).fit(few.train.images), clone(MODELS["conv"]).fit(few.train.images))
 
 
-def test_a_signal_in_the_last_update_is_not_lost(few, tmp_path, monkeypatch):
+def test_a_signal_in_the_last_step_is_not_lost(few, tmp_path, monkeypatch):
     step = Trainer.step
 
     def signalled(self, index):
@@ -195,7 +197,7 @@ def test_a_signal_in_the_last_update_is_not_lost(few, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Trainer, "step", signalled)
     estimator = clone(MODELS["conv"]).set_params(checkpoint_dir=tmp_path)
-    with pytest.raises(Interrupted, match="stopped after update 12 of 12 by SIGTERM"):
+    with pytest.raises(Interrupted, match="stopped after step 12 of 12 by SIGTERM"):
         estimator.fit(few.train.images)
     monkeypatch.setattr(Trainer, "step", step)
     assert_same(clone(estimator).fit(few.train.images), clone(MODELS["conv"]).fit(few.train.images))
@@ -208,7 +210,7 @@ def test_a_callable_that_nothing_can_tell_apart_is_refused(tmp_path):
 
 
 def test_a_seed_is_needed(few, tmp_path):
-    ae = hg.DenseAutoencoder(batches=1, checkpoint_dir=tmp_path)
+    ae = hg.DenseAutoencoder(n_steps=1, checkpoint_dir=tmp_path)
     with pytest.raises(ValueError, match="only an int, as random_state=0"):
         ae.fit(few.train.images)
 
@@ -244,7 +246,7 @@ def test_a_full_disk_leaves_what_was_saved(few, tmp_path, stop_at, monkeypatch):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_waits_for_the_update_and_its_checkpoint(number, few, tmp_path, monkeypatch):
+def test_a_signal_waits_for_the_step_and_its_checkpoint(number, few, tmp_path, monkeypatch):
     estimator = clone(MODELS["conv"]).set_params(checkpoint_dir=tmp_path, checkpoint_every="never")
     step, count = Trainer.step, [0]
 
@@ -256,7 +258,7 @@ def test_a_signal_waits_for_the_update_and_its_checkpoint(number, few, tmp_path,
 
     handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
     monkeypatch.setattr(Trainer, "step", signalled)
-    with pytest.raises(Interrupted, match="stopped after update 5 of 12") as stopped:
+    with pytest.raises(Interrupted, match="stopped after step 5 of 12") as stopped:
         estimator.fit(few.train.images)
     assert stopped.value.signal == number
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
@@ -289,7 +291,7 @@ def test_weights_that_are_not_finite_leave_the_last_good_checkpoint(few, tmp_pat
 
     monkeypatch.setattr(Trainer, "step", overflowing)
     estimator = clone(MODELS["conv"]).set_params(checkpoint_dir=tmp_path)
-    with pytest.raises(FloatingPointError, match=r"not finite after update 8 of 12 \(learning rate.*smaller learning"):
+    with pytest.raises(FloatingPointError, match=r"not finite after step 8 of 12 \(learning rate.*smaller learning"):
         estimator.fit(few.train.images)
     assert sorted(path.stem[-1] for path in tmp_path.glob("*.json")) == ["4", "6"]
     monkeypatch.setattr(Trainer, "step", step)
@@ -297,12 +299,12 @@ def test_weights_that_are_not_finite_leave_the_last_good_checkpoint(few, tmp_pat
 
 
 def test_a_dead_network_is_warned_of(few):
-    dead = hg.DenseAutoencoder(batches=20, learning_rate=1e4, random_state=0, schedule="constant")
+    dead = hg.DenseAutoencoder(n_steps=20, learning_rate=1e4, random_state=0, schedule="constant")
     with pytest.warns(UserWarning, match="the same output for every image: all units of a layer are off"):
         dead.fit(few.train.images)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        hg.DenseAutoencoder(batches=2, random_state=0).fit(np.zeros((5, 9)))  # of equal images no wonder
+        hg.DenseAutoencoder(n_steps=2, random_state=0).fit(np.zeros((5, 9)))  # of equal images no wonder
 
 
 def test_deterministic_is_for_the_training_alone(few):
@@ -327,8 +329,8 @@ def test_stale_parts_of_files_are_swept_away(tmp_path):
     (tmp_path / "checkpoint-000000007.safetensors").write_bytes(b"without its document")
     (tmp_path / "mine.txt").write_text("not ours")
     (tmp_path / "checkpoint-best.pt").write_text("not ours")
-    for update in (8, 9, 10):
-        checkpoints.save(update, {"x": torch.arange(3)}, {"n": update})
+    for step in (8, 9, 10):
+        checkpoints.save(step, {"x": torch.arange(3)}, {"n": step})
     kept = {f"checkpoint-{i:09}.{suffix}" for i in (9, 10) for suffix in ("json", "safetensors")}
     assert {path.name for path in tmp_path.iterdir()} == kept | {"checkpoint-best.pt", "mine.txt"}
     tensors, values = checkpoints.load()
@@ -344,7 +346,7 @@ def test_two_processes_do_not_share_a_folder(hourglass, tmp_path):
     process = subprocess.Popen([sys.executable, "-c", holder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout.readline() == "held\n"
-        code, _, err = hourglass("run", "dense", "--batches", "1", "--out", tmp_path / "out", "--quiet")
+        code, _, err = hourglass("run", "dense", "--steps", "1", "--out", tmp_path / "out", "--quiet")
         assert (code, len(err.splitlines())) == (1, 1)
         assert "is in use by another process" in err
     finally:
@@ -355,7 +357,7 @@ def test_two_processes_do_not_share_a_folder(hourglass, tmp_path):
 
 
 def test_runs_of_a_folder_go_on(few, tmp_path, stop_at):
-    options = {"dataset": few, "seeds": (0, 1), "batches": 6, "batch_size": 20, "checkpoint_every": "2steps"}
+    options = {"dataset": few, "seeds": (0, 1), "n_steps": 6, "batch_size": 20, "checkpoint_every": "2steps"}
     whole = hg.run("denoise", **options, out=tmp_path / "whole")
     go_on = stop_at(6 + 4)  # in the second run
     with pytest.raises(StopError):
@@ -383,7 +385,7 @@ def test_training_on_a_folder_goes_on(hourglass, tmp_path, few, stop_at):
 
     for i in range(4):
         Image.fromarray((few.train.images[i, ..., 0] * 255).astype(np.uint8)).save(tmp_path / f"{i}.png")
-    words = ["train", tmp_path, "--crop", 16, "--cuts", 40, "--batches", 8, "--checkpoint-every", "2steps"]
+    words = ["train", tmp_path, "--crop", 16, "--cuts", 40, "--steps", 8, "--checkpoint-every", "2steps"]
     assert hourglass(*words, "--out", tmp_path / "whole", "--quiet")[0] == 0
     go_on = stop_at(6)
     code, _, err = hourglass(*words, "--out", tmp_path / "cut", "--quiet")
@@ -393,7 +395,7 @@ def test_training_on_a_folder_goes_on(hourglass, tmp_path, few, stop_at):
     code, out, err = hourglass(*words, "--out", tmp_path / "cut", "--overwrite")
     assert code == 0
     assert "holds an unfinished training: going on with it" in err
-    assert "going on from update 4 of 8" in err
+    assert "going on from step 4 of 8" in err
     weights = "model.safetensors"
     assert (tmp_path / "cut" / weights).read_bytes() == (tmp_path / "whole" / weights).read_bytes()
     assert not (tmp_path / "cut" / ".unfinished").exists()

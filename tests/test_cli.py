@@ -13,12 +13,12 @@ from hourglass.data import DATASETS
 from hourglass.experiments import EXPERIMENTS, RECIPES, runs
 from hourglass.runtime.hardware import DEVICES, PRECISIONS
 
-QUICK = ("--batches", "2", "--set", "batch_size=10")
+QUICK = ("--steps", "2", "--set", "batch_size=10")
 
 
 @pytest.fixture(autouse=True)
 def _short_checkerboard(monkeypatch):
-    monkeypatch.setattr("hourglass.experiments.checkerboard.UPDATES", 2)
+    monkeypatch.setattr("hourglass.experiments.checkerboard.STEPS", 2)
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_run_writes_a_page_and_names_it_last(hourglass):
     assert (folder / "dense-classic" / "seed-0" / "result.json").is_file()
     assert "test accuracy" in out
     assert "PSNR" in out
-    assert "dense classic seed 0: update 2/2" in err
+    assert "dense classic seed 0: step 2/2" in err
 
 
 @pytest.mark.usefixtures("small_sample")
@@ -99,12 +99,12 @@ def test_settings_reach_the_estimator(hourglass):
         (("run", "dense", "--recipe", "slow"), "--recipe"),
         (("run", "dense", "--dataset", "cifar"), "--dataset"),
         (("run", "dense", "--seed", "1", "--seeds", "2"), "give one of them"),
-        (("run", "dense", "--epochs", "1", "--batches", "2"), "give one of them"),
+        (("run", "dense", "--epochs", "1", "--steps", "2"), "give one of them"),
         (("run", "dense", "--set", "code"), "not KEY=VALUE"),
         (("run", "dense", "--set", "channels=3"), "dense has no parameter 'channels'"),
         (("run", "conv", "--set", "channels=3"), "expected a tuple of whole numbers"),
         (("run", "dense", "--set", "noise=loud"), "noise='loud'"),
-        (("run", "dense", "--batches", "0"), "--batches"),
+        (("run", "dense", "--steps", "0"), "--steps"),
         (("run", "dense", "--epochs", "-1"), "epochs=-1"),
         (("run", "dense", "--colour"), "--colour"),
         (("fly",), "fly"),
@@ -136,7 +136,7 @@ def test_failures_are_one_line_and_exit_1(hourglass, tmp_path):
     code, _, err = hourglass("run", "dense", "--out", "file", "-q", *QUICK)
     assert (code, err) == (1, "hourglass: file is a file; name another folder for the output\n")
     assert (tmp_path / "file").read_text() == "mine"
-    code, _, err = hourglass("run", "dense", "-q", "--set", "learning_rate=1e30", "--set", "batches=60", "--out", "x")
+    code, _, err = hourglass("run", "dense", "-q", "--set", "learning_rate=1e30", "--set", "n_steps=60", "--out", "x")
     assert code == 1
     assert err.count("\n") == 1
     assert "smaller learning_rate" in err
@@ -214,8 +214,8 @@ def test_without_words_it_shows_the_help(hourglass):
 @pytest.mark.usefixtures("small_sample")
 def test_set_is_never_overruled_in_silence(hourglass):
     for words, said in [
-        (("--epochs", "1", "--set", "batches=4"), "give one of them"),
-        (("--batches", "1", "--set", "batches=4"), "both set batches"),
+        (("--epochs", "1", "--set", "n_steps=4"), "give one of them"),
+        (("--steps", "1", "--set", "n_steps=4"), "--steps and --set n_steps=… both set n_steps"),
         (("--device", "cpu", "--set", "device=cpu"), "both set device"),
         (("--set", "random_state=7"), "random_state is not set by itself"),
         (("--set", "verbose=7"), "verbose is not set by itself"),
@@ -234,7 +234,7 @@ def test_set_is_never_overruled_in_silence(hourglass):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_is_said_in_one_line_and_the_run_goes_on(number, code, tmp_path):
-    command = [sys.executable, "-m", "hourglass", "run", "dense", "--batches", "3000", "--out", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "hourglass", "run", "dense", "--steps", "3000", "--out", str(tmp_path / "out")]
     process = subprocess.Popen(
         command,
         cwd=tmp_path,
@@ -244,19 +244,19 @@ def test_a_signal_is_said_in_one_line_and_the_run_goes_on(number, code, tmp_path
         # Whoever runs the tests may have it ignored, as nohup does.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    while "update" not in process.stderr.readline():
+    while "step" not in process.stderr.readline():
         assert process.poll() is None
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == code
     last = err.splitlines()[-1]
-    assert last.startswith("hourglass: stopped after update ")
+    assert last.startswith("hourglass: stopped after step ")
     assert last.endswith(f"to go on, repeat the command with --out {tmp_path / 'out'} --resume")
     assert "Traceback" not in err
     command.append("--resume")
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "going on from update" in done.stderr
+    assert "going on from step" in done.stderr
     assert not list((tmp_path / "out").rglob("*.unfinished"))
     again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert again.returncode == 0

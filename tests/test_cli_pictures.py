@@ -19,7 +19,7 @@ def digits(tmp_path, few):
     return folder
 
 
-QUICK = ("--batches", "3", "--set", "batch_size=4")
+QUICK = ("--steps", "3", "--set", "batch_size=4")
 
 
 def test_denoise_works_before_anything_was_trained(hourglass, digits):
@@ -161,7 +161,7 @@ def test_misuse_is_one_line_and_exit_2(hourglass, digits):
         (("train", digits, "--out", "m", "--noise", "0.1", "--self-supervised"), "leave --noise out"),
         (("train", digits, "--out", "m", "--set", "depth=3"), "depth"),
         (("train", digits, "--out", "m", "--set", "batch_size=0"), "batch_size=0"),
-        (("train", digits, "--out", "m", "--epochs", "1", "--batches", "1"), "give one of them"),
+        (("train", digits, "--out", "m", "--epochs", "1", "--steps", "1"), "give one of them"),
         (("encode", digits, "codes.txt", "--model", "m"), ".npy, .csv"),
         (("denoise", digits, "o", "--undo-clipping", "much"), "neither a level"),
         (("denoise", digits, "o", "--undo-clipping", "inf"), "neither a level"),

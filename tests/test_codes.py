@@ -33,7 +33,7 @@ def test_any_file_name_survives_a_table(suffix, tmp_path):
 
 @pytest.mark.parametrize("suffix", [".npy", ".csv"])
 def test_codes_go_to_a_table_and_back(suffix, tmp_path, few):
-    model = hg.ConvAutoencoder(channels=(8, 8), batches=10, random_state=0).fit(few.train.images)
+    model = hg.ConvAutoencoder(channels=(8, 8), n_steps=10, random_state=0).fit(few.train.images)
     for i in range(3):
         Image.fromarray(np.round(few.test.images[i, ..., 0] * 255).astype(np.uint8)).save(tmp_path / f"{i}.png")
     Image.new("L", (9, 9), 40).save(tmp_path / "other.png")

@@ -31,7 +31,7 @@ def gone_through(tmp_path_factory):
     for entry in CORPUS:
         entry.make(root / "in" / entry.name)
     flat = np.random.default_rng(0).random((4, 16, 16), dtype=np.float32)
-    model = hg.ConvAutoencoder(channels=(4,), skip=True, residual=True, batches=1, random_state=0).fit(flat)
+    model = hg.ConvAutoencoder(channels=(4,), skip=True, residual=True, n_steps=1, random_state=0).fit(flat)
     with torch.no_grad():
         for weight in model.network_.parameters():
             weight.zero_()

@@ -98,7 +98,7 @@ def by_training(images, corruption, few, monkeypatch):
         seen.append(found.permute(0, 2, 3, 1).numpy())
         return found
 
-    hg.ConvAutoencoder(channels=(4,), corruption=corrupted, batches=1, batch_size=len(images), random_state=0).fit(
+    hg.ConvAutoencoder(channels=(4,), corruption=corrupted, n_steps=1, batch_size=len(images), random_state=0).fit(
         images
     )
     return seen[0]
@@ -251,6 +251,6 @@ def test_bad_corruptions_are_refused_by_name(text):
 
 @pytest.mark.parametrize("corruption", ALL + RANGES, ids=repr)
 def test_every_corruption_trains_and_is_saved(corruption, few, tmp_path):
-    ae = hg.ConvAutoencoder(channels=(4,), corruption=corruption, batches=3, random_state=0).fit(few.train.images)
+    ae = hg.ConvAutoencoder(channels=(4,), corruption=corruption, n_steps=3, random_state=0).fit(few.train.images)
     hg.save(ae, tmp_path)
     assert hg.load_model(tmp_path).corruption == corruption

@@ -102,7 +102,7 @@ def test_learning_without_clean_images_beats_total_variation(sample):
 
     clean = sample.test.images[:200]
     ae = hg.ConvAutoencoder(
-        channels=(16, 32, 32), self_supervised=True, loss="bce", undo_clipping=0.5, batches=300, random_state=0
+        channels=(16, 32, 32), self_supervised=True, loss="bce", undo_clipping=0.5, n_steps=300, random_state=0
     ).fit(noisy(sample.train.images, 1))
     given = noisy(clean, 2)
 
@@ -138,33 +138,33 @@ def test_noise_that_clips_refuses_images_on_another_scale(given, few):
     with pytest.raises(ValueError, match=rf"spans \[0, 255\], but {name}="):
         hg.ConvAutoencoder(**given).fit(few.train.images * 255)
     for harmless in (Masking(0.1), Blur(1.0), GaussianNoise(9.0, clip=False)):
-        hg.ConvAutoencoder(corruption=harmless, batches=1).fit(few.train.images * 255)
+        hg.ConvAutoencoder(corruption=harmless, n_steps=1).fit(few.train.images * 255)
 
 
 @pytest.mark.parametrize("noise", [np.float32(0.5), np.int64(1), [0.1, 0.6], np.array([0.1, 0.6])])
 def test_numbers_of_numpy_are_strengths(noise, few, tmp_path):
-    ae = hg.DenseAutoencoder(corruption=GaussianNoise(noise), batches=1).fit(few.train.images)
+    ae = hg.DenseAutoencoder(corruption=GaussianNoise(noise), n_steps=1).fit(few.train.images)
     hg.save(ae, tmp_path)
     assert hg.load_model(tmp_path).corruption == ae.corruption
-    assert hg.DenseAutoencoder(noise=noise, batches=1).fit(few.train.images).n_updates_ == 1
+    assert hg.DenseAutoencoder(noise=noise, n_steps=1).fit(few.train.images).n_steps_ == 1
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 3), (1, 300)])
 def test_images_too_small_to_read_a_level_from_are_taken_as_clean(shape, few):
-    ae = hg.ConvAutoencoder(channels=(4,), undo_clipping="estimate", batches=2).fit(few.train.images)
+    ae = hg.ConvAutoencoder(channels=(4,), undo_clipping="estimate", n_steps=2).fit(few.train.images)
     assert ae.reconstruct(np.zeros((2, *shape))).shape == (2, *shape)
 
 
 def test_self_supervision_wants_no_targets_and_validates_on_hidden_pixels(few):
     with pytest.raises(ValueError, match="learns from X alone"):
         hg.DenseAutoencoder(self_supervised=True).fit(few.train.images, few.train.images)
-    ae = hg.DenseAutoencoder(self_supervised=True, batches=3, validation_fraction=0.2, random_state=0)
+    ae = hg.DenseAutoencoder(self_supervised=True, n_steps=3, validation_fraction=0.2, random_state=0)
     assert ae.fit(few.train.images).history_.series("validation_loss")[1].size > 0
 
 
 def test_skip_and_residual_have_no_code(few):
     for name in ("skip", "residual"):
-        ae = hg.ConvAutoencoder(channels=(4,), batches=2, random_state=0, **{name: True}).fit(few.train.images)
+        ae = hg.ConvAutoencoder(channels=(4,), n_steps=2, random_state=0, **{name: True}).fit(few.train.images)
         for method, values in (("transform", few.test.images), ("inverse_transform", np.zeros((1, 4)))):
             with pytest.raises(
                 ValueError, match=f"{method} needs a code that determines the image, but with {name}=True"

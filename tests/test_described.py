@@ -23,7 +23,7 @@ START = {
 
 
 def fitted(kind, few):
-    model = getattr(hg, kind)(batches=3, random_state=0, **START[kind])
+    model = getattr(hg, kind)(n_steps=3, random_state=0, **START[kind])
     return model.fit(few.train.images[:60], few.train.labels[:60])
 
 
@@ -49,7 +49,7 @@ def test_a_change_that_describes_another_network_is_refused(kind, changed, from_
 def test_every_other_parameter_may_change_and_the_file_computes_the_same(kind, few, tmp_path):
     model = fitted(kind, few)
     names = {name for other, changed in CHANGES if other == kind for name in changed}
-    others = {"batches": 7, "learning_rate": 0.5, "batch_size": 9, "optimiser": "sgd", "verbose": 0, "random_state": 3}
+    others = {"n_steps": 7, "learning_rate": 0.5, "batch_size": 9, "optimiser": "sgd", "verbose": 0, "random_state": 3}
     assert not names & set(others)
     model.set_params(**others)
     hg.save(model, tmp_path)
@@ -76,7 +76,7 @@ def test_what_belongs_to_the_network_before_goes_with_it(few, tmp_path, monkeypa
         model.fit(few.train.images[:60])
     # The training was done; only the look at it was interrupted.
     reached = model.partly_trained_
-    assert reached.n_updates_ == 3
+    assert reached.n_steps_ == 3
     assert not hasattr(reached, "dead_units_")
     assert len(model.network_.encoder) == 2
     assert reached.reconstruct(few.test.images[:3]).shape == (3, 28, 28, 1)

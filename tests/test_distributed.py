@@ -12,7 +12,7 @@ from hourglass.nn import NORMS, ConvNet, ManualBatchNorm, create_norm
 
 pytestmark = pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="this PyTorch has no gloo")
 
-BATCH, UPDATES = 64, 3
+BATCH, STEPS = 64, 3
 NAMES = [name for name in NORMS if name != "none"]
 PROGRAM = r"""
 import sys, torch
@@ -41,8 +41,8 @@ def network():
 
 def examples():
     generator = torch.Generator().manual_seed(1)
-    images = torch.rand(UPDATES, BATCH, 1, 28, 28, generator=generator, dtype=torch.float64)
-    return images, torch.randint(10, (UPDATES, BATCH), generator=generator)
+    images = torch.rand(STEPS, BATCH, 1, 28, 28, generator=generator, dtype=torch.float64)
+    return images, torch.randint(10, (STEPS, BATCH), generator=generator)
 
 
 def train(module, net, images, labels, processes=1):

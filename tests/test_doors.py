@@ -14,9 +14,9 @@ from hourglass.denoising import corrupt
 from hourglass.experiments import find
 from hourglass.models import describe
 from hourglass.nn import dead_units
-from hourglass.training import LOSSES, Adam, ShuffledBatches, Trainer
+from hourglass.training import LOSSES, Adam, ShuffledSampler, Trainer
 
-QUICK = {"batches": 3, "random_state": 0}
+QUICK = {"n_steps": 3, "random_state": 0}
 MAKERS = [hg.DenseAutoencoder, hg.ConvAutoencoder, hg.ConvClassifier]
 
 
@@ -117,7 +117,7 @@ def test_lengths_that_differ_are_refused_and_not_repeated(few):
         with pytest.raises(ValueError, match="50 inputs"):
             Trainer(
                 net, LOSSES["mse"], Adam(net.parameters()), x, **extra,
-                batches=ShuffledBatches(50, 5, torch.Generator()), updates=1,
+                sampler=ShuffledSampler(50, 5, torch.Generator()), n_steps=1,
             )  # fmt: skip
 
 
@@ -140,7 +140,7 @@ def test_lengths_that_differ_are_refused_and_not_repeated(few):
 @pytest.mark.parametrize("make", MAKERS)
 def test_parameters_are_checked_at_the_door(make, parameters, said, few):
     with pytest.raises(ValueError, match=said):
-        make(batches=1).set_params(**parameters).fit(few.train.images, few.train.labels)
+        make(n_steps=1).set_params(**parameters).fit(few.train.images, few.train.labels)
 
 
 def test_noise_is_not_put_onto_images_that_are_noisy_already(few):
@@ -151,7 +151,7 @@ def test_noise_is_not_put_onto_images_that_are_noisy_already(few):
 @pytest.mark.parametrize("seeds", [3, "012", [1.5], [-1], [None], [True]])
 def test_seeds_of_a_run_are_checked_at_the_door(seeds, few):
     with pytest.raises(ValueError, match=r"seeds=.*range\(3\)"):
-        hg.run("dense", dataset=few, seeds=seeds, batches=1)
+        hg.run("dense", dataset=few, seeds=seeds, n_steps=1)
 
 
 @pytest.mark.parametrize("make", MAKERS)
@@ -208,17 +208,17 @@ def test_early_stopping_of_a_run_watches_training_images_alone(name, few, monkey
         return fit(self, X, y, validation_data=validation_data, **options)
 
     monkeypatch.setattr(hg.DenseAutoencoder.__mro__[1], "fit", watched)
-    result = hg.run(name, dataset=few, batches=4, patience=3)
+    result = hg.run(name, dataset=few, n_steps=4, patience=3)
     assert seen[0] == (0.1, None)
     assert result.runs[0].parameters["validation_fraction"] == 0.1
     if name != "dense":  # the others are slow, and alike
         return
     seen.clear()
-    hg.run(name, dataset=few, batches=4, validation_fraction=0.3)
+    hg.run(name, dataset=few, n_steps=4, validation_fraction=0.3)
     assert seen[0] == (0.3, None)
     # Without either the curve shows test images, and nothing looks at it.
     seen.clear()
-    hg.run(name, dataset=few, batches=4)
+    hg.run(name, dataset=few, n_steps=4)
     assert seen[0][0] is None
     assert len(seen[0][1][0]) == 100
 
@@ -226,7 +226,7 @@ def test_early_stopping_of_a_run_watches_training_images_alone(name, few, monkey
 def test_the_early_stopping_of_a_run_does_not_depend_on_the_test_images(few):
     other = hg.Dataset("few", few.train, hg.Images(1 - few.test.images, few.test.labels), validation_size=50)
     losses = [
-        hg.run("dense", dataset=data, batches=60, patience=1, learning_rate=3.0, report_every=1).runs[0].history.loss
+        hg.run("dense", dataset=data, n_steps=60, patience=1, learning_rate=3.0, report_every=1).runs[0].history.loss
         for data in (few, other)
     ]
     assert losses[0] == losses[1]
@@ -236,8 +236,8 @@ def test_the_early_stopping_of_a_run_does_not_depend_on_the_test_images(few):
 @pytest.mark.parametrize("name", ["bn-none", "bn-layer"])
 def test_a_classifier_has_validation_images_of_its_own(name, few):
     with pytest.raises(ValueError, match="leave validation_fraction out"):
-        hg.run(name, dataset=few, batches=2, validation_fraction=0.1)
-    assert "validation_loss" in hg.run(name, dataset=few, batches=2, patience=3).runs[0].history.measures
+        hg.run(name, dataset=few, n_steps=2, validation_fraction=0.1)
+    assert "validation_loss" in hg.run(name, dataset=few, n_steps=2, patience=3).runs[0].history.measures
 
 
 # What was expected and missing.
@@ -256,7 +256,7 @@ def test_scores_of_samples_are_minus_their_errors(few):
 
 
 def test_what_is_unlike_the_training_images_scores_lowest(few):
-    ae = hg.DenseAutoencoder(batches=200, random_state=0).fit(few.train.images)
+    ae = hg.DenseAutoencoder(n_steps=200, random_state=0).fit(few.train.images)
     strange = np.random.default_rng(0).random(few.test.images.shape, dtype=np.float32)
     known = np.r_[np.ones(100), np.zeros(100)]
     assert roc_auc_score(known, ae.score_samples(np.concatenate([few.test.images, strange]))) == 1
@@ -266,7 +266,7 @@ def test_sample_weights_are_repetitions_and_zero_is_absence():
     random = np.random.default_rng(0)
     X, y = random.random((20, 6, 6, 1), dtype=np.float32), np.arange(20) % 3
     weights = random.integers(0, 4, 20)
-    clf = hg.ConvClassifier(depth=2, norm="group", batches=15, learning_rate=0.003, random_state=0)
+    clf = hg.ConvClassifier(depth=2, norm="group", n_steps=15, learning_rate=0.003, random_state=0)
     weighted = clone(clf).fit(X, y, sample_weight=weights)
     repeated = clone(clf).fit(np.repeat(X, weights, axis=0), np.repeat(y, weights))
     np.testing.assert_allclose(weighted.predict_proba(X), repeated.predict_proba(X), atol=1e-3)
@@ -281,7 +281,7 @@ def test_sample_weights_are_repetitions_and_zero_is_absence():
 @pytest.mark.parametrize("loss", ["softmax", "bce"])
 def test_class_weights_are_the_sample_weights_of_their_images(loss, few):
     X, y = few.train.images, few.train.labels
-    clf = hg.ConvClassifier(depth=2, loss=loss, batches=10, random_state=0)
+    clf = hg.ConvClassifier(depth=2, loss=loss, n_steps=10, random_state=0)
     chosen = {0: 5.0, 3: 0.5}
     by_class = clone(clf).set_params(class_weight=chosen).fit(X, y)
     by_sample = clone(clf).fit(X, y, sample_weight=[chosen.get(label, 1.0) for label in y])
@@ -321,13 +321,13 @@ def test_a_classifier_learns_in_parts(few):
     for _ in range(15):
         clf.partial_fit(X[y < 5], y[y < 5], classes=range(10)).partial_fit(X[y >= 5], y[y >= 5])
     assert clf.score(X, y) > 0.9
-    assert clf.n_updates_ == 15 * (-(-(y < 5).sum() // 50) + -(-(y >= 5).sum() // 50))
+    assert clf.n_steps_ == 15 * (-(-(y < 5).sum() // 50) + -(-(y >= 5).sum() // 50))
     with pytest.raises(ValueError, match=r"label .*77.* is none of the classes"):
         clf.partial_fit(X, np.full(len(X), 77))
     with pytest.raises(ValueError, match="are not those of the first call"):
         clf.partial_fit(X, y, classes=range(11))
     again = hg.ConvClassifier(**QUICK).fit(X, y).partial_fit(X, y)
-    assert again.n_updates_ == 3 + 4
+    assert again.n_steps_ == 3 + 4
 
 
 def test_dead_units_are_counted_by_layer(few, tmp_path):
@@ -355,4 +355,4 @@ def test_dead_units_are_counted_by_layer(few, tmp_path):
 
 
 def test_the_networks_of_the_lesson_have_few_dead_units(few):
-    assert find("bn-layer").configure(batches=3).fit(few.train.images, few.train.labels).dead_units_["hidden"][1] == 100
+    assert find("bn-layer").configure(n_steps=3).fit(few.train.images, few.train.labels).dead_units_["hidden"][1] == 100

@@ -12,7 +12,7 @@ import hourglass as hg
 from hourglass.data.arrays import infer_image_shape, to_images
 from hourglass.estimators import ConvAutoencoder, ConvClassifier, DenseAutoencoder
 
-SMALL = {"batches": 5, "batch_size": 16, "random_state": 0}
+SMALL = {"n_steps": 5, "batch_size": 16, "random_state": 0}
 AUTOENCODERS = [DenseAutoencoder(code_size=5, **SMALL), ConvAutoencoder(channels=(4, 2), **SMALL)]
 CLASSIFIER = ConvClassifier(depth=4, **SMALL)
 
@@ -21,7 +21,7 @@ CLASSIFIER = ConvClassifier(depth=4, **SMALL)
 def test_parameters_clone(estimator):
     again = clone(estimator)
     assert again.get_params() == estimator.get_params()
-    assert again.set_params(batches=7).batches == 7
+    assert again.set_params(n_steps=7).n_steps == 7
     assert type(estimator).__name__ in repr(estimator)
 
 
@@ -119,7 +119,7 @@ def test_unfitted_estimators_say_so(few):
     ("estimator", "said"),
     [
         (DenseAutoencoder(epochs=0), "epochs=0; expected a number above 0"),
-        (DenseAutoencoder(batches=1.5), "batches=1.5; expected a whole number above 0 or None"),
+        (DenseAutoencoder(n_steps=1.5), "n_steps=1.5; expected a whole number above 0 or None"),
         (DenseAutoencoder(batch_size=True), "batch_size=True"),
         (DenseAutoencoder(learning_rate=float("inf")), "learning_rate=inf"),
         (DenseAutoencoder(code_size=0), "code_size=0"),
@@ -162,7 +162,7 @@ def test_equal_seeds_give_equal_weights_and_global_states_stay(estimator, few):
 
 @pytest.mark.parametrize("loss", ["mse", "bce"])
 def test_output_bias_lets_the_untrained_network_output_the_mean(loss, few):
-    ae = DenseAutoencoder(loss=loss, output_bias="mean", batches=1, learning_rate=1e-12, random_state=0)
+    ae = DenseAutoencoder(loss=loss, output_bias="mean", n_steps=1, learning_rate=1e-12, random_state=0)
     ae.fit(few.train.images)
     nothing = ae.inverse_transform(np.zeros((1, 32)))
     low = 1e-3 if loss == "bce" else 0
@@ -182,7 +182,7 @@ def test_noise_spoils_the_inputs_and_not_the_targets(few):
         seen.append(images.clone())
         return torch.zeros_like(images)
 
-    ae = DenseAutoencoder(noise=noise, batches=60, learning_rate=0.05, random_state=0).fit(few.train.images)
+    ae = DenseAutoencoder(noise=noise, n_steps=60, learning_rate=0.05, random_state=0).fit(few.train.images)
     assert len(seen) == 60
     # What it learns from black images alone is the mean of the clean ones.
     black = ae.reconstruct(np.zeros((1, 28, 28, 1), np.float32))
@@ -200,7 +200,7 @@ def test_gaussian_noise_is_clipped_and_of_its_level():
 def test_pairs_are_learnt(sample):
     clean = sample.train.images[:1000]
     mirrored = np.ascontiguousarray(clean[:, :, ::-1])
-    ae = DenseAutoencoder(batches=300, batch_size=50, learning_rate=0.003, random_state=0).fit(mirrored, clean)
+    ae = DenseAutoencoder(n_steps=300, batch_size=50, learning_rate=0.003, random_state=0).fit(mirrored, clean)
     # The mean image alone would score -0.067.
     assert ae.score(mirrored, clean) > -0.05
     assert ae.score(mirrored) < -0.07
@@ -220,7 +220,7 @@ def test_history_holds_validation_and_progress_goes_where_it_is_told(few, capfd)
 
 def test_classifier_learns_and_predicts_one_at_a_time_as_in_batches(sample):
     names = np.array([f"digit {i}" for i in range(10)])
-    clf = ConvClassifier(depth=4, batches=80, batch_size=50, learning_rate=0.01, random_state=0)
+    clf = ConvClassifier(depth=4, n_steps=80, batch_size=50, learning_rate=0.01, random_state=0)
     clf.fit(sample.train.images, names[sample.train.labels])
     images, labels = sample.test.images[:200], names[sample.test.labels[:200]]
     assert clf.score(images, labels) > 0.85
@@ -230,7 +230,7 @@ def test_classifier_learns_and_predicts_one_at_a_time_as_in_batches(sample):
     probabilities = clf.predict_proba(images)
     np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-12)
     assert np.array_equal(clf.classes_[probabilities.argmax(1)], clf.predict(images))
-    sigmoid = clone(clf).set_params(loss="bce", batches=3).fit(sample.train.images, sample.train.labels)
+    sigmoid = clone(clf).set_params(loss="bce", n_steps=3).fit(sample.train.images, sample.train.labels)
     np.testing.assert_allclose(sigmoid.predict_proba(images).sum(1), 1, rtol=1e-12)
 
 
@@ -279,7 +279,10 @@ def test_broken_models_are_refused(few, tmp_path):
     with pytest.raises(ValueError, match="damaged or another model's"):
         hg.load_model(tmp_path)
     weights.write_bytes(good)
-    for change, said in [({"format": 99}, "reads formats 1 to 2"), ({"estimator": "Other"}, "do not fit together")]:
+    for change, said in [
+        ({"format": 99}, "reads formats 1 to 2; upgrade"),
+        ({"estimator": "Other"}, "do not fit together"),
+    ]:
         metadata.write_text(json.dumps(json.loads(text) | change))
         with pytest.raises(ValueError, match=said):
             hg.load_model(tmp_path)

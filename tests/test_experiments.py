@@ -20,12 +20,12 @@ from hourglass.training import History
 
 AUTOENCODERS = ("dense", "conv", "denoise")
 CLASSIFIERS = ("bn-none", "bn-layer", "bn-manual")
-QUICK = {"batches": 3, "batch_size": 20}
+QUICK = {"n_steps": 3, "batch_size": 20}
 
 
 @pytest.fixture(autouse=True)
 def _short_checkerboard(monkeypatch):
-    monkeypatch.setattr("hourglass.experiments.checkerboard.UPDATES", 2)
+    monkeypatch.setattr("hourglass.experiments.checkerboard.STEPS", 2)
     monkeypatch.setattr("hourglass.experiments.checkerboard.DRAWS", 3)
 
 
@@ -43,7 +43,7 @@ def test_classic_autoencoders_are_the_notebooks(name):
         "constant",
         "zero",
     )
-    assert ae.batches is None
+    assert ae.n_steps is None
     assert ae.epochs == (100 if name == "denoise" else 20)
     assert ae.noise == (0.5 if name == "denoise" else None)
 
@@ -51,7 +51,7 @@ def test_classic_autoencoders_are_the_notebooks(name):
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_classic_classifiers_are_the_notebooks(name):
     clf = find(name).configure("classic")
-    assert (clf.loss, clf.batches, clf.batch_size, clf.learning_rate) == ("bce", 800, 64, 0.002)
+    assert (clf.loss, clf.n_steps, clf.batch_size, clf.learning_rate) == ("bce", 800, 64, 0.002)
     assert (clf.depth, clf.width, clf.norm_momentum, clf.schedule) == (19, 4, 0.01, "constant")
     assert (clf.report_every, clf.validate_every) == (25, 100)
     assert clf.norm == {"bn-none": "none", "bn-layer": "batch", "bn-manual": "batch-manual"}[name]
@@ -62,15 +62,15 @@ def test_fast_is_one_and_the_same_change_for_the_classifiers():
     changes = [EXPERIMENTS[name].fast for name in CLASSIFIERS]
     assert changes[0] == changes[1] == changes[2]
     assert changes[0]
-    assert all("batches" in EXPERIMENTS[name].fast for name in EXPERIMENTS)
+    assert all("n_steps" in EXPERIMENTS[name].fast for name in EXPERIMENTS)
 
 
 def test_parameters_replace_the_recipes():
-    assert find("conv").configure("fast", batches=7).batches == 7
+    assert find("conv").configure("fast", n_steps=7).n_steps == 7
     by_epochs = find("conv").configure("fast", epochs=2)
-    assert by_epochs.batches is None
+    assert by_epochs.n_steps is None
     assert by_epochs.epochs == 2
-    assert find("conv").estimator.batches is None
+    assert find("conv").estimator.n_steps is None
     for call, said in [
         (lambda: find("pca"), "dense, conv, denoise"),
         (lambda: find("conv").configure("slow"), "classic, fast"),
@@ -83,9 +83,9 @@ def test_parameters_replace_the_recipes():
 
 @pytest.fixture(scope="module")
 def folder(few, tmp_path_factory):
-    """All six, two seeds, a few updates, on disk."""
+    """All six, two seeds, a few steps, on disk."""
     patch = pytest.MonkeyPatch()
-    patch.setattr("hourglass.experiments.checkerboard.UPDATES", 2)
+    patch.setattr("hourglass.experiments.checkerboard.STEPS", 2)
     patch.setattr("hourglass.experiments.checkerboard.DRAWS", 3)
     out = tmp_path_factory.mktemp("runs")
     for name in EXPERIMENTS:
@@ -130,7 +130,7 @@ def test_result_json_has_what_it_must(folder, name):
         "few",
         1,
     )
-    assert content["parameters"]["batches"] == 3
+    assert content["parameters"]["n_steps"] == 3
     assert content["parameters"]["batch_size"] == 20
     assert "epochs" not in content["parameters"]
     assert set(content["timing"]) == {"train_seconds", "images_per_second", "total_seconds"}
@@ -282,7 +282,7 @@ def test_classifiers_share_their_axes(folder):
     ]
     styles = {(line.get_linestyle(), line.get_marker()) for line in figure.axes[0].get_lines()}
     assert len(figure.axes[0].get_lines()) == len(styles) == 3
-    assert all(axis.get_xlabel() == "batches" and axis.get_ylabel() for axis in figure.axes)
+    assert all(axis.get_xlabel() == "step" and axis.get_ylabel() for axis in figure.axes)
 
 
 def test_figures_touch_no_global_matplotlib_state(few):
@@ -338,7 +338,7 @@ def test_runs_of_other_parameters_are_no_seeds_of_one_another(few, tmp_path):
 
 
 def test_a_run_without_its_history_is_named_with_a_remedy(few, tmp_path):
-    hg.run("bn-layer", dataset=few, seeds=(0,), out=tmp_path, batches=2, device="cpu")
+    hg.run("bn-layer", dataset=few, seeds=(0,), out=tmp_path, n_steps=2, device="cpu")
     (tmp_path / "bn-layer-classic" / "seed-0" / "history.csv").unlink()
     (stored,) = result.stored_runs(tmp_path)
     with pytest.raises(ValueError, match=r"seed-0 is damaged \(history\.csv is missing\); move it away"):

@@ -21,7 +21,7 @@ def conv(request, few):
         "transposed": {"upsample": "transposed"},
         "unclipped": {"undo_clipping": 0.4, "loss": "bce", "self_supervised": True},
     }[request.param]
-    return hg.ConvAutoencoder(channels=(8, 4, 4), batches=20, random_state=0, **more).fit(few.train.images)
+    return hg.ConvAutoencoder(channels=(8, 4, 4), n_steps=20, random_state=0, **more).fit(few.train.images)
 
 
 def run(path, name, values):
@@ -43,7 +43,7 @@ def test_a_convolutional_file_takes_any_number_and_size(conv, tmp_path):
 
 @pytest.mark.parametrize("make", [hg.DenseAutoencoder, hg.ConvAutoencoder])
 def test_encoder_and_decoder_alone(make, few, tmp_path):
-    ae = make(loss="bce", batches=20, random_state=0).fit(few.train.images)
+    ae = make(loss="bce", n_steps=20, random_state=0).fit(few.train.images)
     for part in ("encoder", "decoder", "whole"):
         export_onnx(ae, tmp_path / f"{part}.onnx", part=part, takes="float")
     images = few.test.images
@@ -55,7 +55,7 @@ def test_encoder_and_decoder_alone(make, few, tmp_path):
 
 
 def test_a_classifier_gives_probabilities(few, tmp_path):
-    clf = hg.ConvClassifier(batches=5, random_state=0).fit(few.train.images, few.train.labels)
+    clf = hg.ConvClassifier(n_steps=5, random_state=0).fit(few.train.images, few.train.labels)
     export_onnx(clf, tmp_path / "c.onnx", takes="float")
     [found] = run(tmp_path / "c.onnx", "images", few.test.images)
     np.testing.assert_allclose(found, clf.predict_proba(few.test.images), atol=1e-5)
@@ -64,7 +64,7 @@ def test_a_classifier_gives_probabilities(few, tmp_path):
 
 
 def test_what_cannot_be_exported_is_refused(few, tmp_path):
-    ae = hg.ConvAutoencoder(skip=True, batches=1, random_state=0).fit(few.train.images[:20])
+    ae = hg.ConvAutoencoder(skip=True, n_steps=1, random_state=0).fit(few.train.images[:20])
     with pytest.raises(ValueError, match="cannot be divided"):
         export_onnx(ae, tmp_path / "a.onnx", part="encoder")
     with pytest.raises(ValueError, match="choose of whole, encoder, decoder"):
@@ -76,7 +76,7 @@ def test_what_cannot_be_exported_is_refused(few, tmp_path):
 
 
 def test_bytes_are_refused_where_training_knew_another_scale(few, tmp_path):
-    ae = hg.DenseAutoencoder(batches=3, random_state=0).fit(np.round(few.train.images * 255).astype(np.int64))
+    ae = hg.DenseAutoencoder(n_steps=3, random_state=0).fit(np.round(few.train.images * 255).astype(np.int64))
     with pytest.raises(ValueError, match="trained on pixels from 0 to 255"):
         export_onnx(ae, tmp_path / "a.onnx")
     export_onnx(ae, tmp_path / "a.onnx", takes="float")
@@ -86,7 +86,7 @@ def test_bytes_are_refused_where_training_knew_another_scale(few, tmp_path):
 
 def test_without_the_extra_the_error_names_it(few, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    ae = hg.DenseAutoencoder(batches=1).fit(few.train.images[:20])
+    ae = hg.DenseAutoencoder(n_steps=1).fit(few.train.images[:20])
     with pytest.raises(ImportError, match=r"hourglass-lab\[onnx\]"):
         export_onnx(ae, tmp_path / "a.onnx")
 

@@ -33,9 +33,9 @@ class Models:
         import hourglass as hg
 
         digits = hg.load("sample").train[:200]
-        self.conv = hg.ConvAutoencoder(channels=(8, 8), batches=3, random_state=0).fit(digits.images)
-        self.dense = hg.DenseAutoencoder(batches=3, random_state=0).fit(digits.images)
-        self.classifier = hg.ConvClassifier(depth=4, batches=3, random_state=0).fit(digits.images, digits.labels)
+        self.conv = hg.ConvAutoencoder(channels=(8, 8), n_steps=3, random_state=0).fit(digits.images)
+        self.dense = hg.DenseAutoencoder(n_steps=3, random_state=0).fit(digits.images)
+        self.classifier = hg.ConvClassifier(depth=4, n_steps=3, random_state=0).fit(digits.images, digits.labels)
 
     def save(self, folder):
         import hourglass as hg

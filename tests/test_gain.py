@@ -71,15 +71,15 @@ def restored_db(root, name, out):
 
 
 @pytest.mark.parametrize("way", ["self-supervised", "supervised"])
-@pytest.mark.parametrize("updates", [60, pytest.param(1500, marks=pytest.mark.slow)])
-def test_training_and_use(way, updates, folders, hourglass, tmp_path):
+@pytest.mark.parametrize("steps", [60, pytest.param(1500, marks=pytest.mark.slow)])
+def test_training_and_use(way, steps, folders, hourglass, tmp_path):
     gained, said = {}, {}
-    cameras = ["16", "10+100", "float+100"] if updates < 1000 else list(CAMERAS)
+    cameras = ["16", "10+100", "float+100"] if steps < 1000 else list(CAMERAS)
     for name in cameras:
         learnt_from = folders / name / ("noisy" if way == "self-supervised" else "clean")
         how = ("--self-supervised",) if way == "self-supervised" else ("--noise", LEVEL)
         model, out = tmp_path / name / "model", tmp_path / name / "out"
-        assert hourglass("train", learnt_from, "--out", model, *how, "--batches", updates, *QUICK) == (0, "", "")
+        assert hourglass("train", learnt_from, "--out", model, *how, "--steps", steps, *QUICK) == (0, "", "")
         assert hourglass("denoise", folders / name / "noisy", out, "--model", model, "-q") == (0, "", "")
         gained[name] = restored_db(folders, name, out)
         words = ("evaluate", folders / name / "clean", "--model", model, "--noise", LEVEL, "--format", "csv", "-q")
@@ -89,7 +89,7 @@ def test_training_and_use(way, updates, folders, hourglass, tmp_path):
         said[name] = {row["method"]: float(row["psnr_db"]) for row in rows}
     noisy = 10 * np.log10(1 / 0.05**2)
     assert max(gained.values()) - min(gained.values()) < 0.2, gained
-    if updates > 1000:
+    if steps > 1000:
         assert min(gained.values()) > noisy + 3, gained
     for method in said["16"]:
         scores = [each[method] for each in said.values()]

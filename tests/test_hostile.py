@@ -24,7 +24,7 @@ BOUND = 500 << 20
 @pytest.fixture(scope="module")
 def model(few, tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
-    hg.save(hg.ConvAutoencoder(channels=(4,), batches=2, random_state=0).fit(few.train.images), folder)
+    hg.save(hg.ConvAutoencoder(channels=(4,), n_steps=2, random_state=0).fit(few.train.images), folder)
     return folder
 
 
@@ -112,7 +112,7 @@ def odd_images(folder):
 
 
 def later_format(folder):
-    rewrite(folder, format=2)
+    rewrite(folder, format=99)
 
 
 def extra_parameter(folder):

@@ -26,7 +26,7 @@ ARRAYS = [
 @pytest.mark.parametrize(("array", "said"), ARRAYS)
 @pytest.mark.parametrize("make", [hg.DenseAutoencoder, hg.ConvAutoencoder])
 def test_arrays_that_nothing_can_be_learnt_from_are_refused(make, array, said):
-    estimator = make(loss="bce", batches=1, random_state=0)
+    estimator = make(loss="bce", n_steps=1, random_state=0)
     with pytest.raises((ValueError, TypeError), match=said):
         estimator.fit(array)
     assert not hasattr(estimator, "network_")
@@ -35,23 +35,23 @@ def test_arrays_that_nothing_can_be_learnt_from_are_refused(make, array, said):
 @pytest.mark.parametrize(("array", "said"), [*ARRAYS[:8], (np.zeros((6, 9, 10)), "shape")])
 @pytest.mark.parametrize("method", ["transform", "reconstruct", "score"])
 def test_arrays_that_do_not_fit_are_refused_after_training(method, array, said):
-    dense = hg.DenseAutoencoder(batches=1, random_state=0).fit(GOOD)
+    dense = hg.DenseAutoencoder(n_steps=1, random_state=0).fit(GOOD)
     with pytest.raises((ValueError, TypeError), match=f"{said}|shape"):
         getattr(dense, method)(array)
 
 
 def test_no_codes_give_no_images():
-    dense = hg.DenseAutoencoder(code_size=3, batches=1, random_state=0).fit(GOOD)
+    dense = hg.DenseAutoencoder(code_size=3, n_steps=1, random_state=0).fit(GOOD)
     assert dense.inverse_transform(np.zeros((0, 3), np.float32)).shape == (0, 9, 9, 1)
 
 
 def test_one_image_is_enough_for_an_autoencoder_and_one_class_not_for_a_classifier():
-    one = hg.ConvAutoencoder(batches=2, random_state=0).fit(GOOD[:1])
+    one = hg.ConvAutoencoder(n_steps=2, random_state=0).fit(GOOD[:1])
     assert one.reconstruct(GOOD[:1]).shape == (1, 9, 9)
     with pytest.raises(ValueError, match="one class only"):
-        hg.ConvClassifier(batches=1).fit(GOOD, np.zeros(6))
+        hg.ConvClassifier(n_steps=1).fit(GOOD, np.zeros(6))
     with pytest.raises(ValueError, match=r"features|shape"):
-        hg.DenseAutoencoder(batches=1).fit(GOOD.reshape(6, 81)).transform(np.zeros((2, 90)))
+        hg.DenseAutoencoder(n_steps=1).fit(GOOD.reshape(6, 81)).transform(np.zeros((2, 90)))
 
 
 @pytest.mark.parametrize(

@@ -80,12 +80,12 @@ def test_a_cell_has_one_thread_however_many_are_left(tmp_path, tiny):
         torch.set_num_threads(threads)
 
 
-def test_a_study_too_short_for_its_early_batch_says_nothing_of_it(tiny):
+def test_a_study_too_short_for_its_early_step_says_nothing_of_it(tiny):
     rows = rows_of(STUDIES["bn-fair"], tiny)
-    assert "At batch 100" not in Findings(STUDIES["bn-fair"], rows).answer
+    assert "After 101 steps" not in Findings(STUDIES["bn-fair"], rows).answer
     for row in rows:
         row["measures"]["early"] = row["measures"]["final"]
-    assert "At batch 100" in Findings(STUDIES["bn-fair"], rows).answer
+    assert "After 101 steps" in Findings(STUDIES["bn-fair"], rows).answer
 
 
 def test_rates_are_chosen_by_held_out_images_alone():
@@ -129,10 +129,10 @@ def test_an_error_keeps_what_was_measured(tmp_path, tiny):
     assert [row["cell"]["seed"] for row in file.rows()] == [0, 1]
 
 
-def rows_of(study, data, updates=3):
+def rows_of(study, data, n_steps=3):
     """Rows for the whole plan; one cell of each kind is measured, the others vary it."""
     random, seen, rows = np.random.default_rng(0), {}, []
-    for cell in study.plan(2, updates):
+    for cell in study.plan(2, n_steps):
         kind = tuple(str(cell.get(name)) for name in ("norm", "arm", "network", "layers"))
         if study.name == "bn-batch-size":
             kind = (*kind, cell["batch_size"] == 1)
@@ -147,7 +147,7 @@ def rows_of(study, data, updates=3):
 
 def vary(value, random):
     if isinstance(value, dict):
-        return {name: part if name in ("updates", "left") else vary(part, random) for name, part in value.items()}
+        return {name: part if name in ("steps", "left") else vary(part, random) for name, part in value.items()}
     if isinstance(value, list):
         return [vary(part, random) for part in value]
     return value * float(random.uniform(0.9, 1.1)) if isinstance(value, float) else value
@@ -185,9 +185,9 @@ def test_equal_seeds_give_equal_starts(tiny):
 
 def test_averages_of_every_momentum_are_those_that_the_layer_keeps(tiny):
     observer = MovingAverages(tiny)
-    cell = {"norm": "batch", "norm_momentum": 1 - MOMENTA[2], "seed": 0, "updates": 5}
+    cell = {"norm": "batch", "norm_momentum": 1 - MOMENTA[2], "seed": 0, "n_steps": 5}
     network = train(cell, tiny, observer, report_every=2).network_
-    assert observer.updates == 5
+    assert observer.steps == 5
     for name in ("norms.0", "norms.15", "hidden_norm"):
         layer = network.get_submodule(name)
         torch.testing.assert_close(observer.averages[name][0][2].float(), layer.running_mean, rtol=1e-4, atol=1e-5)
@@ -195,7 +195,7 @@ def test_averages_of_every_momentum_are_those_that_the_layer_keeps(tiny):
 
 
 def test_accuracy_by_batch_uses_each_batchs_own_moments(tiny):
-    network = train({"norm": "batch", "seed": 0, "updates": 30}, tiny).network_
+    network = train({"norm": "batch", "seed": 0, "n_steps": 30}, tiny).network_
     part = examples(tiny.train, 128)
     network.train()
     expected = accuracy(network, part, 64)
@@ -205,7 +205,7 @@ def test_accuracy_by_batch_uses_each_batchs_own_moments(tiny):
 
 
 def test_own_moments_of_many_images_are_those_of_training(tiny):
-    network = train({"norm": "batch", "seed": 0, "updates": 3}, tiny).network_
+    network = train({"norm": "batch", "seed": 0, "n_steps": 3}, tiny).network_
     network, images = network.double(), examples(tiny.test)[0].double()
     own = by_own_moments(network)
     torch.testing.assert_close(own(images), network.train()(images))
@@ -248,7 +248,7 @@ def run(capsys, *words):
 
 
 def test_a_study_runs_from_the_command_line_and_goes_on(tmp_path, capsys):
-    words = ("run", "bn-inference", "--batches", 2, "--jobs", 1, "--out", tmp_path)
+    words = ("run", "bn-inference", "--steps", 2, "--jobs", 1, "--out", tmp_path)
     code, out, err = run(capsys, *words, "--seeds", 1)
     assert code == 0
     assert "bn-inference: Moving statistics and the image's own moments cannot be distinguished" in out
@@ -269,7 +269,7 @@ def test_what_a_study_found_is_on_the_page_though_the_next_one_fails(tmp_path, c
         raise OSError("no space left")
 
     monkeypatch.setitem(STUDIES, "bn-depth", dataclasses.replace(STUDIES["bn-depth"], measure=fail))
-    words = ("--batches", 2, "--seeds", 1, "--jobs", 1, "--out", tmp_path)
+    words = ("--steps", 2, "--seeds", 1, "--jobs", 1, "--out", tmp_path)
     code, _, err = run(capsys, "run", "bn-inference", "bn-depth", *words)
     assert code == 1
     assert "no space left" in err

@@ -10,34 +10,34 @@ from hourglass.experiments import find
 from hourglass.lab.networks import train
 from hourglass.nn.manual import ManualBatchNorm
 
-BATCHES = 3
+STEPS = 3
 PYTORCHS, WRITTEN_OUT = "NativeBatchNormBackward0", "_NormaliseBackward"
 
 
 def classic(norm, data):
     """The declared experiment, in its own recipe."""
-    estimator = find({"batch": "bn-layer", "batch-manual": "bn-manual"}[norm]).configure("classic", batches=BATCHES)
+    estimator = find({"batch": "bn-layer", "batch-manual": "bn-manual"}[norm]).configure("classic", n_steps=STEPS)
     estimator.set_params(random_state=0).fit(data.train.images, data.train.labels)
     return estimator
 
 
 def fast(norm, data):
-    estimator = find({"batch": "bn-layer", "batch-manual": "bn-manual"}[norm]).configure("fast", batches=BATCHES)
+    estimator = find({"batch": "bn-layer", "batch-manual": "bn-manual"}[norm]).configure("fast", n_steps=STEPS)
     estimator.set_params(random_state=0).fit(data.train.images, data.train.labels)
     return estimator
 
 
 def autoencoder(norm, data):
-    return hg.ConvAutoencoder(channels=(4, 4, 4), norm=norm, batches=BATCHES, random_state=0).fit(data.train.images)
+    return hg.ConvAutoencoder(channels=(4, 4, 4), norm=norm, n_steps=STEPS, random_state=0).fit(data.train.images)
 
 
 def classifier(norm, data):
-    estimator = hg.ConvClassifier(norm=norm, depth=5, batches=BATCHES, random_state=0)
+    estimator = hg.ConvClassifier(norm=norm, depth=5, n_steps=STEPS, random_state=0)
     return estimator.fit(data.train.images, data.train.labels)
 
 
 def cell(norm, data):
-    return train({"norm": norm, "depth": 19, "seed": 0, "updates": BATCHES}, data)
+    return train({"norm": norm, "depth": 19, "seed": 0, "n_steps": STEPS}, data)
 
 
 ROUTES = {classic: 20, fast: 20, autoencoder: 6, classifier: 6, cell: 20}
@@ -73,7 +73,7 @@ def counted(monkeypatch):
 @pytest.mark.parametrize("norm", ["batch", "batch-manual"])
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.__name__)
 def test_the_kernel_is_the_one_that_is_named(route, norm, counted, few):
-    expected = BATCHES * ROUTES[route]
+    expected = STEPS * ROUTES[route]
     names = {"batch": ("PyTorch's", PYTORCHS), "batch-manual": ("written out", WRITTEN_OUT)}[norm]
     assert counted(route, norm, few) == dict.fromkeys(names, expected)
 
@@ -85,5 +85,5 @@ def test_other_normalisations_use_neither(norm, counted, few):
 
 def test_ghost_batches_are_normalised_by_pytorch(counted, few):
     # 64 images are 4 parts of 16.
-    parts = 4 * BATCHES * ROUTES[classifier]
+    parts = 4 * STEPS * ROUTES[classifier]
     assert counted(classifier, "ghost", few) == {"PyTorch's": parts, PYTORCHS: parts}

@@ -97,10 +97,10 @@ def test_ghost_normalises_parts_and_averages_them_one_after_another(shape, store
 def test_renorm_is_the_papers_algorithm(shape):
     norm = with_random_affine(BatchRenorm(8, momentum=0.3, scale_limit=2.0, shift_limit=1.0, ramp=(1, 5)))
     mean, deviation = np.zeros(8), np.sqrt(np.ones(8) + 1e-5)
-    for update in range(8):
-        x = batch(shape, update)
+    for step in range(8):
+        x = batch(shape, step)
         given = x.numpy()
-        share = min(max((update - 1) / 4, 0), 1)
+        share = min(max((step - 1) / 4, 0), 1)
         batch_mean = given.mean(axes(given))
         batch_deviation = np.sqrt(given.var(axes(given)) + 1e-5)
         r = np.clip(batch_deviation / deviation, 1 / (1 + share), 1 + share)

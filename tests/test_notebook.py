@@ -13,7 +13,7 @@ SETUP = """
 import hourglass as hg
 sample = hg.load("sample")
 few = hg.Dataset("few", sample.train[:200], sample.test[:100], validation_size=50)
-result = hg.run("dense", dataset=few, batches=5, seeds=(0, 1))
+result = hg.run("dense", dataset=few, n_steps=5, seeds=(0, 1))
 """
 # Every kind of object that a cell may end in, and what its output must hold.
 CELLS = {

@@ -88,14 +88,14 @@ def test_the_installed_wheel_lists_the_experiments(built, tmp_path):
 
 
 def test_the_readmes_python_runs(tmp_path, monkeypatch, few):
-    """The snippet word for word, on less data and for fewer updates."""
+    """The snippet word for word, on less data and for fewer steps."""
     import hourglass as hg
 
     [snippet] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(hg, "load", lambda _name: few, raising=False)
     run = hg.run
-    monkeypatch.setattr(hg, "run", lambda name, **asked: run(name, dataset=few, batches=2, **asked), raising=False)
+    monkeypatch.setattr(hg, "run", lambda name, **asked: run(name, dataset=few, n_steps=2, **asked), raising=False)
     names: dict[str, object] = {}
     exec(compile(snippet, "README.md", "exec"), names)  # noqa: S102 - our own text
     assert names["codes"].shape == (len(few.test), 128)

@@ -81,12 +81,12 @@ def test_tiles_that_do_not_fit_are_refused():
 
 @pytest.fixture(scope="module")
 def digits_model(few):
-    return hg.ConvAutoencoder(channels=(8, 8), noise=0.3, batches=30, random_state=0).fit(few.train.images)
+    return hg.ConvAutoencoder(channels=(8, 8), noise=0.3, n_steps=30, random_state=0).fit(few.train.images)
 
 
 @pytest.mark.parametrize("skip", [False, True])
 def test_a_networks_tiles_equal_the_whole(few, skip):
-    ae = hg.ConvAutoencoder(channels=(4, 8), skip=skip, batches=20, random_state=0).fit(few.train.images)
+    ae = hg.ConvAutoencoder(channels=(4, 8), skip=skip, n_steps=20, random_state=0).fit(few.train.images)
     pixels = np.random.default_rng(0).random((301, 214, 1), dtype=np.float32)
     whole = ae.reconstruct(pixels[None])[0]
     restorer = PictureRestorer(ae, tile=64)
@@ -102,14 +102,14 @@ def test_grey_models_take_colour_and_colour_models_grey(few, digits_model):
     out = PictureRestorer(digits_model)(colour)
     for i in range(3):
         np.testing.assert_allclose(out[..., i : i + 1], digits_model.reconstruct(colour[None, ..., i : i + 1])[0])
-    rgb = hg.ConvAutoencoder(channels=(4,), batches=3, random_state=0).fit(np.repeat(few.train.images[:50], 3, axis=3))
+    rgb = hg.ConvAutoencoder(channels=(4,), n_steps=3, random_state=0).fit(np.repeat(few.train.images[:50], 3, axis=3))
     assert PictureRestorer(rgb)(colour[..., :1]).shape == (30, 41, 1)
-    dense = hg.DenseAutoencoder(batches=5, random_state=0).fit(few.train.images)
+    dense = hg.DenseAutoencoder(n_steps=5, random_state=0).fit(few.train.images)
     for shape in [(28, 28, 1), (10, 61, 1), (77, 90, 3)]:
         assert PictureRestorer(dense)(np.zeros(shape, np.float32)).shape == shape
     image = few.test.images[0]
     np.testing.assert_allclose(PictureRestorer(dense)(image), dense.reconstruct(image[None])[0], atol=1e-6)
-    two = hg.DenseAutoencoder(batches=1).fit(np.zeros((5, 3, 3, 2)))
+    two = hg.DenseAutoencoder(n_steps=1).fit(np.zeros((5, 3, 3, 2)))
     with pytest.raises(ValueError, match="2 channels"):
         PictureRestorer(two)
 

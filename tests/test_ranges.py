@@ -314,7 +314,7 @@ def test_the_range_of_training_is_kept_with_the_model_and_used(hourglass, tmp_pa
     folder.mkdir()
     for seed in range(2):
         tifffile.imwrite(folder / f"{seed}.tif", exposure(scene(seed=seed), (4095, 100, "uint16")))
-    words = ("--crop", 16, "--cuts", 20, "--batches", 2, "--set", "channels=(4,)")
+    words = ("--crop", 16, "--cuts", 20, "--steps", 2, "--set", "channels=(4,)")
     code, _, err = hourglass("train", folder, "--out", tmp_path / "model", "--noise", 0.1, *words)
     assert code == 0
     notes = json.loads((tmp_path / "model" / "model.json").read_text())["notes"]

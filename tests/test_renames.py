@@ -1,4 +1,4 @@
-"""Documents of format 1, whose names have changed since."""
+"""Documents of format 1, written before a step was called a step everywhere, are read under the present names."""
 
 import json
 import shutil
@@ -8,131 +8,127 @@ import numpy as np
 import pytest
 
 import hourglass as hg
-from hourglass.denoising import SaltAndPepper
 from hourglass.experiments.result import Run, stored_runs
 from hourglass.lab.cells import Cells, identified, measure_cells
 from hourglass.lab.studies import STUDIES
-from hourglass.nn import FrameworkBatchNorm, LayerNorm
-from hourglass.norm_renames import renamed_cell, renamed_norm, renamed_parameters
+from hourglass.models import describe
+from hourglass.renames import FORMAT, FormatError, present_model, present_result, present_row
 
-# Models that version 0.1.0 wrote in format 1: a classifier with norm="layer", whose notes hold what it predicted, and
-# an autoencoder with noise=SaltAndPepper(0.1).
-DATA = Path(__file__).parent / "data"
-GIVEN = (np.arange(48).reshape(3, 4, 4) * 7 % 48 / 47).astype(np.float32)
-
-
-def test_one_name_is_batch_normalisation_in_old_models_and_layer_normalisation_in_new_ones(tmp_path):
-    labels = np.arange(32) % 2
-    images = np.random.default_rng(0).random((32, 4, 4), dtype=np.float32)
-    hg.save(hg.ConvClassifier(depth=1, width=2, norm="layer", batches=2, random_state=0).fit(images, labels), tmp_path)
-    documents = [json.loads((folder / "model.json").read_text()) for folder in (DATA / "old-norm", tmp_path)]
-    assert [document["format"] for document in documents] == [1, 2]
-    assert [document["parameters"]["norm"] for document in documents] == ["layer", "layer"]
-    old, new = hg.load_model(DATA / "old-norm"), hg.load_model(tmp_path)
-    assert (old.norm, new.norm) == ("batch", "layer")
-    for model, kind in ((old, FrameworkBatchNorm), (new, LayerNorm)):
-        assert {type(norm) for norm in (*model.network_.norms, model.network_.hidden_norm)} == {kind}
+# Written by the last version of format 1: 16 pixels, a code of 2 numbers, 7 steps.
+OLD_MODEL = Path(__file__).parent / "data" / "model-format-1"
+RESULTS = Path(__file__).parents[1] / "docs" / "results"
+OLD_ROW = {
+    "cell": {"norm": "none", "seed": 0, "updates": 3},
+    "measures": {"updates": [1, 3], "moving": [0.1, 0.2]},
+    "seconds": 0.5,
+}
 
 
-def test_an_old_model_predicts_what_it_did_and_is_saved_in_the_new_format(tmp_path):
-    old = hg.load_model(DATA / "old-norm")
-    np.testing.assert_allclose(old.predict_proba(GIVEN), old.notes_["probabilities"], atol=2e-6)
-    hg.save(old, tmp_path)
-    document = json.loads((tmp_path / "model.json").read_text())
-    assert (document["format"], document["parameters"]["norm"]) == (2, "batch")
-    np.testing.assert_array_equal(hg.load_model(tmp_path).predict_proba(GIVEN), old.predict_proba(GIVEN))
+def test_a_model_of_format_1_loads_and_trains_on():
+    said = json.loads((OLD_MODEL / "model.json").read_text())
+    assert (said["format"], said["parameters"]["batches"], said["fitted"]["updates"]) == (1, 7, 7)
+    model = hg.load_model(OLD_MODEL)
+    assert (model.n_steps_, model.n_steps) == (7, 7)
+    assert not hasattr(model, "batches")
+    images = np.random.default_rng(0).random((40, 4, 4)).astype(np.float32)
+    # What the version that wrote it made of these images.
+    np.testing.assert_allclose(model.reconstruct(images[:1]).ravel()[:3], [0.5854324, 0.49268398, 0.4649279], atol=1e-6)
+    assert describe(model)["steps"] == 7
+    assert model.partial_fit(images).n_steps_ == 7 + 5
 
 
-def test_an_old_models_corruption_is_no_longer_under_noise(tmp_path):
-    old = hg.load_model(DATA / "old-noise")
-    assert (old.noise, old.corruption) == (None, SaltAndPepper(0.1))
-    hg.save(old, tmp_path)
-    again = hg.load_model(tmp_path)
-    assert (again.noise, again.corruption) == (None, SaltAndPepper(0.1))
+def test_a_model_of_format_1_is_written_in_the_present_format(tmp_path):
+    hg.save(hg.load_model(OLD_MODEL), tmp_path)
+    written = json.loads((tmp_path / "model.json").read_text())
+    assert (written["format"], written["parameters"]["n_steps"], written["fitted"]["steps"]) == (FORMAT, 7, 7)
+    assert not {"batches", "updates"} & {*written["parameters"], *written["fitted"]}
 
 
-def test_a_format_of_the_future_is_refused_wherever_one_is_read(tmp_path, few):
-    shutil.copytree(DATA / "old-norm", tmp_path / "model")
-    path = tmp_path / "model" / "model.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 3}))
-    with pytest.raises(ValueError, match="has format 3, this version reads formats 1 to 2; upgrade hourglass-lab"):
-        hg.load_model(tmp_path / "model")
-    lines = tmp_path / "cells.jsonl"
-    lines.write_text('{"cell": {}, "measures": {}}\n{"format": 3, "cell": {}, "measures": {}}\n')
-    with pytest.raises(ValueError, match=r"line 2.*has format 3, this version reads formats 1 to 2"):
-        Cells(lines).rows()
-    hg.run("bn-none", dataset=few, seeds=(0,), out=tmp_path / "runs", batches=1)
-    result = tmp_path / "runs" / "bn-none-classic" / "seed-0" / "result.json"
-    result.write_text(json.dumps(json.loads(result.read_text()) | {"format": 3}))
-    with pytest.raises(ValueError, match="has format 3, this version reads formats 1 to 2"):
-        stored_runs(tmp_path / "runs")
-    with pytest.raises(ValueError, match="has format 3"):
-        Run.read(result.parent)
-
-
-def test_an_old_run_is_the_run_that_it_was(few, tmp_path):
-    hg.run("bn-layer", dataset=few, seeds=(0,), out=tmp_path, batches=2)
-    folder = tmp_path / "bn-layer-classic" / "seed-0"
+def aged(folder):
+    """Give a run's files the names and the format that they had before."""
     for name in ("result.json", "model.json"):
         document = json.loads((folder / name).read_text())
-        assert (document.pop("format"), document["parameters"]["norm"]) == (2, "batch")
-        document["parameters"]["norm"] = "layer"
-        old = {"format": 1, **document} if name == "model.json" else document
-        (folder / name).write_text(json.dumps(old))
+        document["parameters"]["batches"] = document["parameters"].pop("n_steps")
+        if name == "model.json":
+            document["format"] = 1
+            document["fitted"]["updates"] = document["fitted"].pop("steps")
+        else:
+            del document["format"]
+        (folder / name).write_text(json.dumps(document))
+    history = folder / "history.csv"
+    history.write_text(history.read_text().replace("step,", "update,", 1))
+
+
+def test_a_run_of_format_1_is_read_and_left_as_finished(few, tmp_path):
+    settings = {"dataset": few, "n_steps": 3, "batch_size": 20, "out": tmp_path}
+    new = hg.run("bn-none", **settings).runs[0]
+    folder = tmp_path / "bn-none-classic" / "seed-0"
+    aged(folder)
+    assert (folder / "history.csv").read_text().startswith("update,epoch,")
     [stored] = stored_runs(tmp_path)
-    assert stored.result["parameters"]["norm"] == Run.read(folder).parameters["norm"] == "batch"
+    assert (stored.result["format"], stored.result["parameters"]["n_steps"]) == (FORMAT, 3)
+    assert "batches" not in stored.result["parameters"]
+    history = stored.history()
+    assert (len(history), list(history.reports)) == (3, list(new.history.reports))
+    assert history.loss == pytest.approx(new.history.loss)
+    assert Run.read(folder).history == history
     before = (folder / "result.json").read_bytes()
-    said = []
-    hg.run("bn-layer", dataset=few, seeds=(0,), out=tmp_path, batches=2, resume=True, say=said.append)
-    assert "bn-layer classic seed 0: finished already, left as it is" in said
+    again = hg.run("bn-none", **settings, resume=True).runs[0]
+    assert (again.metrics, again.parameters) == (new.metrics, new.parameters)
     assert (folder / "result.json").read_bytes() == before
 
 
-def refuse(cell, data):
-    raise AssertionError("measured again")
+def test_a_line_of_format_1_is_not_measured_again(few, tmp_path):
+    def measure(cell, data):
+        raise AssertionError("measured again")
 
-
-def old_names(cell):
-    old = {"batch": "layer", "batch-manual": "manual", "layer": "layernorm"}
-    arms = old | {"batch-manual, truncated normal": "manual, truncated normal"}
-    renamed = dict(cell) | {"norm": old.get(cell["norm"], cell["norm"])}
-    return renamed | ({"arm": arms.get(cell["arm"], cell["arm"])} if "arm" in cell else {})
-
-
-@pytest.mark.parametrize("study", ["bn-fair", "bn-batch-size"])
-def test_cells_of_old_lines_are_not_measured_again(study, few, tmp_path):
-    plan = STUDIES[study].plan(1, 3)
-    full = [{**cell, **identified(few)} for cell in plan]
-    lines = [json.dumps({"cell": old_names(cell), "measures": {"i": i}}) for i, cell in enumerate(full)]
-    assert any("layer" in line for line in lines)
-    path = tmp_path / "cells.jsonl"
-    path.write_text("".join(f"{line}\n" for line in lines))
-    rows = measure_cells(refuse, plan, few, Cells(path), jobs=1)
-    assert [row["cell"] for row in rows] == full
-    assert [row["measures"]["i"] for row in rows] == list(range(len(full)))
-
-
-def test_lines_of_both_formats_stand_in_one_file(tmp_path):
+    old = {**OLD_ROW, "cell": OLD_ROW["cell"] | identified(few)}
     file = Cells(tmp_path / "cells.jsonl")
-    old = {"cell": {"norm": "layer", "seed": 0}, "measures": {}}
-    file.path.write_text(json.dumps(old) + "\n")
-    new = {"format": 2, "cell": {"norm": "layer", "seed": 0}, "measures": {}}
-    file.append(new)
-    assert [row["cell"]["norm"] for row in file.rows()] == ["batch", "layer"]
-    assert [json.loads(line) for line in file.path.read_text().splitlines()] == [old, new]
+    file.append(old)
+    cells = [{"norm": "none", "seed": 0, "n_steps": 3}]
+    [row] = measure_cells(measure, cells, few, file, jobs=1)
+    assert row["measures"] == {"steps": [1, 3], "moving": [0.1, 0.2]}
+    assert json.loads(file.path.read_text()) == old
 
 
-def test_what_has_no_new_name_stays():
-    assert [renamed_norm(name) for name in ("none", "group", "ghost", "nonsense", 3, None, ["layer"])] == [
-        "none", "group", "ghost", "nonsense", 3, None, ["layer"],
-    ]  # fmt: skip
-    assert renamed_parameters({"noise": [0.1, 0.2], "norm": "layernorm"}) == {"noise": [0.1, 0.2], "norm": "layer"}
-    assert renamed_parameters({"noise": 0.5}) == {"noise": 0.5}
-    assert renamed_cell({"arm": "plain", "gamma": None}) == {"arm": "plain", "gamma": None}
+@pytest.mark.parametrize(
+    ("present", "document"),
+    [
+        (present_model, {"format": 2, "parameters": {"n_steps": 3}, "fitted": {"steps": 3}}),
+        (present_result, {"format": 2, "parameters": {"epochs": 1}}),
+        (present_row, {"format": 2, "cell": {"n_steps": 3}, "measures": {"updates": "a measure of this name"}}),
+    ],
+)
+def test_the_present_format_passes_unchanged_and_a_later_one_is_refused(present, document):
+    assert present(document) == document
+    for version in (3, "2", None):
+        with pytest.raises(FormatError, match="reads formats 1 to 2; upgrade"):
+            present(document | {"format": version})
 
 
-def test_new_lines_say_their_format(tmp_path, few):
-    measure_cells(lambda cell, data: {}, [{"norm": "layer"}], few, Cells(tmp_path / "cells.jsonl"), jobs=1)
-    [line] = (tmp_path / "cells.jsonl").read_text().splitlines()
-    assert json.loads(line)["format"] == 2
-    assert Cells(tmp_path / "cells.jsonl").rows()[0]["cell"]["norm"] == "layer"
+def test_results_and_lines_of_a_later_format_are_named(few, tmp_path):
+    folder = tmp_path / "bn-none-classic" / "seed-0"
+    shutil.copytree(RESULTS / "bn-none-classic" / "seed-0", folder)
+    document = json.loads((folder / "result.json").read_text())
+    (folder / "result.json").write_text(json.dumps(document | {"format": 3}))
+    with pytest.raises(ValueError, match=r"seed-0/result\.json: it has format 3.*upgrade"):
+        stored_runs(tmp_path)
+    with pytest.raises(ValueError, match=r"seed-0/result\.json: it has format 3.*upgrade"):
+        Run.read(folder)
+    path = tmp_path / "cells.jsonl"
+    path.write_text(json.dumps(OLD_ROW) + "\n" + json.dumps(OLD_ROW | {"format": 3}) + "\n")
+    with pytest.raises(ValueError, match=r"cells\.jsonl: line 2: it has format 3.*upgrade"):
+        Cells(path).rows()
+    path.write_text('{"other": 1}\n')
+    with pytest.raises(ValueError, match=r"cells\.jsonl: line 1 is no line of a study"):
+        Cells(path).rows()
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_committed_lines_are_of_the_present_format_and_complete(name):
+    rows = [json.loads(line) for line in (RESULTS / "lab" / name / "cells.jsonl").read_text().splitlines()]
+    assert {row["format"] for row in rows} == {FORMAT}
+    study = STUDIES[name]
+    data = {"dataset", "images", "rest", "trained_on"}
+    there = [{key: value for key, value in row["cell"].items() if key not in data} for row in rows]
+    assert all(cell in there for cell in study.plan(study.seeds, study.n_steps))

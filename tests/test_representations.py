@@ -25,7 +25,7 @@ from hourglass.nn import NORMS, ConvCodec, ConvNet, DenseCodec
 from hourglass.nn.layers import SameConv2d, SamePool2d, TransposedConv2d, UpsampleConv2d, same_padding
 from hourglass.training import OPTIMISERS, History
 
-QUICK = {"batches": 5, "batch_size": 20}
+QUICK = {"n_steps": 5, "batch_size": 20}
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def made(few, tmp_path_factory):
         "codes": plots.codes(images, np.ones((4, 8)), (8,)),
         "training_curve": plots.training_curve(result.runs[0].history, loss_name="loss", validation_name="test"),
         "classifier_curves": plots.classifier_curves(curves),
-        "checkerboards": plots.checkerboards({"a": np.eye(28)}, {"input": images}, updates=3),
+        "checkerboards": plots.checkerboards({"a": np.eye(28)}, {"input": images}, n_steps=3),
         "a run's figure": result.runs[0].figures["curve"],
     }
 
@@ -115,8 +115,8 @@ def test_it_has_html_that_loads_nothing(made, name):
         ("Run", "Run(denoise, classic recipe, on few, seed 0: test_bce 0."),
         ("Result of a classifier", "Result(bn-layer, classic recipe, on few, seed 0: test_loss 0."),
         ("StoredRun", "seed-0': denoise, classic recipe, on few, seed 0: test_bce 0."),
-        ("History", "History(5 updates, 0.5 epochs, loss 0."),
-        ("History, empty", "History(no updates)"),
+        ("History", "History(5 steps, 0.5 epochs, loss 0."),
+        ("History, empty", "History(no steps)"),
     ],
 )
 def test_its_text_says_what_it_is(made, name, said):
@@ -227,10 +227,10 @@ def test_every_normalisation_has_words():
     ("name", "recipe", "said"),
     [
         ("dense", "classic", ["code_size=32", "batch_size=200", "schedule=constant", "epochs=20"]),
-        ("dense", "fast", ["code_size=32", "batches=1000", "learning_rate=0.02"]),
-        ("conv", "fast", ["channels=(16, 8, 8)", "batches=2200", "upsample=nearest", "norm=none"]),
-        ("denoise", "fast", ["channels=(32, 32, 16)", "batches=2000", "noise=0.5"]),
-        ("bn-none", "classic", ["depth=19", "width=4", "batches=800", "norm=none"]),
+        ("dense", "fast", ["code_size=32", "n_steps=1000", "learning_rate=0.02"]),
+        ("conv", "fast", ["channels=(16, 8, 8)", "n_steps=2200", "upsample=nearest", "norm=none"]),
+        ("denoise", "fast", ["channels=(32, 32, 16)", "n_steps=2000", "noise=0.5"]),
+        ("bn-none", "classic", ["depth=19", "width=4", "n_steps=800", "norm=none"]),
         ("bn-layer", "fast", ["depth=19", "norm=batch", "kernel_init=glorot", "norm_momentum=0.1"]),
         (
             "bn-manual",
@@ -241,8 +241,8 @@ def test_every_normalisation_has_words():
 )
 def test_info_names_every_parameter_that_ruled(name, recipe, said, few, tmp_path, hourglass):
     estimator = hg.EXPERIMENTS[name].configure(recipe).set_params(random_state=0)
-    lasting = {"batches": estimator.batches, "epochs": estimator.epochs}
-    estimator.set_params(batches=1, epochs=None).fit(few.train.images, few.train.labels).set_params(**lasting)
+    lasting = {"n_steps": estimator.n_steps, "epochs": estimator.epochs}
+    estimator.set_params(n_steps=1, epochs=None).fit(few.train.images, few.train.labels).set_params(**lasting)
     hg.save(estimator, tmp_path / "model")
     code, out, _ = hourglass("info", "--model", tmp_path / "model")
     assert code == 0
@@ -252,7 +252,7 @@ def test_info_names_every_parameter_that_ruled(name, recipe, said, few, tmp_path
     code, out, _ = hourglass("info", "--model", tmp_path / "model", "--json")
     facts = json.loads(out)
     given = facts["parameters"]
-    idle = "epochs" if estimator.batches else "batches"
+    idle = "epochs" if estimator.n_steps else "n_steps"
     assert idle not in given
     wanted = estimator.get_params()
     left_out = {"device", "verbose", "checkpoint_dir", "checkpoint_every", idle}

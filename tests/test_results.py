@@ -104,5 +104,5 @@ def test_normalised_networks_train_and_the_other_does_not(mnist_folder):
 @pytest.mark.slow
 def test_fast_normalised_network_in_the_same_batches(mnist_folder):
     found = hg.run("bn-layer", dataset="mnist", data_dir=mnist_folder, recipe="fast", seeds=range(5))
-    assert find("bn-layer").configure("fast").batches == find("bn-layer").configure("classic").batches == 800
+    assert find("bn-layer").configure("fast").n_steps == find("bn-layer").configure("classic").n_steps == 800
     assert found.mean("test_accuracy") >= 0.985

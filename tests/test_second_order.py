@@ -352,7 +352,7 @@ def test_the_curvature_of_a_recurrent_networks_loss(gamma, training):
 
 def test_the_curvature_of_a_fitted_estimators_reconstruction(few):
     """The case that was exactly 0: a user's Hessian by the code of a fitted model."""
-    ae = hourglass.ConvAutoencoder(channels=(4, 2), batches=5, random_state=0).fit(few.train.images)
+    ae = hourglass.ConvAutoencoder(channels=(4, 2), n_steps=5, random_state=0).fit(few.train.images)
     image = torch.from_numpy(few.test.images[:1]).permute(0, 3, 1, 2)
     network = ae.network_
     code = network.encode(image).detach() + 0.05

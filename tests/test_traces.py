@@ -215,8 +215,8 @@ def replay(path, digits, dtype, optimiser):
         optimiser(network.parameters(), 1e-3 if is_codec else 2e-3),
         channels_first(images, dtype),
         None if is_codec else F.one_hot(torch.from_numpy(labels), 10).to(dtype),
-        batches=iter(torch.from_numpy(trace["batches"]).long()),
-        updates=len(trace["batches"]),
+        sampler=iter(torch.from_numpy(trace["batches"]).long()),
+        n_steps=len(trace["batches"]),
         corrupt=NumberedNoise(int(trace["seed"])) if experiment_of(path) == "denoise" else None,
     )
     return trace, network, np.array(trainer.run().loss)

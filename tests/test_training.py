@@ -1,4 +1,4 @@
-"""Optimiser, schedules, batches, the loop and its record."""
+"""Optimiser, schedules, sampler, the loop and its record."""
 
 import io
 import itertools
@@ -28,7 +28,7 @@ from hourglass.training import (
     History,
     PlainProgress,
     Report,
-    ShuffledBatches,
+    ShuffledSampler,
     Trainer,
 )
 from hourglass.training import loop as loop_module
@@ -61,7 +61,7 @@ def test_adam_is_tensorflows(size):
 def test_training_does_not_load_the_compiler():
     script = (
         "import sys, hourglass as hg, numpy as np;"
-        "hg.ConvAutoencoder(batches=1).fit(np.zeros((2, 8, 8)));"
+        "hg.ConvAutoencoder(n_steps=1).fit(np.zeros((2, 8, 8)));"
         "print([name for name in ('torch._dynamo', 'sympy') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -118,22 +118,22 @@ def test_one_cycle_rises_then_falls():
 
 @given(st.integers(1, 50), st.integers(1, 70), st.integers(0, 3))
 def test_batches_are_full_and_every_pass_sees_every_image_once(size, batch_size, seed):
-    batches = ShuffledBatches(size, batch_size, torch.Generator().manual_seed(seed))
+    sampler = ShuffledSampler(size, batch_size, torch.Generator().manual_seed(seed))
     count = min(size, batch_size)
-    drawn = [next(batches) for _ in range(3 * size)]
+    drawn = [next(sampler) for _ in range(3 * size)]
     assert {len(batch) for batch in drawn} == {count}
     stream = torch.cat(drawn)
     for epoch in range(len(stream) // size):
         assert sorted(stream[epoch * size : (epoch + 1) * size].tolist()) == list(range(size))
 
 
-def trainer(updates=30, seed=0, **options):
+def trainer(n_steps=30, seed=0, **options):
     generator = torch.Generator().manual_seed(seed)
     x = torch.rand(40, 6, generator=generator)
     net = nn.Linear(6, 6)
     nn.init.normal_(net.weight, std=0.1, generator=generator)
     nn.init.zeros_(net.bias)
-    settings = {"batches": ShuffledBatches(40, 8, generator), "updates": updates} | options
+    settings = {"sampler": ShuffledSampler(40, 8, generator), "n_steps": n_steps} | options
     rate = settings.pop("lr", 0.01)
     return Trainer(net, settings.pop("loss", LOSSES["mse"]), Adam(net.parameters(), rate), x, **settings)
 
@@ -190,7 +190,7 @@ def test_a_mask_says_where_the_loss_is():
 
     run = trainer(2, corrupt=corrupt, loss=loss)
     run.run()
-    half = run.batches.batch_size // 2
+    half = run.sampler.batch_size // 2
     assert sizes == [(torch.Size([half]), torch.Size([half]))] * 2
 
 
@@ -206,12 +206,12 @@ def test_early_stopping_ends_after_its_patience_and_restores_the_best():
     history = run.run()
     assert list(history.reports) == [1, 5, 9, 13]
     assert len(history) == 13
-    assert run.stopping.best_update == 5
+    assert run.stopping.best_step == 5
     assert torch.equal(run.module.weight, weights[1])
     assert not torch.equal(run.module.weight, weights[3])
 
 
-def test_reports_come_after_the_first_update_then_every_n_and_at_the_end():
+def test_reports_come_after_the_first_step_then_every_n_and_at_the_end():
     modes = []
 
     def measure(index):
@@ -254,9 +254,7 @@ def test_a_loss_that_is_not_finite_stops_training_and_says_where():
     def loss(output, target):
         return (output - target).square().mean() * (float("nan") if next(calls) == 7 else 1.0)
 
-    with pytest.raises(
-        FloatingPointError, match=r"nan at update 7 of 30 \(learning rate 0\.01\).*smaller learning_rate"
-    ):
+    with pytest.raises(FloatingPointError, match=r"nan at step 7 of 30 \(learning rate 0\.01\).*smaller learning_rate"):
         trainer(30, loss=loss).run()
 
 
@@ -280,7 +278,7 @@ def test_plain_progress_writes_a_line_a_report():
     trainer(12, reports=[Report(lambda index: {"accuracy": 0.5}, 5)], progress=PlainProgress("lesson", stream)).run()
     lines = stream.getvalue().splitlines()
     assert len(lines) == 4
-    assert all(line.startswith("lesson: update ") for line in lines)
+    assert all(line.startswith("lesson: step ") for line in lines)
     assert "12/12" in lines[-1]
     for word in ("loss 0.", "accuracy 0.5", "images/s", "left"):
         assert word in lines[1]
@@ -309,7 +307,7 @@ def test_history_goes_to_csv_and_back(tmp_path):
     history = trainer(12, reports=[Report(lambda index: {"accuracy": 0.25}, 5)]).run()
     history.write_csv(tmp_path / "history.csv")
     lines = (tmp_path / "history.csv").read_text().splitlines()
-    assert lines[0] == "update,epoch,learning_rate,loss,accuracy"
+    assert lines[0] == "step,epoch,learning_rate,loss,accuracy"
     assert len(lines) == 13
     again = History.read_csv(tmp_path / "history.csv")
     assert again.reports == history.reports

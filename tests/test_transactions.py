@@ -14,11 +14,11 @@ import hourglass as hg
 from hourglass.training import Trainer
 
 ESTIMATORS = {
-    "dense": hg.DenseAutoencoder(batches=8, random_state=0),
-    "conv": hg.ConvAutoencoder(channels=(4, 4), batches=8, random_state=0),
-    "denoiser": hg.ConvAutoencoder(channels=(4,), noise=0.3, batches=8, random_state=0),
-    "classifier": hg.ConvClassifier(depth=3, batches=8, random_state=0),
-    "stream": hg.DenseAutoencoder(batches=8, random_state=np.random.RandomState(3)),
+    "dense": hg.DenseAutoencoder(n_steps=8, random_state=0),
+    "conv": hg.ConvAutoencoder(channels=(4, 4), n_steps=8, random_state=0),
+    "denoiser": hg.ConvAutoencoder(channels=(4,), noise=0.3, n_steps=8, random_state=0),
+    "classifier": hg.ConvClassifier(depth=3, n_steps=8, random_state=0),
+    "stream": hg.DenseAutoencoder(n_steps=8, random_state=np.random.RandomState(3)),
 }
 
 
@@ -50,12 +50,12 @@ def same(one, other):
     return one == other
 
 
-def interrupt_at(monkeypatch, update, error=KeyboardInterrupt):
+def interrupt_at(monkeypatch, at, error=KeyboardInterrupt):
     step, count = Trainer.step, [0]
 
     def interrupted(self, index):
         count[0] += 1
-        if count[0] == update:
+        if count[0] == at:
             raise error
         return step(self, index)
 
@@ -184,7 +184,7 @@ def test_after_an_interruption_the_partly_trained_model_can_be_had(name, few, mo
             estimator.fit(X, y)
     assert "partly_trained_" in caught.value.__notes__[0]
     partly = estimator.partly_trained_
-    assert partly.n_updates_ == len(partly.history_.loss) == 6
+    assert partly.n_steps_ == len(partly.history_.loss) == 6
     assert not partly.network_.training
     assert not hasattr(partly, "partly_trained_")
     if name == "stream":
@@ -192,13 +192,13 @@ def test_after_an_interruption_the_partly_trained_model_can_be_had(name, few, mo
     hg.save(partly, tmp_path)
     shown = hg.load_model(tmp_path)
     call(shown, "partial_fit", X, y)
-    assert shown.n_updates_ > 6
+    assert shown.n_steps_ > 6
     # A call that succeeds has no need of it.
     assert not hasattr(estimator.fit(X, y), "partly_trained_")
 
 
-def test_an_interruption_before_the_first_update_leaves_nothing(few, monkeypatch):
-    estimator = hg.DenseAutoencoder(batches=5)
+def test_an_interruption_before_the_first_step_leaves_nothing(few, monkeypatch):
+    estimator = hg.DenseAutoencoder(n_steps=5)
     interrupt_at(monkeypatch, 1)
     with pytest.raises(KeyboardInterrupt):
         estimator.fit(few.train.images)
@@ -206,7 +206,7 @@ def test_an_interruption_before_the_first_update_leaves_nothing(few, monkeypatch
 
 
 def test_a_refit_at_another_size_that_fails_is_saved_with_its_own_size(few, monkeypatch, tmp_path):
-    ae = hg.ConvAutoencoder(channels=(4,), batches=3).fit(few.train.images)
+    ae = hg.ConvAutoencoder(channels=(4,), n_steps=3).fit(few.train.images)
     interrupt_at(monkeypatch, 2)
     with pytest.raises(KeyboardInterrupt):
         ae.fit(few.train.images[:, :16, :12])
@@ -215,18 +215,18 @@ def test_a_refit_at_another_size_that_fails_is_saved_with_its_own_size(few, monk
 
 
 def test_partial_fit_on_targets_that_overflow_changes_nothing(few):
-    ae = hg.DenseAutoencoder(batches=3, random_state=0).fit(few.train.images)
+    ae = hg.DenseAutoencoder(n_steps=3, random_state=0).fit(few.train.images)
     before = state(ae)
     with pytest.raises(FloatingPointError):
         ae.partial_fit(few.train.images, huge_targets(few.train.images))
     assert same(before["network_"], state(ae)["network_"])
-    assert ae.n_updates_ == 3
+    assert ae.n_steps_ == 3
 
 
 def test_a_model_that_cannot_be_replaced_whole_stays_as_it_was(few, monkeypatch, tmp_path):
-    hg.save(hg.DenseAutoencoder(batches=2, random_state=0).fit(few.train.images), tmp_path)
+    hg.save(hg.DenseAutoencoder(n_steps=2, random_state=0).fit(few.train.images), tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    other = hg.DenseAutoencoder(batches=2, random_state=1).fit(few.train.images)
+    other = hg.DenseAutoencoder(n_steps=2, random_state=1).fit(few.train.images)
     synced, count = os.fsync, [0]
 
     def full(descriptor):

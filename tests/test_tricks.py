@@ -94,7 +94,7 @@ def test_the_last_convolutions_by_phases_are_the_same(colours, size, monkeypatch
 
 @pytest.mark.parametrize("shape", [(1, 700, 641, 1), (2, 803, 600, 1), (5, 230, 230, 1)])
 def test_large_images_in_strips_equal_the_whole(few, shape):
-    ae = hg.ConvAutoencoder(channels=(4, 4), batches=3, random_state=0).fit(few.train.images)
+    ae = hg.ConvAutoencoder(channels=(4, 4), n_steps=3, random_state=0).fit(few.train.images)
     image = np.random.default_rng(0).random(shape, dtype=np.float32)
     with tricks.without("pieces"):
         whole = ae.reconstruct(image)
@@ -125,7 +125,7 @@ def test_threads_keep_order_settings_and_errors():
 
 
 def test_what_is_not_finite_is_refused_in_any_piece(few):
-    ae = hg.DenseAutoencoder(batches=1, random_state=0).fit(few.train.images)
+    ae = hg.DenseAutoencoder(n_steps=1, random_state=0).fit(few.train.images)
     images = np.tile(few.train.images, (4, 1, 1, 1))
     images[-1, 3, 3] = np.nan
     for method in (ae.transform, ae.reconstruct):
@@ -157,7 +157,7 @@ def test_adam_on_one_vector_is_adam():
             gradients(other, i)
             two.step()
         flat.release()
-        assert one.updates == two.updates == 5 * (stretch + 1)
+        assert one.steps == two.steps == 5 * (stretch + 1)
         assert_equal([p.detach() for p in network.parameters()], [p.detach() for p in other.parameters()], 1e-6)
         for p, q in zip(network.parameters(), other.parameters(), strict=True):
             assert p.data_ptr() not in pointers
@@ -169,8 +169,8 @@ def test_adam_on_one_vector_is_adam():
 @pytest.mark.parametrize("make", [hg.DenseAutoencoder, hg.ConvAutoencoder, hg.ConvClassifier])
 def test_training_with_every_trick_follows_training_without(make, few):
     def train():
-        # Few updates: normalised layers amplify each one's rounding about tenfold.
-        estimator = make(loss="bce", batches=4, random_state=0, learning_rate=0.003)
+        # Few steps: normalised layers amplify each one's rounding about tenfold.
+        estimator = make(loss="bce", n_steps=4, random_state=0, learning_rate=0.003)
         return estimator.fit(few.train.images, few.train.labels)
 
     fast = train()

@@ -31,16 +31,16 @@ def stored(experiment, recipe="classic", dataset="few", seeds=(0,), **changes):
     [
         (
             [stored("bn-none"), stored("bn-layer"), stored("bn-manual")],
-            ["classic recipe on few, 800 batches of 64", "20-layer", "momentum 0.01, at most 1% of this start is left "
-             "after 459 batches", "bn-manual: 20-layer classifier with batch normalisation written out, "
+            ["classic recipe on few, 800 steps with batches of 64", "20-layer", "momentum 0.01, at most 1% of this "
+             "start is left after 459 steps", "bn-manual: 20-layer classifier with batch normalisation written out, "
              "kernel_init=truncated-normal", "bn-none: 20-layer classifier without normalisation"],
             ["fast"],
         ),
         (
-            [stored("bn-layer", "fast", "fashion-mnist", batches=60), stored("bn-manual", "fast", batches=60)],
-            ["fast recipe on fashion-mnist, 60 batches of 64", "bn-layer: ",
-             "momentum 0.1, at most 1% of this start is left after 44 batches"],
-            ["classic", "batches=60", "without normalisation", "bn-none", "0.01", "digit"],
+            [stored("bn-layer", "fast", "fashion-mnist", n_steps=60), stored("bn-manual", "fast", n_steps=60)],
+            ["fast recipe on fashion-mnist, 60 steps with batches of 64", "bn-layer: ",
+             "momentum 0.1, at most 1% of this start is left after 44 steps"],
+            ["classic", "n_steps=60", "without normalisation", "bn-none", "0.01", "digit"],
         ),
         (
             [stored("bn-none", depth=4, epochs=2), stored("bn-none", depth=4, epochs=2, width=8)],
@@ -54,8 +54,8 @@ def stored(experiment, recipe="classic", dataset="few", seeds=(0,), **changes):
         ),
         (
             [stored("bn-layer", norm_momentum=1), stored("bn-manual", norm_momentum=0.5)],
-            ["momentum 1, at most 1% of this start is left after 1 batch.", "momentum 0.5, at most 1% of this start is "
-             "left after 7 batches."],
+            ["momentum 1, at most 1% of this start is left after 1 step.", "momentum 0.5, at most 1% of this start is "
+             "left after 7 steps."],
             [],
         ),
     ],
@@ -94,7 +94,7 @@ def test_a_sections_title_is_what_was_trained(group, title):
         (stored("dense"), ""),
         (stored("dense", "fast"), ""),
         (stored("dense", "fast", epochs=3), "epochs=3"),
-        (stored("denoise", batches=7), "batches=7"),
+        (stored("denoise", n_steps=7), "n_steps=7"),
         (stored("denoise", noise=None), "noise=None"),
         (stored("bn-layer", validate_every=None, width=8), "width=8, validate_every=None"),
         (stored("conv", channels=(4, 8)), "channels=[4, 8]"),
@@ -143,7 +143,7 @@ def test_the_page_says_nothing_of_what_did_not_run(few, tmp_path):
     from hourglass.data import Dataset
 
     clothes = Dataset("clothes", few.train, few.test, validation_size=50)
-    hg.run("bn-layer", dataset=clothes, recipe="fast", out=tmp_path, batches=2)
+    hg.run("bn-layer", dataset=clothes, recipe="fast", out=tmp_path, n_steps=2)
     text = report.write_report(tmp_path).read_text(encoding="utf-8")
     text = re.sub(r"base64,[^\"]*", "", text)
     for unsaid in ("digit", "SSIM", "PCA", "classic", "±", "several seeds", "written out", "20-layer network"):
@@ -165,6 +165,6 @@ def test_the_legend_counts_the_seeds(seeds, note):
 
 
 def test_the_checkerboards_are_of_whatever_images_there_are(few):
-    figure = plots.checkerboards({"nearest": np.eye(28)}, {"input": few.test.images[:3]}, updates=7)
+    figure = plots.checkerboards({"nearest": np.eye(28)}, {"input": few.test.images[:3]}, n_steps=7)
     left, right = (part.get_suptitle() for part in figure.subfigs)
-    assert (left, right) == ("response to a constant code, untrained", "test images after 7 updates")
+    assert (left, right) == ("response to a constant code, untrained", "test images after 7 steps")

@@ -52,7 +52,7 @@ def page() -> str:
         "## Training\n",
         f"Images a second, median of {measured['rounds']} rounds, and in brackets the ratio to the TensorFlow graph of "
         "the same round: median, smallest and largest. All contestants of a workload are alive at once and take turns; "
-        "each trains the same network from fresh weights on the same data with the same batch, 20 updates before the "
+        "each trains the same network from fresh weights on the same data with the same batch, 20 steps before the "
         "clock starts and as many as the others on it, and ends in one band of losses. scikit-learn's is another, the "
         "squared error.\n",
         training(measured["training"]),
@@ -207,11 +207,11 @@ def gains(own: Mapping[str, Any]) -> str:
 
 def quality(own: Mapping[str, Any]) -> str:
     """Scores with and without."""
-    rows = [["", "score", "updates", "every trick, `auto`", "no trick, float32"]]
+    rows = [["", "score", "steps", "every trick, `auto`", "no trick, float32"]]
     for name, found in own.items():
         score = "test accuracy" if name.startswith("bn-") else "test BCE"
         cells = [f"{statistics.mean(v):.4f} ± {statistics.stdev(v):.4f}" for v in (found["with"], found["without"])]
-        rows.append([f"`{name}`", score, f"{found['updates'][0]:.0f}", *cells])
+        rows.append([f"`{name}`", score, f"{found['steps'][0]:.0f}", *cells])
     count = len(next(iter(own.values()))["with"])
     said = f"The fast recipes, shortened, on the sample data: mean ± standard deviation over {count} seeds."
     return f"{said}\n\n{_table(rows)}"

@@ -9,8 +9,9 @@ import importlib
 import inspect
 import sys
 from collections.abc import Iterator
+from typing import Any
 
-from numpydoc.validate import validate
+from numpydoc.validate import validate  # type: ignore[import-untyped]
 
 CODES = ("GL08", "PR01", "PR02", "PR07", "RT01", "YD01")
 ROOMS = ("", "data", "denoising", "estimators", "experiments", "imagefiles", "lab", "nn", "training")
@@ -39,7 +40,7 @@ def with_members(name: str, value: object) -> Iterator[str]:
     yield name
     if inspect.isclass(value):
         for member, what in vars(value).items():
-            kinds = property | classmethod | staticmethod
+            kinds: Any = (property, classmethod, staticmethod)
             if not member.startswith("_") and (inspect.isfunction(what) or isinstance(what, kinds)):
                 yield f"{name}.{member}"
 

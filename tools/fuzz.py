@@ -71,7 +71,7 @@ def checkpoint(folder: Path) -> Callable[[bytes], None]:
     import torch
 
     from hourglass.nn import DenseCodec
-    from hourglass.training import LOSSES, Adam, ShuffledBatches, Trainer
+    from hourglass.training import LOSSES, Adam, ShuffledSampler, Trainer
     from hourglass.training.checkpoints import Checkpoints, Interval, _checksum
 
     folder.mkdir()
@@ -82,8 +82,8 @@ def checkpoint(folder: Path) -> Callable[[bytes], None]:
     reader._check = lambda *_: None  # type: ignore[method-assign]  # for this process alone
     x = torch.zeros(6, 1, 8, 8)
     codec = DenseCodec((8, 8, 1), 2)
-    batches = ShuffledBatches(6, 6, torch.Generator().manual_seed(0))
-    trainer = Trainer(codec, LOSSES["mse"], Adam(codec.parameters()), x, batches=batches, updates=1, checkpoints=reader)
+    sampler = ShuffledSampler(6, 6, torch.Generator().manual_seed(0))
+    trainer = Trainer(codec, LOSSES["mse"], Adam(codec.parameters()), x, sampler=sampler, n_steps=1, checkpoints=reader)
 
     def feed(data: bytes) -> None:
         length = int.from_bytes(data[:2], "little")
@@ -152,7 +152,7 @@ def seeds(name: str, folder: Path) -> None:
         )
         for i, kind in enumerate(kinds):
             with tempfile.TemporaryDirectory() as stored:
-                kind.set_params(batches=1, random_state=0, image_shape=(8, 8, 1))
+                kind.set_params(n_steps=1, random_state=0, image_shape=(8, 8, 1))
                 if name == "checkpoint":
                     kind.set_params(checkpoint_dir=stored)
                 kind.fit(x, np.arange(6) % 2)

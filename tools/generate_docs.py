@@ -105,7 +105,7 @@ def trained(group: Group) -> str:
     """How long, in the parameter's own unit."""
     parameters = group.result["parameters"]
     whole = EXPERIMENTS[group.name].configure(group.recipe)
-    cut = not whole.batches and parameters.get("epochs") != whole.epochs
+    cut = not whole.n_steps and parameters.get("epochs") != whole.epochs
     return length(parameters) + (f" (of the notebook's {whole.epochs:g} epochs)" if cut else "")
 
 
@@ -200,7 +200,7 @@ def denoising() -> str:
         "Normal noise of standard deviation 25/255, clipped to [0, 1]. `hourglass train FOLDER --noise 0.098` on "
         "random cuts of scikit-image's photographs, grey and in colour, and `hourglass evaluate` on others of them, "
         "with nothing but the defaults: a U-shaped network with skip connections that predicts the noise "
-        "(`skip=True`, `residual=True`), 1,500 updates. Total variation, non-local means and the median take the "
+        "(`skip=True`, `residual=True`), 1,500 steps. Total variation, non-local means and the median take the "
         "strength that is best on the tested pictures themselves; the wavelet method is BayesShrink, told the level.\n",
         "![A piece of a photograph: noisy, restored, clean](results/denoising.png)\n",
     ]
@@ -215,7 +215,7 @@ def denoising() -> str:
         "200 clean training images. Clipping has a bias, black becoming 0.195 on average; undone, it is inverted in "
         "both.\n",
         "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n",
-        f"Trained for {digits['parameters']['batches']:,} updates, {digits['seconds'] / 60:.1f} minutes. With clean "
+        f"Trained for {digits['parameters']['n_steps']:,} steps, {digits['seconds'] / 60:.1f} minutes. With clean "
         f"images to learn from, the experiment `denoise` reaches {supervised:.1f} dB through a code of 256 numbers "
         "([results.md](results.md)).\n",
         "## The denoiser that comes along\n",

@@ -26,6 +26,7 @@ from hourglass import cli, metrics, plots
 from hourglass.denoising import TotalVariation, corrupt, undo_clipping
 from hourglass.experiments.baselines import TEST_NOISE_SEED, TOTAL_VARIATION_WEIGHTS
 from hourglass.imagefiles import PictureRestorer, Ranges, read_images
+from hourglass.renames import FORMAT
 
 OUT = Path(__file__).parents[1] / "docs" / "results"
 LEVEL = 0.5
@@ -40,7 +41,7 @@ TESTED_GREY = ("camera.png", *TESTED_COLOUR)
 def main() -> None:
     """Measure both and write them down."""
     document = {"digits": digits(Path(sys.argv[1])), "photographs": photographs()}
-    (OUT / "denoising.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    (OUT / "denoising.json").write_text(json.dumps({"format": FORMAT} | document, indent=2) + "\n", encoding="utf-8")
 
 
 def digits(folder: Path) -> dict[str, Any]:
@@ -49,7 +50,7 @@ def digits(folder: Path) -> dict[str, Any]:
     train = corrupt(data.train.images, LEVEL, 1)
     clean = data.test.images[:TESTED]
     noisy = corrupt(clean, LEVEL, TEST_NOISE_SEED)
-    parameters: dict[str, Any] = {"channels": (32, 64, 64), "loss": "bce", "batches": 2000, "learning_rate": 0.006}
+    parameters: dict[str, Any] = {"channels": (32, 64, 64), "loss": "bce", "n_steps": 2000, "learning_rate": 0.006}
     ae = hg.ConvAutoencoder(self_supervised=True, random_state=0, verbose=1, report_every=500, **parameters).fit(train)
 
     # The strength is chosen on clean training images: an advantage over the network, which sees none.

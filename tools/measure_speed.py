@@ -26,7 +26,7 @@ from hourglass.training import Checkpoints, Interval
 
 OUT = Path(__file__).parents[1] / "benchmarks" / "results" / "own.json"
 ROUNDS, PAIRS, SEEDS = 5, 8, 5
-# Updates of one round, and which tricks have a part in the network.
+# Steps of one round, and which tricks have a part in the network.
 TIMED = {
     "dense": (2000, ["flat-adam"]),
     "conv": (80, ["flat-adam", "few-outputs"]),
@@ -77,7 +77,7 @@ images = hg.load("mnist", sys.argv[1]).train.images[: int(sys.argv[2])]
 width = int(sys.argv[3])
 channels = tuple(width * count for count in (16, 8, 8))
 ae = hg.ConvAutoencoder(channels=channels, epochs=float(sys.argv[4]), batch_size=200, loss="bce", random_state=0)
-hg.ConvAutoencoder(channels=channels, batches=20, batch_size=200, random_state=0).fit(images)  # done once
+hg.ConvAutoencoder(channels=channels, n_steps=20, batch_size=200, random_state=0).fit(images)  # done once
 ae.fit(images)
 # getrusage would count the memory that the parent held when this process began.
 peak = re.search(r"VmHWM:\s*(\d+)", open("/proc/self/status").read())
@@ -108,23 +108,23 @@ def growth(folder: str) -> dict[str, list[list[float]]]:
 def gains(data: Dataset) -> dict[str, dict[str, list[float]]]:
     """Images per second with all tricks, as a multiple of those with one switched off; pairs, in alternating order."""
     found: dict[str, dict[str, list[float]]] = {}
-    for name, (updates, parts) in TIMED.items():
+    for name, (n_steps, parts) in TIMED.items():
         # The allocator's settings stay once they are made: "allocator" is measured by whole processes alone.
         found[name] = {}
         for part in parts:
-            rate(name, data, updates)
+            rate(name, data, n_steps)
             ratios = []
             for number in range(PAIRS):
-                pair = {without: rate(name, data, updates, without) for without in ("", part)[:: 1 - 2 * (number % 2)]}
+                pair = {without: rate(name, data, n_steps, without) for without in ("", part)[:: 1 - 2 * (number % 2)]}
                 ratios.append(round(pair[""] / pair[part], 3))
             found[name][part] = ratios
             print(name, part, statistics.median(ratios), flush=True)
     return found
 
 
-def rate(name: str, data: Dataset, updates: int, without: str = "") -> float:
+def rate(name: str, data: Dataset, n_steps: int, without: str = "") -> float:
     """Images per second in training, perhaps without a trick."""
-    estimator = EXPERIMENTS[name].configure("classic", batches=updates, report_every=10**6, precision="auto")
+    estimator = EXPERIMENTS[name].configure("classic", n_steps=n_steps, report_every=10**6, precision="auto")
     estimator.set_params(random_state=0)
     with tricks.without(without) if without else nullcontext():
         fit(estimator, data)
@@ -134,13 +134,13 @@ def rate(name: str, data: Dataset, updates: int, without: str = "") -> float:
 def checkpoints(data: Dataset) -> dict[str, dict[str, float]]:
     """Share of the time to train that a checkpoint every 2 s takes, and seconds of one."""
     found = {}
-    for name, updates in (("dense", 12_000), ("conv", 500), ("denoise", 250), ("bn-manual", 400)):
+    for name, n_steps in (("dense", 12_000), ("conv", 500), ("denoise", 250), ("bn-manual", 400)):
         costs, saves = [], []
         for number in range(-1, 3):
             seconds = []
             for every in (None, "2s"):
                 estimator = EXPERIMENTS[name].configure(
-                    "classic", batches=updates, report_every=10**6, precision="auto"
+                    "classic", n_steps=n_steps, report_every=10**6, precision="auto"
                 )
                 estimator.set_params(random_state=0)
                 with tempfile.TemporaryDirectory() as folder:
@@ -171,7 +171,7 @@ def _seconds_of_a_save(folder: str) -> float:
     if state is None:
         raise SystemExit(f"measure_speed: {folder} holds no checkpoint")
     started = time.perf_counter()
-    again.save(document["update"] + 1, *state)
+    again.save(document["step"] + 1, *state)
     return time.perf_counter() - started
 
 
@@ -186,14 +186,14 @@ def fit(estimator: Any, data: Dataset) -> None:
 def quality() -> dict[str, dict[str, list[float]]]:
     """The experiments' own scores over seeds: all tricks and ``auto`` precision, against none and float32."""
     found: dict[str, dict[str, list[float]]] = {}
-    for name, updates in QUALITY.items():
+    for name, n_steps in QUALITY.items():
         measure = MEASURE.get(name, "test_accuracy")
         scores: dict[str, list[float]] = {}
         for kind, precision in (("with", "auto"), ("without", "float32")):
             with nullcontext() if kind == "with" else tricks.without():
-                result = hg.run(name, recipe="fast", seeds=range(SEEDS), batches=updates, precision=precision)
+                result = hg.run(name, recipe="fast", seeds=range(SEEDS), n_steps=n_steps, precision=precision)
             scores[kind] = list(result.scores[measure])
-        found[name] = {**scores, "updates": [float(updates)]}
+        found[name] = {**scores, "steps": [float(n_steps)]}
         print(name, scores, flush=True)
     return found
 

@@ -52,7 +52,7 @@ def measured() -> list[str]:
     begun = sum(kill["from"] > 0 for kill in kills)
     lines = [
         f"- {len(kills)} runs killed with SIGKILL ({shares}; {kinds}; {begun} had a checkpoint, one being written "
-        "after every other update), then resumed: final weights equal bit for bit in "
+        "after every other step), then resumed: final weights equal bit for bit in "
         f"{sum(kill['equal'] for kill in kills)}.",
         f"- {len(damages)} newest checkpoints truncated, zeroed or with one bit flipped: "
         f"{sum(d['fell_back'] and d['equal'] for d in damages)} named and passed over, weights equal.",

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "torture.json"
-# Updates enough that most of a run's time is training, with a checkpoint every other update.
-UPDATES = {"conv": 60, "denoise": 20, "bn-manual": 40}
+# Steps enough that most of a run's time is training, with a checkpoint every other step.
+STEPS = {"conv": 60, "denoise": 20, "bn-manual": 40}
 WEIGHTS = "model.safetensors"
 KINDS = ("at any time", "after a checkpoint", "while one is written")
 DAMAGES: dict[str, Callable[[bytes, int], bytes]] = {
@@ -38,7 +38,7 @@ SHORT = """
 import sys
 from hourglass import cli
 from hourglass.experiments import checkerboard, runs
-checkerboard.UPDATES, checkerboard.DRAWS = 1, 1
+checkerboard.STEPS, checkerboard.DRAWS = 1, 1
 runs._compared = lambda *_: {}
 sys.exit(cli.main(sys.argv[1:]))
 """
@@ -48,7 +48,7 @@ ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 def command(name: str, out: Path, *words: str) -> list[str]:
     """A short run of an experiment."""
-    options = ["--batches", str(UPDATES[name]), "--checkpoint-every", "2steps", "--out", str(out), *words]
+    options = ["--steps", str(STEPS[name]), "--checkpoint-every", "2steps", "--out", str(out), *words]
     return [sys.executable, "-c", SHORT, "run", name, *options]
 
 
@@ -134,7 +134,7 @@ def damage_and_resume(begun: Path, name: str, kind: str, chance: random.Random, 
         path.write_bytes(DAMAGES[kind](content, chance.randrange(len(content))))
         said = finish(command(name, out, "--resume"))
         before = int(checkpoints(begun, name)[-2].stem[-9:])
-        fell_back = f"{newest.name} is damaged" in said and f"going on from update {before} " in said
+        fell_back = f"{newest.name} is damaged" in said and f"going on from step {before} " in said
         return {"name": name, "kind": kind, "fell_back": fell_back, "equal": weights(out, name) == expected}
 
 
@@ -182,7 +182,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
         root = Path(folder)
         lasted, expected = {}, {}
-        for name in UPDATES if "kills" in parts else ["conv"]:
+        for name in STEPS if "kills" in parts else ["conv"]:
             before = time.monotonic()
             finish(command(name, root / "whole"))
             lasted[name] = time.monotonic() - before
@@ -221,8 +221,8 @@ def kills(
     chance: random.Random,
 ) -> Rows:
     """Runs killed at random moments, in turn of each experiment."""
-    names = [list(UPDATES)[i % len(UPDATES)] for i in range(count)]
-    kinds = [KINDS[i // len(UPDATES) % len(KINDS)] for i in range(count)]
+    names = [list(STEPS)[i % len(STEPS)] for i in range(count)]
+    kinds = [KINDS[i // len(STEPS) % len(KINDS)] for i in range(count)]
     # Any time from the beginning; or so long after the first checkpoint, while training and what comes after it last.
     moments = [
         chance.uniform(0.1, 1.0 if kind == KINDS[0] else 0.4) * lasted[n] for n, kind in zip(names, kinds, strict=True)

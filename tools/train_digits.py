@@ -23,7 +23,7 @@ CARD = """# Denoiser of digits
 A convolutional autoencoder with skip connections for small images of handwritten digits under normal noise that was
 clipped to [0, 1], white on black or black on white. It is what `hourglass denoise` uses where no model is named.
 
-- **Made by** `tools/train_digits.py`, hourglass {version}, PyTorch {torch}, seed {seed}; {updates:,} updates of
+- **Made by** `tools/train_digits.py`, hourglass {version}, PyTorch {torch}, seed {seed}; {n_steps:,} steps of
   {batch} images, about four minutes on two cores.
 - **Data**: the 60,000 training images of MNIST (Y. LeCun, C. Cortes and C. Burges, CC BY-SA 3.0), half of them
   inverted.
@@ -46,7 +46,7 @@ PARAMETERS: dict[str, Any] = {
     "skip": True,
     "noise": (0.05, 0.8),
     "loss": "bce",
-    "batches": 6000,
+    "n_steps": 6000,
     "batch_size": 64,
     "learning_rate": 0.006,
 }
@@ -91,7 +91,7 @@ def card(data: hg.Dataset, target: Path) -> str:
         version=hg.__version__,
         torch=torch.__version__.split("+")[0],
         seed=SEED,
-        updates=ae.n_updates_,
+        n_steps=ae.n_steps_,
         batch=ae.batch_size,
         recipe=", ".join(f"{name}={value!r}" for name, value in PARAMETERS.items()),
         weights=sum(weight.numel() for weight in ae.network_.parameters()),

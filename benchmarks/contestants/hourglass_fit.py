@@ -9,12 +9,12 @@ from protocol import LOSS_OVER, WARMUP, Contestant, serve
 
 
 class HourglassFit(Contestant):
-    """``fit`` for so many updates; its own clock leaves out setting up and the first 20."""
+    """``fit`` for so many steps; its own clock leaves out setting up and the first 20."""
 
     def train(self, steps, seed):
         self.estimator = EXPERIMENTS[self.workload.name].configure(
             "classic",
-            batches=steps + WARMUP,
+            n_steps=steps + WARMUP,
             precision=os.environ.get("HOURGLASS_PRECISION", "float32"),
             device="cpu",
             report_every=1_000_000,

@@ -61,7 +61,7 @@ def classifier(norm):
 
 
 class Clock(keras.callbacks.Callback):
-    """Seconds from the end of the warm-up to the end, and each update's own loss."""
+    """Seconds from the end of the warm-up to the end, and each step's own loss."""
 
     def __init__(self):
         super().__init__()

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-# Updates that are done before the clock starts; over the last few the loss is averaged.
+# Steps that are done before the clock starts; over the last few the loss is averaged.
 WARMUP, LOSS_OVER = 20, 10
 # Applying is repeated for so long; where it was, the first call does not count.
 APPLY_SECONDS = 0.5
@@ -73,7 +73,7 @@ class Contestant:
         self.images, self.labels, self.test = data["images"], data["labels"], data["test"]
 
     def train(self, steps: int, seed: int) -> tuple[float, float]:
-        """Draw new weights, do the warm-up and then so many updates; seconds of these, mean loss of the last few."""
+        """Draw new weights, do the warm-up and then so many steps; seconds of these, mean loss of the last few."""
         self.reset(seed)
         losses = [self.step() for _ in range(WARMUP)]
         started = time.perf_counter()
@@ -86,7 +86,7 @@ class Contestant:
         raise NotImplementedError
 
     def step(self) -> Any:
-        """One update; its loss."""
+        """One step; its loss."""
         raise NotImplementedError
 
     def reconstruct(self, images: Any) -> Any:

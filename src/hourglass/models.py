@@ -17,7 +17,6 @@ from hourglass.denoising.corruption import CORRUPTIONS, corruption_from_json, co
 from hourglass.estimators import Autoencoder, ConvAutoencoder, ConvClassifier, DenseAutoencoder, NetworkEstimator
 from hourglass.estimators.facts import normalisation, optimiser_in_words, ruling_parameters
 from hourglass.estimators.fitting import CHECKPOINT_PARAMETERS, describes_network, remember_network
-from hourglass.norm_renames import renamed_parameters
 from hourglass.persistence import read_model, write_model
 from hourglass.runtime.hardware import resolve_device
 from hourglass.training import OPTIMISERS, optimiser_tensors, restore_optimiser
@@ -73,7 +72,7 @@ def save(
     }
     fitted = {
         "image_shape": estimator.image_shape_,
-        "updates": estimator.n_updates_,
+        "steps": estimator.n_steps_,
         "train_seconds": getattr(estimator, "train_seconds_", None),
         "precision": estimator.precision_,
         "flat": estimator._flat,
@@ -158,15 +157,13 @@ def load_model(folder: str | os.PathLike[str], *, device: str | torch.device = "
     tensors, metadata, optimiser = read_model(folder)
     try:
         parameters = metadata["parameters"]
-        if metadata["format"] == 1:
-            parameters = renamed_parameters(parameters)
         if foreign := set(CHECKPOINT_PARAMETERS) & set(parameters):
             raise ValueError(f"{min(foreign)} is of a training, not of a model")
         estimator = ESTIMATORS[metadata["estimator"]](**_values(parameters))
         fitted = metadata["fitted"]
         estimator.image_shape_ = tuple(fitted["image_shape"])
         estimator.n_features_in_ = math.prod(estimator.image_shape_)
-        estimator.n_updates_ = fitted["updates"]
+        estimator.n_steps_ = fitted["steps"]
         estimator.precision_ = fitted["precision"]
         estimator._flat = fitted.get("flat", False)
         low, high = fitted.get("pixel_range", (0, 1))
@@ -233,7 +230,7 @@ def describe(estimator: NetworkEstimator) -> dict[str, Any]:
     Returns
     -------
     dict
-        Among others ``model``, ``images``, ``weights``, ``updates``; ``normalisation`` and ``optimiser`` with their
+        Among others ``model``, ``images``, ``weights``, ``steps``; ``normalisation`` and ``optimiser`` with their
         constants; ``parameters``, all that ruled the training, defaults too.
     """
     check_is_fitted(estimator, "network_")
@@ -241,7 +238,7 @@ def describe(estimator: NetworkEstimator) -> dict[str, Any]:
         "model": type(estimator).__name__,
         "images": " × ".join(map(str, estimator.image_shape_)) + " (height × width × channels)",
         "weights": sum(weight.numel() for weight in estimator.network_.parameters()),
-        "updates": estimator.n_updates_,
+        "steps": estimator.n_steps_,
     }
     if hasattr(estimator, "train_seconds_"):
         facts["train_seconds"] = round(estimator.train_seconds_, 1)

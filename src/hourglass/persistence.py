@@ -11,10 +11,8 @@ from typing import Any
 from torch import Tensor
 
 from hourglass.atomic import write_together
+from hourglass.renames import FORMAT, FormatError, present_model
 
-FORMAT = 2
-# Formats that are read: documents of format 1 go through the table of renamed names.
-FORMATS = (1, FORMAT)
 # Of a document; real ones have some thousand bytes.
 LARGEST_METADATA = 16 << 20
 LARGEST_TENSORS = 16 << 30
@@ -87,17 +85,19 @@ def read_model(
         raise ValueError(f"{folder / METADATA} has more than {LARGEST_METADATA:,} bytes; it is not a model's")
     try:
         metadata = json.loads((folder / METADATA).read_text(encoding="utf-8"))
-        version = metadata["format"]
-        checksum = metadata["sha256"]
+        version, checksum = metadata["format"], metadata["sha256"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(
             f"{folder / METADATA} is damaged or not a model's ({error!r}); save the model again"
         ) from error
-    if version not in FORMATS:
+    try:
+        metadata = present_model(metadata)
+    except FormatError as error:
+        raise ValueError(f"{folder / METADATA}: {error}") from error
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
-            f"{folder / METADATA} has format {version}, this version reads formats {FORMATS[0]} to {FORMAT}; "
-            "upgrade hourglass-lab"
-        )
+            f"{folder / METADATA} has format {version} and lacks what a model has ({error!r}); save the model again"
+        ) from error
     tensors = read_tensors(folder / TENSORS, checksum)
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():

@@ -114,28 +114,28 @@ def codes(images: Stack, values: Stack, code_shape: tuple[int, ...]) -> "Figure"
 
 
 def training_curve(history: History, *, loss_name: str, validation_name: str) -> "Figure":
-    """Training loss, averaged between reports, and validation loss against updates and epochs."""
+    """Training loss, averaged between reports, and validation loss against steps and epochs."""
     with new_figure((5.5, 3.4)) as (figure, axes):
         axis = axes[0][0]
-        updates, losses = _mean_between_reports(history)
-        axis.plot(updates, losses, label="training", **line_style(1, len(updates)))
+        steps, losses = _mean_between_reports(history)
+        axis.plot(steps, losses, label="training", **line_style(1, len(steps)))
         if "validation_loss" in history.measures:
             where, values = history.series("validation_loss")
             axis.plot(where, values, label=validation_name, **line_style(2, len(where)))
-        axis.set_xlabel("updates")
+        axis.set_xlabel("step")
         axis.set_ylabel(loss_name)
         axis.set_xlim(0, len(history))
         axis.legend()
-        per_update = history.epoch[-1] / len(history)
+        per_step = history.epoch[-1] / len(history)
         # Partial functions, and not lambdas, so that the figure can be pickled.
-        functions = (partial(operator.mul, per_update), partial(operator.mul, 1 / per_update))
+        functions = (partial(operator.mul, per_step), partial(operator.mul, 1 / per_step))
         above = axis.secondary_xaxis("top", functions=functions)
         above.set_xlabel("epochs")
     return figure
 
 
 def classifier_curves(histories: Mapping[str, Sequence[History]]) -> "Figure":
-    """Training and validation loss and accuracy against batches, on common axes.
+    """Training and validation loss and accuracy against steps, on common axes.
 
     Parameters
     ----------
@@ -147,15 +147,15 @@ def classifier_curves(histories: Mapping[str, Sequence[History]]) -> "Figure":
     with new_figure((8.5, 5.6), 2, 2) as (figure, axes):
         for axis, measure in zip(np.ravel(axes), measures, strict=True):
             for i, (name, group) in enumerate(histories.items()):
-                batches = group[0].series(measure)[0]
+                steps = group[0].series(measure)[0]
                 values = np.stack([history.series(measure)[1] for history in group])
-                style = line_style(i, len(batches))
-                axis.plot(batches, values.mean(0), label=name, **style)
+                style = line_style(i, len(steps))
+                axis.plot(steps, values.mean(0), label=name, **style)
                 if len(group) > 1:
-                    axis.fill_between(batches, values.min(0), values.max(0), color=style["color"], alpha=0.15, lw=0)
+                    axis.fill_between(steps, values.min(0), values.max(0), color=style["color"], alpha=0.15, lw=0)
             what, measured = measure.split("_")
             axis.set_title(f"{what} {measured}", fontsize=9)
-            axis.set_xlabel("batches")
+            axis.set_xlabel("step")
             if measured == "accuracy":
                 axis.set_ylim(0, 1.02)
                 axis.set_ylabel("accuracy (share of images)")
@@ -170,7 +170,7 @@ def classifier_curves(histories: Mapping[str, Sequence[History]]) -> "Figure":
     return figure
 
 
-def checkerboards(responses: Mapping[str, Stack], rows: Mapping[str, Stack], *, updates: int) -> "Figure":
+def checkerboards(responses: Mapping[str, Stack], rows: Mapping[str, Stack], *, n_steps: int) -> "Figure":
     """Checkerboards of each kind of decoder: for a constant code before training, and in images soon after its start.
 
     Parameters
@@ -179,15 +179,15 @@ def checkerboards(responses: Mapping[str, Stack], rows: Mapping[str, Stack], *, 
         By decoder: strength of each output pixel's response to a constant code, 1 in the mean.
     rows : mapping of str to ndarray of shape (n, h, w, c)
         Row label to images, as for :func:`image_rows`.
-    updates : int
-        Updates after which the decoders made ``rows``.
+    n_steps : int
+        Steps after which the decoders made ``rows``.
     """
     count = len(next(iter(rows.values())))
     with _style():
         figure = _figure((10.2, 3.2))
         left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1, 1.1))[0]
         left.suptitle("response to a constant code, untrained", fontsize=9)
-        right.suptitle(f"test images after {updates} updates", fontsize=9)
+        right.suptitle(f"test images after {n_steps} steps", fontsize=9)
         maps = left.subplots(1, len(responses), squeeze=False)[0]
         for axis, (name, response) in zip(maps, responses.items(), strict=True):
             drawn = axis.imshow(response, cmap="gray", vmin=0, vmax=2, interpolation="nearest")

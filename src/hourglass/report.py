@@ -74,7 +74,7 @@ class Group:
             json.loads(json.dumps(ruling_parameters(estimator), default=str))
             for estimator in (EXPERIMENTS[self.name].configure(self.recipe), self.estimator)
         )
-        gone = dict.fromkeys(name for name in own if name not in given and name not in ("epochs", "batches"))
+        gone = dict.fromkeys(name for name in own if name not in given and name not in ("epochs", "n_steps"))
         return {name: value for name, value in given.items() if own.get(name) != value} | gone
 
     @property
@@ -262,7 +262,7 @@ def describe_comparison(compared: Sequence[Group]) -> str:
 
 
 def _comparable(histories: Iterable[History]) -> bool:
-    """Whether all were reported at the same batches."""
+    """Whether all were reported at the same steps."""
     return len({tuple(history.reports) for history in histories}) == 1
 
 

@@ -102,8 +102,9 @@ def merge(parameters: dict[str, Any], **options: Any) -> dict[str, Any]:
     given = {name: value for name, value in options.items() if value is not None}
     for name in given:
         if name in parameters:
-            raise Misuse(f"--{name.replace('_', '-')} and --set {name}=… both set {name}; give one of them")
+            option = name.removeprefix("n_").replace("_", "-")  # --steps sets n_steps
+            raise Misuse(f"--{option} and --set {name}=… both set {name}; give one of them")
     merged = parameters | given
-    if merged.get("epochs") is not None and merged.get("batches") is not None:
-        raise Misuse("--epochs and --batches both say how long to train; give one of them")
+    if merged.get("epochs") is not None and merged.get("n_steps") is not None:
+        raise Misuse("--epochs and --steps both say how long to train; give one of them")
     return merged

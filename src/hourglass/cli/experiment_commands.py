@@ -66,8 +66,8 @@ def run(
     epochs: Annotated[
         float | None, typer.Option(help="Passes over the data, in place of the recipe's.", show_default=False)
     ] = None,
-    batches: Annotated[
-        int | None, typer.Option(help="Updates, in place of the recipe's.", show_default=False, min=1)
+    steps: Annotated[
+        int | None, typer.Option(help="Steps of training, in place of the recipe's.", show_default=False, min=1)
     ] = None,
     device: Annotated[
         Literal["auto", "cpu", "cuda"] | None,
@@ -92,7 +92,7 @@ def run(
             "--resume",
             help="Leave finished runs in --out and resume an unfinished one from its last checkpoint. Where there is "
             "an unfinished one, this is so anyway. A finished run is lengthened by more --epochs or "
-            "--batches; a schedule that goes down then rises again.",
+            "--steps; a schedule that goes down then rises again.",
         ),
     ] = False,
     checkpoint_every: CheckpointEvery = "60s",
@@ -108,7 +108,7 @@ def run(
     """Run experiments and write their figures and numbers to a page.
 
     `hourglass list` shows them; `all` runs the six experiments, `bn-lab` every study of the batch-normalisation lab.
-    Studies look at --dataset, --data-dir, --seeds, --batches, --jobs and --out, where they go on with what is there.
+    Studies look at --dataset, --data-dir, --seeds, --steps, --jobs and --out, where they go on with what is there.
     """
     from hourglass import experiments
     from hourglass.data import load
@@ -124,9 +124,7 @@ def run(
             raise Misuse(f"{studies[0]} is a study, and has no {strange[0]}; its settings are its own")
     if resume and out is None:
         raise Misuse("--resume needs --out, the folder of the run to go on with")
-    parameters = merge(
-        parse_settings(settings or []), epochs=epochs, batches=batches, device=device, precision=precision
-    )
+    parameters = merge(parse_settings(settings or []), epochs=epochs, n_steps=steps, device=device, precision=precision)
     if seed is not None and seeds is not None:
         raise Misuse("--seed runs one seed and --seeds several; give one of them")
     try:
@@ -167,7 +165,7 @@ def run(
                 )
             results.append(result)
             write_report(folder)
-        run_studies(studies, data, folder, seeds=seeds, batches=batches, jobs=jobs, quiet=quiet)
+        run_studies(studies, data, folder, seeds=seeds, n_steps=steps, jobs=jobs, quiet=quiet)
     finally:
         # Whatever ended it, what was finished is shown.
         if results and not quiet and not as_json:

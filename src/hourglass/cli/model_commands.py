@@ -59,7 +59,7 @@ def train(
     cuts: Annotated[int, typer.Option(help="Random cuts from all files together.", min=1)] = 4096,
     colour: Annotated[Colour, typer.Option(help="Channels; auto is rgb where any image has colour.")] = Colour.auto,
     epochs: Annotated[float | None, typer.Option(help="Passes over the images.", show_default=False)] = None,
-    batches: Annotated[int | None, typer.Option(help="Updates.", show_default=False, min=1)] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps of training.", show_default=False, min=1)] = None,
     seed: Annotated[int, typer.Option(help="Of weights, order, noise and cuts.", min=0)] = 0,
     settings: Annotated[
         list[str] | None,
@@ -74,7 +74,7 @@ def train(
         typer.Option(
             "--resume",
             help="Resume an unfinished training in --out from its last checkpoint; where there is one, this is so "
-            "anyway. A finished one is lengthened by more --epochs or --batches, and else left as it is.",
+            "anyway. A finished one is lengthened by more --epochs or --steps, and else left as it is.",
         ),
     ] = False,
     checkpoint_every: CheckpointEvery = "60s",
@@ -112,7 +112,7 @@ def train(
         refuse_to_replace()
     check_writable(out)
     size = _size(resize) if resize is not None else (crop or 64, crop or 64)
-    parameters = merge(parse_settings(settings or []), epochs=epochs, batches=batches)
+    parameters = merge(parse_settings(settings or []), epochs=epochs, n_steps=steps)
     parameters |= {"random_state": seed, "device": device, "verbose": int(not quiet)}
     parameters |= {"checkpoint_dir": str(checkpoints), "checkpoint_every": checkpoint_every}
     try:
@@ -124,7 +124,7 @@ def train(
             # What a denoiser of photographs needs: see docs/denoising.md.
             wanted = {"skip": True, "channels": (32, 48, 64), "batch_size": 16, "learning_rate": 0.003}
             wanted["residual"] = parameters.get("loss", "mse") == "mse"
-            parameters = wanted | {"batches": None if epochs else 1500} | parameters
+            parameters = wanted | {"n_steps": None if epochs else 1500} | parameters
         estimator = (ConvAutoencoder if kind == "conv" else DenseAutoencoder)().set_params(**parameters)
         estimator.check_parameters()
     except ValueError as error:
@@ -173,7 +173,7 @@ def train(
 
 
 def _is_lengthened(out: Path, estimator: Any, notes: dict[str, Any]) -> bool:
-    """Whether the model of a finished training is wanted with more epochs or batches than it has.
+    """Whether the model of a finished training is wanted with more epochs or steps than it has.
 
     Raises
     ------

@@ -31,7 +31,7 @@ def run_studies(
     folder: Path,
     *,
     seeds: int | None,
-    batches: int | None,
+    n_steps: int | None,
     jobs: int | None,
     quiet: bool,
 ) -> None:
@@ -45,7 +45,7 @@ def run_studies(
                 dataset=data,
                 out=folder,
                 seeds=seeds,
-                batches=batches,
+                n_steps=n_steps,
                 jobs=jobs,
                 say=(lambda message: None) if quiet else (lambda message: typer.echo(message, err=True)),
             )

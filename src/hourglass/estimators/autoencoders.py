@@ -38,7 +38,7 @@ class DenseAutoencoder(Autoencoder):
         networks that never saw a clean image; others have learnt it.
     output_bias : {"mean", "zero"}, default="mean"
         Where the last layer's bias starts: ``mean`` lets the untrained network output the mean image.
-    image_shape, epochs, batches, batch_size, learning_rate, optimiser, schedule, validation_fraction, patience, \
+    image_shape, epochs, n_steps, batch_size, learning_rate, optimiser, schedule, validation_fraction, patience, \
 report_every, validate_every, precision, device, random_state, verbose, deterministic, checkpoint_dir, checkpoint_every
         As in :class:`NetworkEstimator`, whose attributes there are too.
 
@@ -88,7 +88,7 @@ class ConvAutoencoder(Autoencoder):
         Share of the new batch in the moving statistics (PyTorch's convention; TensorFlow's 0.99 is 0.01).
     loss, noise, corruption, self_supervised, undo_clipping, output_bias
         As in :class:`DenseAutoencoder`.
-    image_shape, epochs, batches, batch_size, learning_rate, optimiser, schedule, validation_fraction, patience, \
+    image_shape, epochs, n_steps, batch_size, learning_rate, optimiser, schedule, validation_fraction, patience, \
 report_every, validate_every, precision, device, random_state, verbose, deterministic, checkpoint_dir, checkpoint_every
         As in :class:`NetworkEstimator`, whose attributes there are too.
 
@@ -96,7 +96,7 @@ report_every, validate_every, precision, device, random_state, verbose, determin
     --------
     >>> import hourglass as hg
     >>> data = hg.load("sample")
-    >>> denoiser = hg.ConvAutoencoder(noise=0.5, loss="bce", batches=20, random_state=0).fit(data.train.images)
+    >>> denoiser = hg.ConvAutoencoder(noise=0.5, loss="bce", n_steps=20, random_state=0).fit(data.train.images)
     >>> denoiser.reconstruct(data.test.images[:3]).shape
     (3, 28, 28, 1)
     """

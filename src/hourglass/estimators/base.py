@@ -46,9 +46,9 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
     image_shape : tuple of int, optional
         Height, width and channels of flat input; by default seen from the array.
     epochs : float, optional
-        Passes over the training images; by default as many as make 500 updates, and at least one.
-    batches : int, optional
-        Updates to do; where it is given, ``epochs`` is not looked at.
+        Passes over the training images; by default as many as make 500 steps, and at least one.
+    n_steps : int, optional
+        Steps of training, each with one batch; where it is given, ``epochs`` is not looked at.
     batch_size : int, default=64
         Images in a batch; all of them where there are fewer.
     learning_rate : float, default=0.01
@@ -63,16 +63,16 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
     optimiser : {"adam", "sgd"}, default="adam"
         Adam, as TensorFlow computes it, or plain stochastic gradient descent, which needs larger learning rates.
     schedule : {"one-cycle", "linear", "constant"}, default="one-cycle"
-        How the learning rate goes over the updates.
+        How the learning rate goes over the steps.
     validation_fraction : float, optional
         Share of the training images, in (0, 1), that is held out; its loss is recorded. By default none.
     patience : int, optional
         Validations in a row without a new best loss after which training stops; the best weights are kept. It
-        needs held-out images. By default training does all its updates.
+        needs held-out images. By default training does all its steps.
     report_every : int, optional
-        Updates from one report of the training loss to the next, beginning with the first; by default an epoch.
+        Steps from one report of the training loss to the next, beginning with the first; by default an epoch.
     validate_every : int, optional
-        Updates from one validation to the next; by default as ``report_every``.
+        Steps from one validation to the next; by default as ``report_every``.
     precision : {"float32", "bfloat16", "auto"}, default="float32"
         Of the forward pass, in training and in inference; ``auto`` takes bfloat16 where the processor has it
         and the network gains.
@@ -88,7 +88,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
     checkpoint_dir : path-like, optional
         Folder of this one training, where ``fit`` writes its state now and then and at its end, and from which it goes
         on, bit for bit, when it is called again with the same parameters and images. It needs an int as
-        ``random_state``. SIGINT and SIGTERM then wait for the update. The folder stays after training.
+        ``random_state``. SIGINT and SIGTERM then wait for the step. The folder stays after training.
     checkpoint_every : str or float, default="60s"
         As ``"60s"``, ``"500steps"``, ``"1epochs"`` or ``"never"``, which leaves the one at the end.
 
@@ -106,8 +106,8 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
         Where ``X`` was a data frame.
     history_ : History
         Of the last call of ``fit`` or ``partial_fit``.
-    n_updates_ : int
-        Since the weights were drawn.
+    n_steps_ : int
+        Steps done since the weights were drawn.
     dead_units_ : dict of str to pair of int
         For each layer with ReLU, how many of its units give 0 for all of the first 256 training images, and how many
         units it has.
@@ -117,7 +117,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
     train_seconds_ : float
         Time in training, without reports.
     images_per_second_ : float or None
-        Without the first 20 updates; None where there were no more.
+        Without the first 20 steps; None where there were no more.
     device_, precision_ : str
         As resolved.
     notes_ : dict
@@ -126,7 +126,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
 
     image_shape: Shape | None = None
     epochs: float | None = None
-    batches: int | None = None
+    n_steps: int | None = None
     batch_size: int = 64
     learning_rate: float = 0.01
     continue_learning_rate: float | None = None
@@ -162,7 +162,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
     def check_parameters(self) -> None:
         """Raise ValueError when a parameter is out of its range; ``fit`` calls it first."""
         check_number("epochs", self.epochs, optional=True)
-        check_number("batches", self.batches, whole=True, optional=True)
+        check_number("n_steps", self.n_steps, whole=True, optional=True)
         check_number("batch_size", self.batch_size, whole=True)
         check_number("learning_rate", self.learning_rate)
         check_number("continue_learning_rate", self.continue_learning_rate, optional=True)
@@ -185,7 +185,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
         if self.checkpoint_dir is not None and self.warm_start:
             raise ValueError(
                 "warm_start=True with checkpoint_dir; a finished training in checkpoint_dir is lengthened by more "
-                "epochs or batches, without warm_start"
+                "epochs or steps, without warm_start"
             )
         check_random_state(self.random_state)
         check_shape("image_shape", self.image_shape)

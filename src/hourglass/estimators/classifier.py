@@ -48,7 +48,7 @@ class ConvClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]  
     class_weight : dict, "balanced" or None, default=None
         Weight of each label in the loss, 1 where the dictionary has none; ``"balanced"`` weighs by the inverse of how
         often a label is among the images of the call.
-    image_shape, epochs, batches, batch_size, learning_rate, optimiser, schedule, validation_fraction, patience, \
+    image_shape, epochs, n_steps, batch_size, learning_rate, optimiser, schedule, validation_fraction, patience, \
 report_every, validate_every, precision, device, random_state, verbose, deterministic, checkpoint_dir, checkpoint_every
         As in :class:`NetworkEstimator`, whose attributes there are too.
 
@@ -126,7 +126,7 @@ report_every, validate_every, precision, device, random_state, verbose, determin
         progress : Progress, optional
             Where to show how it goes; by default as ``verbose`` says.
         observer : Observer, optional
-            Sees the network before the first update and at every report; what it measures is recorded.
+            Sees the network before the first step and at every report; what it measures is recorded.
 
         Raises
         ------

@@ -24,10 +24,10 @@ def ruling_parameters(estimator: NetworkEstimator) -> dict[str, Any]:
     Returns
     -------
     dict of str to object
-        By name. Of ``epochs`` and ``batches`` only the one that rules; without parameters that are None, and without
+        By name. Of ``epochs`` and ``n_steps`` only the one that rules; without parameters that are None, and without
         those of the machine, such as ``device``.
     """
-    idle = "epochs" if estimator.batches is not None else "batches"
+    idle = "epochs" if estimator.n_steps is not None else "n_steps"
     return {
         name: value
         for name, value in estimator.get_params().items()
@@ -36,8 +36,8 @@ def ruling_parameters(estimator: NetworkEstimator) -> dict[str, Any]:
 
 
 def is_longer(wanted: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
-    """Whether a training is wanted that differs from the one that is there in nothing but more epochs or batches."""
-    lengths = [name for name in ("epochs", "batches") if name in wanted and wanted[name] != there.get(name)]
+    """Whether a training is wanted that differs from the one that is there in nothing but more epochs or steps."""
+    lengths = [name for name in ("epochs", "n_steps") if name in wanted and wanted[name] != there.get(name)]
     return (
         len(lengths) == 1
         and wanted[lengths[0]] > there.get(lengths[0], math.inf)

@@ -30,7 +30,7 @@ from hourglass.training import (
     Observer,
     Progress,
     Report,
-    ShuffledBatches,
+    ShuffledSampler,
     Trainer,
     progress_for,
     warmed_up,
@@ -40,10 +40,10 @@ Estimator = Any
 """A :class:`hourglass.estimators.NetworkEstimator`, whose module imports this one."""
 
 # What training lasts where nobody says: enough for a first look at any data, in seconds.
-DEFAULT_UPDATES = 500
+DEFAULT_STEPS = 500
 # Share of the peak rate at which a network learns on whose rate has gone down to almost nothing.
 CONTINUING_SHARE = 0.1
-# Updates over which the rate rises where Adam has lost its moments.
+# Steps over which the rate rises where Adam has lost its moments.
 WARM_UP = 100
 # Parameters of one training on one machine: no part of a model, nor of what a run is compared by.
 CHECKPOINT_PARAMETERS = ("checkpoint_dir", "checkpoint_every")
@@ -71,7 +71,7 @@ class Task:
         Of outputs and targets, to numbers by name. They are recorded as ``validation_…`` and, with
         ``report_training``, of each reported batch as ``training_…``.
     prepare : callable, optional
-        Called with a new network, before its first update.
+        Called with a new network, before its first step.
     corrupt : callable, optional
         Of a batch and a generator; see :class:`hourglass.training.Trainer`.
     report_training : bool, default=False
@@ -120,7 +120,7 @@ def transaction(estimator: Estimator) -> Iterator[None]:
         if isinstance(error, KeyboardInterrupt) and reached is not None:
             estimator.partly_trained_ = reached
             error.add_note(
-                f"The estimator is as it was before this call; after {len(reached.history_)} updates the network that "
+                f"The estimator is as it was before this call; after {len(reached.history_)} steps the network that "
                 "was in training is in partly_trained_, an estimator of its own."
             )
         raise
@@ -157,7 +157,7 @@ def train(estimator: Estimator, task: Task) -> None:
     y = x if task.targets is None else to_tensor(task.targets, device)
     noise_generator = torch.Generator(device).manual_seed(noise_seed)
     epoch = math.ceil(len(x) / min(estimator.batch_size, len(x)))
-    updates = epoch if task.one_pass else count_updates(estimator, len(x), epoch)
+    n_steps = epoch if task.one_pass else count_steps(estimator, len(x), epoch)
     schedule = SCHEDULES["constant" if task.one_pass else estimator.schedule]
     estimator.device_ = str(device)
     estimator.precision_ = resolve_precision(estimator.precision, device, pays=estimator._bfloat16_pays)
@@ -169,9 +169,9 @@ def train(estimator: Estimator, task: Task) -> None:
         x,
         y,
         weights=None if task.weights is None else to_tensor(task.weights, device),
-        batches=ShuffledBatches(len(x), estimator.batch_size, torch.Generator().manual_seed(order_seed), device),
-        updates=updates,
-        schedule=warmed_up(schedule, min(WARM_UP, updates) / updates) if warm_up else schedule,
+        sampler=ShuffledSampler(len(x), estimator.batch_size, torch.Generator().manual_seed(order_seed), device),
+        n_steps=n_steps,
+        schedule=warmed_up(schedule, min(WARM_UP, n_steps) / n_steps) if warm_up else schedule,
         corrupt=None if corrupt is None else lambda images: corrupt(images, noise_generator),
         precision=estimator.precision_,
         reports=_reports(estimator, task, network, x, y, estimator.report_every or epoch),
@@ -179,7 +179,7 @@ def train(estimator: Estimator, task: Task) -> None:
         if estimator.patience and not task.one_pass
         else None,
         progress=task.progress or progress_for(type(estimator).__name__, quiet=not estimator.verbose),
-        checkpoints=None if task.one_pass else _checkpoints(estimator, task, updates),
+        checkpoints=None if task.one_pass else _checkpoints(estimator, task, n_steps),
         generators=[noise_generator],
     )
     setup = time.perf_counter() - started
@@ -237,7 +237,7 @@ def _take_over(estimator: Estimator, task: Task, trainer: Trainer, setup: float)
     if not task.continues:
         estimator.__dict__.pop("notes_", None)
     estimator.history_ = trainer.history
-    estimator.n_updates_ = len(trainer.history) + (estimator.n_updates_ if task.continues else 0)
+    estimator.n_steps_ = len(trainer.history) + (estimator.n_steps_ if task.continues else 0)
     estimator.train_seconds_ = setup + trainer.train_seconds
     estimator.images_per_second_ = trainer.images_per_second
     if not task.one_pass:
@@ -263,13 +263,13 @@ def _rate(estimator: Estimator) -> float:
     return float(estimator.learning_rate) * (CONTINUING_SHARE if getattr(estimator, "_annealed", True) else 1)
 
 
-def count_updates(estimator: Estimator, images: int, epoch: int) -> int:
-    """How many updates ``fit`` does of so many images, of which an epoch takes so many updates."""
-    if estimator.batches is not None:
-        return int(estimator.batches)
+def count_steps(estimator: Estimator, images: int, epoch: int) -> int:
+    """How many steps ``fit`` does of so many images, of which an epoch takes so many steps."""
+    if estimator.n_steps is not None:
+        return int(estimator.n_steps)
     if estimator.epochs is not None:
         return math.ceil(float(estimator.epochs) * images / min(int(estimator.batch_size), images))
-    return max(DEFAULT_UPDATES, epoch)
+    return max(DEFAULT_STEPS, epoch)
 
 
 def _reports(estimator: Estimator, task: Task, network: nn.Module, x: Tensor, y: Tensor, every: int) -> list[Report]:
@@ -294,12 +294,14 @@ def _reports(estimator: Estimator, task: Task, network: nn.Module, x: Tensor, y:
     return reports
 
 
-def _checkpoints(estimator: Estimator, task: Task, updates: int) -> Checkpoints | None:
+def _checkpoints(estimator: Estimator, task: Task, n_steps: int) -> Checkpoints | None:
     if estimator.checkpoint_dir is None:
         return None
-    identity: dict[str, Any] = {"estimator": type(estimator).__name__, "updates": updates}
+    identity: dict[str, Any] = {"estimator": type(estimator).__name__, "n_steps": n_steps}
     identity |= {"precision": estimator.precision_, "device": estimator.device_.partition(":")[0]}
-    for name in sorted(estimator.get_params().keys() - {"precision", "device", "verbose", *CHECKPOINT_PARAMETERS}):
+    # The parameter ``n_steps`` is in the number of steps already.
+    elsewhere = {"n_steps", "precision", "device", "verbose", *CHECKPOINT_PARAMETERS}
+    for name in sorted(estimator.get_params().keys() - elsewhere):
         value = getattr(estimator, name)
         identity[name] = value if isinstance(value, bool | int | float | str | None) else repr(value)
     identity["images"] = fingerprint(task.inputs)

@@ -18,7 +18,7 @@ NORMALISED = {
     "ghost": "with ghost batch normalisation",
     "renorm": "with batch renormalisation",
 }
-LENGTH = ("batches", "epochs", "batch_size")
+LENGTH = ("n_steps", "epochs", "batch_size")
 """Parameters that :func:`length` puts into words."""
 # Share of their start that moving statistics may still hold when they count as those of the data.
 FORGOTTEN = 0.01
@@ -79,8 +79,8 @@ def baseline_note(methods: Mapping[str, Mapping[str, float]]) -> str:
 
 def length(parameters: Mapping[str, Any]) -> str:
     """How long a run was trained, in the unit of the parameter that ruled."""
-    if "batches" in parameters:
-        return f"{parameters['batches']:,} batches of {parameters['batch_size']}"
+    if "n_steps" in parameters:
+        return f"{parameters['n_steps']:,} steps with batches of {parameters['batch_size']}"
     if "epochs" in parameters:
         return f"{parameters['epochs']:g} epochs in batches of {parameters['batch_size']}"
     return f"batches of {parameters['batch_size']}"
@@ -107,17 +107,17 @@ def comparison_caption(how: str, networks: Mapping[str, ConvClassifier]) -> str:
         return said
     said += " There batch normalisation uses its moving statistics, which start at a mean of 0 and a variance of 1."
     for momentum in dict.fromkeys(each.norm_momentum for each in moving):
-        count = batches_to_forget(momentum)
+        count = steps_to_forget(momentum)
         if math.isinf(count):
             said += f" With momentum {momentum:g} they stay as they start."
             continue
-        batches = "batch" if count == 1 else "batches"
-        said += f" With momentum {momentum:g}, at most {FORGOTTEN:.0%} of this start is left after {count} {batches}."
+        steps = "step" if count == 1 else "steps"
+        said += f" With momentum {momentum:g}, at most {FORGOTTEN:.0%} of this start is left after {count} {steps}."
     return f"{said} As long as more of it is left, a network that trains well can still guess in inference mode."
 
 
-def batches_to_forget(momentum: float) -> float:
-    """Batches after which at most a hundredth of moving statistics is their start: log 0.01 / log (1 - momentum)."""
+def steps_to_forget(momentum: float) -> float:
+    """Steps after which at most a hundredth of moving statistics is their start: log 0.01 / log (1 - momentum)."""
     if momentum <= 0:
         return math.inf
     return 1 if momentum >= 1 else math.ceil(math.log(FORGOTTEN) / math.log1p(-momentum))

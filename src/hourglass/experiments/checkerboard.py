@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 UPSAMPLES = ("nearest", "transposed")
 # Untrained networks to average over: one alone shows its random kernels more than the layout.
 DRAWS = 100
-UPDATES = 200
+STEPS = 200
 
 
 def checkerboard_figure(estimator: ConvAutoencoder, data: Dataset, seed: int) -> "Figure":
-    """Compare the two ways to grow an image, untrained and after 200 updates from equal seeds."""
+    """Compare the two ways to grow an image, untrained and after 200 steps from equal seeds."""
     shape = data.train.images.shape[1:]
     rows = {"input": data.test.images[:6]}
     for upsample in UPSAMPLES:
         short = clone(estimator).set_params(
-            upsample=upsample, batches=UPDATES, batch_size=64, learning_rate=0.003, schedule="constant",
-            output_bias="mean", report_every=UPDATES, random_state=seed, verbose=0, checkpoint_dir=None,
+            upsample=upsample, n_steps=STEPS, batch_size=64, learning_rate=0.003, schedule="constant",
+            output_bias="mean", report_every=STEPS, random_state=seed, verbose=0, checkpoint_dir=None,
         )  # fmt: skip
         rows[upsample] = short.fit(data.train.images).reconstruct(data.test.images[:6])
     responses = {name: response(shape, estimator.channels, name) for name in UPSAMPLES}
-    return plots.checkerboards(responses, rows, updates=UPDATES)
+    return plots.checkerboards(responses, rows, n_steps=STEPS)
 
 
 @torch.inference_mode()

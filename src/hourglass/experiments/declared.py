@@ -61,7 +61,7 @@ class Experiment:
         if recipe == "fast":
             estimator.set_params(**self.fast)
         if "epochs" in parameters:
-            parameters = {"batches": None, **parameters}
+            parameters = {"n_steps": None, **parameters}
         estimator.set_params(**parameters)
         estimator.check_parameters()
         if isinstance(estimator, ConvClassifier):
@@ -88,21 +88,21 @@ _CLASSIFIER: dict[str, Any] = {
     "width": 4,
     "loss": "bce",
     "schedule": "constant",
-    "batches": 800,
+    "n_steps": 800,
     "batch_size": 64,
     "learning_rate": 0.002,
     "norm_momentum": 0.01,
     "report_every": 25,
     "validate_every": 100,
 }
-# Counted in updates: 4,000 images need more passes than 60,000.
+# Counted in steps: 4,000 images need more passes than 60,000.
 _FAST_AUTOENCODER: dict[str, Any] = {"schedule": "one-cycle", "output_bias": "mean", "report_every": 50}
 # One change for the three, so that they can be compared: `norm_momentum` has no meaning for the first.
 _FAST_CLASSIFIER: dict[str, Any] = {
     "schedule": "linear",
     "learning_rate": 0.02,
     "norm_momentum": 0.1,
-    "batches": 800,
+    "n_steps": 800,
 }
 
 EXPERIMENTS = {
@@ -113,21 +113,21 @@ EXPERIMENTS = {
             "Dense autoencoder, 784 → 32 → 784",
             "How much of an image survives when all its pixels must pass through a code of a few numbers?",
             DenseAutoencoder(code_size=32, **_AUTOENCODER),
-            _FAST_AUTOENCODER | {"batches": 1000, "learning_rate": 0.02},
+            _FAST_AUTOENCODER | {"n_steps": 1000, "learning_rate": 0.02},
         ),
         Experiment(
             "conv",
             "Convolutional autoencoder, code 4 × 4 × 8",
             "What does a code gain when it keeps the image's layout, as feature maps that 3 × 3 kernels compute?",
             ConvAutoencoder(channels=(16, 8, 8), **_AUTOENCODER),
-            _FAST_AUTOENCODER | {"batches": 2200, "batch_size": 64, "learning_rate": 0.01},
+            _FAST_AUTOENCODER | {"n_steps": 2200, "batch_size": 64, "learning_rate": 0.01},
         ),
         Experiment(
             "denoise",
             "Denoising autoencoder, noise 0.5, code 4 × 4 × 16",
             "Given noisy images and asked for the clean ones, what does the network restore?",
             ConvAutoencoder(channels=(32, 32, 16), noise=0.5, **(_AUTOENCODER | {"epochs": 100})),
-            _FAST_AUTOENCODER | {"batches": 2000, "batch_size": 64, "learning_rate": 0.012},
+            _FAST_AUTOENCODER | {"n_steps": 2000, "batch_size": 64, "learning_rate": 0.012},
         ),
         Experiment(
             "bn-none",

@@ -16,9 +16,8 @@ from hourglass.estimators import NetworkEstimator
 from hourglass.experiments.measures import METHODS, heading, written
 from hourglass.markup import table
 from hourglass.models import load_model, save
-from hourglass.norm_renames import renamed_parameters
-from hourglass.persistence import FORMAT, FORMATS
 from hourglass.plots import save_figure
+from hourglass.renames import FORMAT, FormatError, present_result
 from hourglass.training import History
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ class Run:
     experiment, recipe, dataset : str
     seed : int
     parameters : dict
-        Of the estimator; ``epochs`` or ``batches``, whichever ruled.
+        Of the estimator; ``epochs`` or ``n_steps``, whichever ruled.
     metrics : dict of str to float
         Autoencoders: ``test_bce`` (nats a pixel), ``test_mse``, ``test_psnr_db``, ``test_ssim``; classifiers:
         ``validation_loss``, ``validation_accuracy``, ``test_loss``, ``test_accuracy``,
@@ -49,7 +48,7 @@ class Run:
         The same measures for other methods, by their name.
     timing : dict of str to float
         ``train_seconds``: all of training but evaluation; ``images_per_second``: in training, without the
-        first 20 updates, None where there were no more; ``total_seconds``: with evaluation.
+        first 20 steps, None where there were no more; ``total_seconds``: with evaluation.
     environment : dict
         Versions, device, precision, threads.
     history : History
@@ -133,12 +132,15 @@ class Run:
         OSError
             When a file is missing.
         ValueError
-            When one is damaged.
+            When one is damaged, or of a later format.
         """
         try:
             document = _read_result(folder / RESULT)
+            del document["format"]
             history = History.read_csv(folder / HISTORY)
             return cls(**document, history=history, estimator=load_model(folder), figures={})
+        except FormatError:
+            raise
         except (TypeError, KeyError, ValueError) as error:
             raise _damaged(folder, error) from error
 
@@ -274,14 +276,8 @@ def _damaged(folder: Path, error: Exception) -> ValueError:
 
 def _read_result(path: Path) -> dict[str, Any]:
     try:
-        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        return present_result(json.loads(path.read_text(encoding="utf-8")))
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is damaged ({error}); move its folder away and run it again") from error
-    version = document.pop("format", 1)
-    if version not in FORMATS:
-        raise ValueError(
-            f"{path} has format {version}, this version reads formats {FORMATS[0]} to {FORMAT}; upgrade hourglass-lab"
-        )
-    if version == 1:
-        document["parameters"] = renamed_parameters(document["parameters"])
-    return document

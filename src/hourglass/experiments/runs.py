@@ -75,7 +75,7 @@ def run(
     resume : bool, optional
         Leave finished runs in ``out`` as they are and resume an unfinished one from its last checkpoint, bit for
         bit; by default where ``out`` holds an unfinished one. A finished run that differs in nothing but fewer
-        ``epochs`` or ``batches`` is lengthened. What is missing is begun.
+        ``epochs`` or ``n_steps`` is lengthened. What is missing is begun.
     checkpoint_every : str or float, default="60s"
         How often a run in ``out`` writes its state; see :class:`hourglass.DenseAutoencoder`.
     verbose : int, default=0
@@ -111,7 +111,7 @@ def run(
     Examples
     --------
     >>> import hourglass as hg
-    >>> result = hg.run("dense", recipe="fast", batches=50)
+    >>> result = hg.run("dense", recipe="fast", n_steps=50)
     >>> sorted(result.scores)
     ['test_bce', 'test_mse', 'test_psnr_db', 'test_ssim']
     """

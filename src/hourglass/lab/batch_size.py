@@ -24,12 +24,12 @@ SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 SMALL, LARGE = 4, 128
 
 
-def plan(seeds: int, updates: int) -> list[Cell]:
+def plan(seeds: int, n_steps: int) -> list[Cell]:
     """Return every normalisation with every size, the large sizes first."""
     return [
         {
             "norm": norm, "batch_size": size, "norm_momentum": 0.1, "layers": LAYERS, "depth": LAYERS - 1,
-            "seed": seed, "updates": updates,
+            "seed": seed, "n_steps": n_steps,
         }
         for seed in range(seeds)
         for size in reversed(SIZES)
@@ -40,7 +40,7 @@ def plan(seeds: int, updates: int) -> list[Cell]:
 def measure(cell: Cell, data: Dataset) -> Measures:
     """Return the test accuracy in inference mode, or why there is none: a refused batch, or training diverged."""
     try:
-        estimator = train(cell, data, report_every=cell["updates"])
+        estimator = train(cell, data, report_every=cell["n_steps"])
     except FloatingPointError:
         return {"accuracy": None, "why": "diverged"}
     except ValueError as error:
@@ -147,10 +147,10 @@ STUDY = Study(
     question="How small can a batch be, and which normalisations do not depend on it?",
     setting="The lesson's classifier, with 10 layers instead of 20, is trained with its classic learning rate and "
     "momentum 0.1. `group` has 4 groups; in the dense layer `instance` is the same as `layer`. Every training "
-    "takes {updates} updates whatever the size of the batch, so that with larger batches it sees more images. There "
+    "takes {n_steps} steps whatever the size of the batch, so that with larger batches it sees more images. There "
     "are {seeds} seeds; the measure is the test accuracy in inference mode.",
     source="Wu and He, ECCV 2018, section 4.1; Hoffer et al., NeurIPS 2017; Ioffe, NeurIPS 2017.",
-    updates=60,
+    n_steps=60,
     seeds=3,
     plan=plan,
     measure=measure,

@@ -12,8 +12,7 @@ import numpy as np
 
 from hourglass.data import Dataset
 from hourglass.data.arrays import fingerprint
-from hourglass.norm_renames import renamed_cell
-from hourglass.persistence import FORMAT, FORMATS
+from hourglass.renames import FORMAT, FormatError, present_row
 
 Cell = Mapping[str, Any]
 Measures = dict[str, Any]
@@ -36,14 +35,26 @@ class Cells:
         self.path = Path(path)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return every complete line, with the names of today in place of those of older formats.
+        """Return every complete line, with the names of the present format.
 
         Raises
         ------
         ValueError
-            When a complete line is not JSON, which means that the file is damaged, or of a later format.
+            When a complete line is not JSON or no line of a study, which means that the file is damaged, or when it is
+            of a later format.
         """
-        return [self._row(line, number) for number, line in enumerate(self._lines(), 1)]
+        rows = []
+        for number, line in enumerate(self._lines(), 1):
+            try:
+                rows.append(present_row(json.loads(line)))
+            except FormatError as error:
+                raise ValueError(f"{self.path}: line {number}: {error}") from error
+            except (KeyError, TypeError, AttributeError) as error:
+                raise ValueError(
+                    f"{self.path}: line {number} is no line of a study ({error!r}); "
+                    "move the file away and measure again"
+                ) from error
+        return rows
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Append a line and sync it to the disk."""
@@ -52,19 +63,9 @@ class Cells:
         with self.path.open("r+b" if self.path.exists() else "wb") as file:
             file.truncate(whole)
             file.seek(whole)
-            file.write(json.dumps({"format": FORMAT, **row}, allow_nan=False).encode() + b"\n")
+            file.write(json.dumps(row, allow_nan=False).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
-
-    def _row(self, line: bytes, number: int) -> dict[str, Any]:
-        row: dict[str, Any] = json.loads(line)
-        version = row.pop("format", 1)
-        if version not in FORMATS:
-            raise ValueError(
-                f"{self.path}: line {number} has format {version}, this version reads formats {FORMATS[0]} to "
-                f"{FORMAT}; upgrade hourglass-lab"
-            )
-        return row | {"cell": renamed_cell(row["cell"])} if version == 1 else row
 
     def _lines(self) -> list[bytes]:
         try:
@@ -136,7 +137,7 @@ def measure_cells(
     Returns
     -------
     list of dict
-        A row for each cell, in the order of the cells, with ``cell``, ``measures`` and ``seconds``.
+        A row for each cell, in the order of the cells, with ``format``, ``cell``, ``measures`` and ``seconds``.
     """
     from joblib import Parallel, cpu_count, delayed
 
@@ -169,7 +170,12 @@ def _measure_one(measure: Measure, cell: Cell, data: Dataset) -> dict[str, Any]:
         measures = measure(cell, data)
     finally:
         torch.set_num_threads(threads)
-    return {"cell": dict(cell), "measures": measures, "seconds": round(time.perf_counter() - started, 2)}
+    return {
+        "format": FORMAT,
+        "cell": dict(cell),
+        "measures": measures,
+        "seconds": round(time.perf_counter() - started, 2),
+    }
 
 
 def _duration(seconds: float) -> str:

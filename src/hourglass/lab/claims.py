@@ -26,12 +26,12 @@ OPTIMISERS = {"sgd": "plain SGD", "adam": "Adam"}
 GROUPS = {"learning_rate": "learning rate", "init": "initialisation", "activation": "activation"}
 
 
-def plan(seeds: int, updates: int) -> list[Cell]:
+def plan(seeds: int, n_steps: int) -> list[Cell]:
     """Return every cell of the grid, seed by seed."""
     return [
         {
             "optimiser": optimiser, "learning_rate": rate, "init": name, "kernel_init": init, "activation": activation,
-            "norm": norm, "norm_momentum": 0.1, "seed": seed, "updates": updates,
+            "norm": norm, "norm_momentum": 0.1, "seed": seed, "n_steps": n_steps,
         }
         for seed in range(seeds)
         for optimiser, rates in RATES.items()
@@ -45,7 +45,7 @@ def plan(seeds: int, updates: int) -> list[Cell]:
 def measure(cell: Cell, data: Dataset) -> Measures:
     """Train, and return the test accuracy in inference mode, or that training diverged."""
     try:
-        estimator = train(cell, data, report_every=cell["updates"])
+        estimator = train(cell, data, report_every=cell["n_steps"])
     except FloatingPointError:
         return {"accuracy": None, "diverged": True}
     return {"accuracy": round(accuracy(estimator.network_, examples(data.test)), 4), "diverged": False}
@@ -227,11 +227,11 @@ STUDY = Study(
     "activations, and where does training fail with it too?",
     setting="The 20-layer classifier is trained with every combination of two optimisers (plain SGD, as in the paper "
     "and the lesson, and Adam), five constant learning rates for each, five initialisations of the kernels and three "
-    "activations, without normalisation and with PyTorch's layer (momentum 0.1). Each training takes {updates} batches "
+    "activations, without normalisation and with PyTorch's layer (momentum 0.1). Each training takes {n_steps} steps "
     "of 64; there are {seeds} seeds. The measure is the test accuracy in inference mode. A setting trains when it "
     f"reaches {TRAINS}; a training that diverges counts as guessing, {CHANCE}.",
     source="Ioffe and Szegedy, ICML 2015, sections 3.3 and 4.2.",
-    updates=150,
+    n_steps=150,
     seeds=3,
     plan=plan,
     measure=measure,

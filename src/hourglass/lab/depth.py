@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # Layers with weights before the output: the convolutions and the dense one.
 LAYERS = (5, 10, 20, 30, 40, 50)
 DRAWN = (20, 50)
-# Reports during training; the first is after one update.
+# Reports during training; the first is after one step.
 _REPORTS = 4
 NORMS = {"none": "without", "batch": "with"}
 # What is measured of each layer, and the layer that the table names.
@@ -35,10 +35,10 @@ SIGNALS = {"gradients": ("gradient of the first layer", 0), "activations": ("inp
 TITLES = {"gradients": "gradient of the weights, RMS", "activations": "input of the activation, standard deviation"}
 
 
-def plan(seeds: int, updates: int) -> list[Cell]:
+def plan(seeds: int, n_steps: int) -> list[Cell]:
     """Return every depth without and with normalisation, the deep ones first."""
     return [
-        {"layers": layers, "depth": layers - 1, "norm": norm, "norm_momentum": 0.1, "seed": seed, "updates": updates}
+        {"layers": layers, "depth": layers - 1, "norm": norm, "norm_momentum": 0.1, "seed": seed, "n_steps": n_steps}
         for seed in range(seeds)
         for layers in reversed(LAYERS)
         for norm in NORMS
@@ -86,7 +86,7 @@ def measure(cell: Cell, data: Dataset) -> Measures:
     observer = _Probe(data)
     reached: float | None = None
     try:
-        estimator = train(cell, data, observer, report_every=max(cell["updates"] // _REPORTS, 1))
+        estimator = train(cell, data, observer, report_every=max(cell["n_steps"] // _REPORTS, 1))
         reached = round(accuracy(estimator.network_, examples(data.test)), 4)
     except FloatingPointError:
         pass
@@ -237,9 +237,9 @@ def _layer_axis(axis: "Axes", title: str) -> None:
 
 def _while_training(rows: Rows) -> "Figure":
     """The 20-layer classifier's layers before training, half-way and at the end."""
-    updates = rows[0]["cell"]["updates"]
+    n_steps = rows[0]["cell"]["n_steps"]
     chosen = [row for row in rows if row["cell"]["layers"] == DRAWN[0]]
-    dashes = {"step 0": "-", f"after {updates // 2}": "--", f"after {updates}": ":"}
+    dashes = {"step 0": "-", f"after {n_steps // 2}": "--", f"after {n_steps}": ":"}
     with new_figure((9, 3.8), 1, 2) as (figure, axes):
         for axis, (what, title) in zip(axes[0], TITLES.items(), strict=True):
             for i, ((norm,), group) in enumerate(grouped(chosen, "norm")):
@@ -259,13 +259,14 @@ STUDY = Study(
     name="bn-depth",
     title="From 5 layers to 50",
     question="Why do deep networks need normalisation?",
-    setting="The lesson's classifier with 5 to 50 layers (the convolutions and the dense one) is trained for {updates} "
-    "batches of 64, with {seeds} seeds. Gradients and the inputs of the activations are those of one batch in training "
+    setting="The lesson's classifier with 5 to 50 layers (the convolutions and the dense one) is trained for {n_steps} "
+    "steps with batches of 64, with {seeds} seeds. Gradients and the inputs of the activations are those of one batch "
+    "in training "
     "mode, at step 0 and during training. Their means are geometric; where one is 0 in float32, every seed's is shown "
     "instead, and the figures leave it out.",
     source='Ioffe and Szegedy, ICML 2015; Glorot and Bengio, AISTATS 2010 (the measurement); Yang et al., "A Mean '
     'Field Theory of Batch Normalization", ICLR 2019 (gradients that grow with depth).',
-    updates=200,
+    n_steps=200,
     seeds=3,
     plan=plan,
     measure=measure,

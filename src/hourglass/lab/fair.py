@@ -27,18 +27,18 @@ ARMS = (
     ("batch-manual", "batch-manual", "glorot"),
     ("batch-manual, truncated normal", "batch-manual", "truncated-normal"),
 )
-# Counted from 0, as in the notebooks: the 101st batch.
-EARLY_BATCH = 100
+# The notebooks' batch 100, which they count from 0.
+EARLY_STEP = 101
 MODES = {
     "inference": "moving statistics", "by_batch": "each batch's own moments", "precise": "the population's moments",
 }  # fmt: skip
 _EVERY, _SHOWN, _POPULATION = 25, 500, 50
 
 
-def plan(seeds: int, updates: int) -> list[Cell]:
+def plan(seeds: int, n_steps: int) -> list[Cell]:
     """Return every arm for every seed, which gives the weights and the order of the batches."""
     return [
-        {"arm": arm, "norm": norm, "kernel_init": init, "seed": seed, "updates": updates}
+        {"arm": arm, "norm": norm, "kernel_init": init, "seed": seed, "n_steps": n_steps}
         for seed in range(seeds)
         for arm, norm, init in ARMS
     ]
@@ -48,13 +48,12 @@ def measure(cell: Cell, data: Dataset) -> Measures:
     """Return curves on held-out images, and the test accuracy early and at the end, with three kinds of statistics."""
     observer = _Curves(data)
     estimator = train(cell, data, observer, report_every=_EVERY)
-    updates = sorted(estimator.history_.reports)
+    steps = sorted(estimator.history_.reports)
     curves = {
-        name: [round(estimator.history_.reports[update][name], 4) for update in updates]
-        for name in ("inference", "by_batch")
+        name: [round(estimator.history_.reports[step][name], 4) for step in steps] for name in ("inference", "by_batch")
     }
     final = observer.test(estimator.network_)
-    return {"updates": updates, **curves, "early": observer.early, "final": final}
+    return {"steps": steps, **curves, "early": observer.early, "final": final}
 
 
 class _Curves(Observer):
@@ -63,12 +62,12 @@ class _Curves(Observer):
         self.held_out, self.tested = examples(held_out, _SHOWN), examples(data.test)
         self.population: list[Tensor] = list(examples(part, _POPULATION * BATCH)[0].split(BATCH))
         self.early: dict[str, float] | None = None
-        self.done = 0
+        self.step = 1
 
     def measure(self, network: nn.Module) -> dict[str, float]:
-        if self.done == EARLY_BATCH:
+        if self.step == EARLY_STEP:
             self.early = self.test(network)
-        self.done += _EVERY
+        self.step += _EVERY
         return {
             "inference": accuracy(network, self.held_out),
             "by_batch": accuracy_by_batch(network, self.held_out),
@@ -126,7 +125,7 @@ def answer(rows: Rows) -> str:
         _of_the_start({"moving statistics": found["start"], "each batch's own moments": found["start, by batch"]}),
     ]
     if _has_early(rows):
-        said.append(_of_the_early_batch(rows))
+        said.append(_of_the_early_step(rows))
     return " ".join(said)
 
 
@@ -148,7 +147,7 @@ def _of_the_start(found: dict[str, Difference]) -> str:
     )
 
 
-def _of_the_early_batch(rows: Rows) -> str:
+def _of_the_early_step(rows: Rows) -> str:
     inference, by_batch = (final(rows, "batch", mode, "early") for mode in ("inference", "by_batch"))
     found = compare({"early": (by_batch, inference)})["early"]
     conclusion = verdict(
@@ -158,26 +157,26 @@ def _of_the_early_batch(rows: Rows) -> str:
         "inference and training mode cannot be distinguished",
     )
     return (
-        f"At batch {EARLY_BATCH}, {conclusion}: {0.99 ** (EARLY_BATCH + 1):.0%} of the moving statistics are still "
+        f"After {EARLY_STEP} steps, {conclusion}: {0.99**EARLY_STEP:.0%} of the moving statistics are still "
         f"their start; the framework's layer reaches {summarise(inference):.3f} with them and "
         f"{summarise(by_batch):.3f} with each batch's own moments."
     )
 
 
 def passes(rows: Rows, arm: str, mode: str) -> list[int | None]:
-    """Batches after which an arm's curve is first at 0.5 or above, seed by seed; None where it never is."""
+    """Steps after which an arm's curve is first at 0.5 or above, seed by seed; None where it never is."""
     return [
-        next((int(u) for u, value in zip(m["updates"], m[mode], strict=True) if value >= TRAINS), None)
+        next((int(u) for u, value in zip(m["steps"], m[mode], strict=True) if value >= TRAINS), None)
         for m in (row["measures"] for row in _of_arm(rows, arm))
     ]
 
 
-def _passed(batches: list[int | None]) -> str:
-    reached = [count for count in batches if count is not None]
-    if len(reached) == len(batches):
+def _passed(steps: list[int | None]) -> str:
+    reached = [count for count in steps if count is not None]
+    if len(reached) == len(steps):
         return f"{summarise(reached):.0f}"
     # A mean over those seeds alone that get there would look earlier than it is.
-    return f"never in {len(batches) - len(reached)} of {len(batches)} seeds"
+    return f"never in {len(steps) - len(reached)} of {len(steps)} seeds"
 
 
 def _of_arm(rows: Rows, arm: str) -> Rows:
@@ -185,19 +184,19 @@ def _of_arm(rows: Rows, arm: str) -> Rows:
 
 
 def _has_early(rows: Rows) -> bool:
-    """Whether training went as far as the early batch."""
+    """Whether training went as far as the early step."""
     return all(row["measures"]["early"] for row in rows)
 
 
 def table(rows: Rows) -> Table:
-    """Accuracies early and at the end, and batches until 0.5, one arm a line."""
-    times = {"early": f"at batch {EARLY_BATCH}", "final": "at the end"} if _has_early(rows) else {"final": "at the end"}
+    """Accuracies early and at the end, and steps until 0.5, one arm a line."""
+    times = ({"early": f"after {EARLY_STEP} steps"} if _has_early(rows) else {}) | {"final": "at the end"}
     curves = {"by_batch": "training mode", "inference": "inference mode"}
     lines = [
         [
             "normalisation",
             *(f"{word}, {MODES[mode]}" for word in times.values() for mode in MODES),
-            *(f"batches until {TRAINS}, {word}" for word in curves.values()),
+            *(f"steps until {TRAINS}, {word}" for word in curves.values()),
         ]
     ]
     for (arm,), _ in grouped(rows, "arm"):
@@ -212,9 +211,9 @@ def figures(rows: Rows) -> "dict[str, Figure]":
     with new_figure((9, 3.6), 1, 2) as (figure, axes):
         for axis, (mode, title) in zip(axes[0], modes.items(), strict=True):
             for i, ((arm,), group) in enumerate(grouped(rows, "arm")):
-                draw_medians(axis, i, arm, group[0]["measures"]["updates"], [row["measures"][mode] for row in group])
+                draw_medians(axis, i, arm, group[0]["measures"]["steps"], [row["measures"][mode] for row in group])
             axis.set_title(title, fontsize=9)
-            axis.set_xlabel("batches")
+            axis.set_xlabel("step")
             axis.set_ylim(0, 1.02)
         axes[0][0].set_ylabel("accuracy on held-out images")
         handles, labels = axes[0][0].get_legend_handles_labels()
@@ -228,14 +227,15 @@ STUDY = Study(
     title="No normalisation, the framework's and a written-out one, from equal starts",
     question="Is batch normalisation written by hand as good as the framework's when both start from the same weights "
     "and see the same batches, and what does either change?",
-    setting="The lesson's 20-layer classifier is trained with its classic schedule of {updates} batches of 64. There "
-    "are {seeds} seeds; each gives the same weights and batches to all arms. As in the notebooks, the framework's "
-    "layer stores the variance of the convolutions with Bessel's correction, and the written-out one stores it "
-    "without. `batch` runs PyTorch's kernels and `batch-manual` the written-out ones, forward and backward. Accuracy "
-    "is measured on all test images, the curves on 500 held-out images after every 25 batches. In training mode every "
-    "full batch of 64 is normalised by its own moments; the population's moments are those of 50 training batches.",
+    setting="The lesson's 20-layer classifier is trained with its classic schedule of {n_steps} steps with batches of "
+    "64. There are {seeds} seeds; each gives the same weights and batches to all arms. As in the notebooks, the "
+    "framework's layer stores the variance of the convolutions with Bessel's correction, and the written-out one "
+    "stores it without. `batch` runs PyTorch's kernels and `batch-manual` the written-out ones, forward and backward. "
+    "Accuracy is measured on all test images, the curves on 500 held-out images after every 25 steps. In training mode "
+    "every full batch of 64 is normalised by its own moments; the population's moments are those of 50 training "
+    "batches.",
     source="Ioffe and Szegedy, ICML 2015; the lesson's notebooks.",
-    updates=800,
+    n_steps=800,
     seeds=20,
     plan=plan,
     measure=measure,

@@ -54,16 +54,16 @@ def by_own_moments(network: nn.Module) -> nn.Module:
     return twin
 
 
-def plan(seeds: int, updates: int) -> list[Cell]:
+def plan(seeds: int, n_steps: int) -> list[Cell]:
     """Return one training for each seed."""
-    return [{"norm": "batch", "seed": seed, "updates": updates} for seed in range(seeds)]
+    return [{"norm": "batch", "seed": seed, "n_steps": n_steps} for seed in range(seeds)]
 
 
 @torch.inference_mode()
 def measure(cell: Cell, data: Dataset) -> Measures:
     """Return accuracies by how many images are given at once, and what folding changes."""
     with torch.inference_mode(False):
-        network = train(cell, data, report_every=cell["updates"]).network_
+        network = train(cell, data, report_every=cell["n_steps"]).network_
     part = examples(data.test, IMAGES)
     own = by_own_moments(network)
     folded = fold(network)
@@ -140,11 +140,11 @@ STUDY = Study(
     title="One image at a time, and folding",
     question="What happens when a network in use normalises by the moments of the images it is given, and can the "
     "normalisation be folded away?",
-    setting="The 20-layer classifier with PyTorch's layer is trained for {updates} batches of 64, with {seeds} seeds, "
-    "and tested on 1,000 images, given 1 to 200 at once. Times are of one thread, the plain and the folded network in "
-    "turn; the speed of a seed is the median ratio of 15 rounds.",
+    setting="The 20-layer classifier with PyTorch's layer is trained for {n_steps} steps with batches of 64, with "
+    "{seeds} seeds, and tested on 1,000 images, given 1 to 200 at once. Times are of one thread, the plain and the "
+    "folded network in turn; the speed of a seed is the median ratio of 15 rounds.",
     source="Ioffe and Szegedy, ICML 2015, algorithm 2; Jacob et al., CVPR 2018, section 3.2 (folding).",
-    updates=800,
+    n_steps=800,
     seeds=5,
     plan=plan,
     measure=measure,

@@ -17,7 +17,7 @@ from hourglass.lab.study import Rows, Study, Table
 from hourglass.lab.words import Geometric, verdict
 from hourglass.nn import LSTMClassifier
 from hourglass.plots import new_figure
-from hourglass.training import LOSSES, SCHEDULES, Adam, Report, ShuffledBatches, Trainer
+from hourglass.training import LOSSES, SCHEDULES, Adam, Report, ShuffledSampler, Trainer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,12 +28,12 @@ BATCH, RATE, NOISE, EVERY, SHOWN = 100, 0.003, 0.1, 50, 1000
 CONVERGED = 0.95
 
 
-def plan(seeds: int, updates: int) -> list[Cell]:
+def plan(seeds: int, n_steps: int) -> list[Cell]:
     """Return every arm for every seed."""
     return [
         {
             "arm": arm, "gamma": gamma, "noise": NOISE, "learning_rate": RATE, "batch_size": BATCH,
-            "seed": seed, "updates": updates,
+            "seed": seed, "n_steps": n_steps,
         }
         for seed in range(seeds)
         for arm, gamma in ARMS.items()
@@ -41,7 +41,7 @@ def plan(seeds: int, updates: int) -> list[Cell]:
 
 
 def measure(cell: Cell, data: Dataset) -> Measures:
-    """Return the held-out curve, the updates until it reaches 0.95, the test accuracy, and gradients at step 0."""
+    """Return the held-out curve, the steps until it reaches 0.95, the test accuracy, and gradients at step 0."""
     part, held_out = data.split_validation()
     images, labels = examples(part)
     tested, shown = examples(data.test), examples(held_out, SHOWN)
@@ -59,18 +59,18 @@ def measure(cell: Cell, data: Dataset) -> Measures:
         Adam(network.parameters(), cell["learning_rate"]),
         images,
         F.one_hot(labels, 10).float(),
-        batches=ShuffledBatches(len(images), cell["batch_size"], torch.Generator().manual_seed(cell["seed"])),
-        updates=cell["updates"],
+        sampler=ShuffledSampler(len(images), cell["batch_size"], torch.Generator().manual_seed(cell["seed"])),
+        n_steps=cell["n_steps"],
         schedule=SCHEDULES["one-cycle"],
         reports=[Report(report, EVERY)],
     )
     with torch.random.fork_rng([]):
         torch.manual_seed(cell["seed"])  # for the noise
         gradients = gradients_by_step(network, images[:BATCH], labels[:BATCH])
-        updates, curve = trainer.run().series("accuracy")
-    crossed = [int(update) for update, value in zip(updates, curve, strict=True) if value >= CONVERGED]
+        reported, curve = trainer.run().series("accuracy")
+    crossed = [int(step) for step, value in zip(reported, curve, strict=True) if value >= CONVERGED]
     return {
-        "updates": updates.tolist(),
+        "steps": reported.tolist(),
         "curve": curve.tolist(),
         "converged": crossed[0] if crossed else None,
         "gradients": [float(f"{value:.4g}") for value in gradients],
@@ -136,19 +136,19 @@ def _of_gradients(rows: Rows, reached: dict[str, list[float]]) -> str:
     )
 
 
-def _updates(steps: list[int | None]) -> str:
-    """Mean number of updates; every seed's own where one of them never gets there."""
+def _steps(steps: list[int | None]) -> str:
+    """Mean number of steps; every seed's own where one of them never gets there."""
     if all(steps):
         return f"{summarise([step for step in steps if step]):.0f}"
     return f"all runs: {', '.join(str(step or 'never') for step in steps)}"
 
 
 def table(rows: Rows) -> Table:
-    """Accuracy, updates until convergence and gradient at step 0, one network a line."""
+    """Accuracy, steps until convergence and gradient at step 0, one network a line."""
     reached, crossed, gradients = _values(rows, "accuracy"), _values(rows, "converged"), _gradients(rows)
-    lines = [["network", "test accuracy", f"updates until {CONVERGED}", "gradient, first row / last row"]]
+    lines = [["network", "test accuracy", f"steps until {CONVERGED}", "gradient, first row / last row"]]
     for arm, values in reached.items():
-        lines.append([arm, f"{summarise(values):.4f}", _updates(crossed[arm]), str(Geometric(gradients[arm]))])
+        lines.append([arm, f"{summarise(values):.4f}", _steps(crossed[arm]), str(Geometric(gradients[arm]))])
     return lines
 
 
@@ -157,13 +157,13 @@ def figures(rows: Rows) -> "dict[str, Figure]":
     with new_figure((9.5, 3.6), 1, 2) as (figure, axes):
         axis, gradients = axes[0]
         for i, ((arm,), group) in enumerate(grouped(rows, "arm")):
-            draw_medians(axis, i, arm, group[0]["measures"]["updates"], [row["measures"]["curve"] for row in group])
+            draw_medians(axis, i, arm, group[0]["measures"]["steps"], [row["measures"]["curve"] for row in group])
             by_step = [row["measures"]["gradients"] for row in group]
             draw_medians(gradients, i, arm, range(1, len(by_step[0]) + 1), by_step, log=True)
         gradients.set_yscale("log")
         gradients.set_xlabel("row of the digit")
         gradients.set_title("gradient by the hidden state, step 0", fontsize=9)
-        axis.set_xlabel("updates")
+        axis.set_xlabel("step")
         axis.set_ylabel("accuracy on held-out digits")
         axis.set_ylim(0.5, 1.005)
         axis.legend(loc="lower right", title=medians_note(len({row["cell"]["seed"] for row in rows})))
@@ -176,11 +176,11 @@ STUDY = Study(
     question="Does batch normalisation help a recurrent network, and why does gamma have to start small?",
     setting="An LSTM of 100 units reads the 28 rows of a digit: plain, and with batch normalisation whose gammas start "
     "at 0.1 or at 1, with statistics for each time step and noise of 0.1 on the first hidden state in training. The "
-    "loss is softmax cross-entropy, the optimiser Adam with one cycle to 0.003; there are {updates} batches of 100 "
-    "and {seeds} seeds, each with the same weights and batches for all three. "
-    f"Convergence is looked at every {EVERY} updates.",
+    "loss is softmax cross-entropy, the optimiser Adam with one cycle to 0.003; there are {n_steps} steps with batches "
+    "of 100 and {seeds} seeds, each with the same weights and batches for all three. "
+    f"Convergence is looked at every {EVERY} steps.",
     source="Cooijmans et al., ICLR 2017.",
-    updates=2500,
+    n_steps=2500,
     seeds=3,
     plan=plan,
     measure=measure,

@@ -30,9 +30,9 @@ KINDS = {"moving": "moving averages", "debiased": "moving averages without their
 _REPORTS, _SHOWN, _POPULATION = 8, 500, 30
 
 
-def plan(seeds: int, updates: int) -> list[Cell]:
+def plan(seeds: int, n_steps: int) -> list[Cell]:
     """Return one training for each seed: the weights do not depend on the momentum, so that one serves all momenta."""
-    return [{"norm": "batch", "seed": seed, "updates": updates} for seed in range(seeds)]
+    return [{"norm": "batch", "seed": seed, "n_steps": n_steps} for seed in range(seeds)]
 
 
 class MovingAverages(Observer):
@@ -44,12 +44,12 @@ class MovingAverages(Observer):
         self.population = list(examples(part, _POPULATION * BATCH)[0].split(BATCH))
         self.shares = 1 - torch.tensor(MOMENTA, dtype=torch.float64)[:, None]
         self.averages: dict[str, tuple[Tensor, Tensor]] = {}
-        self.updates = 0
+        self.steps = 0
         self.found: list[dict[str, Any]] = []
 
     def begin(self, network: nn.Module) -> None:
         def count(module: nn.Module, inputs: Any, output: Any) -> None:
-            self.updates += module is network and module.training
+            self.steps += module is network and module.training
 
         for name, layer in _layers(network).items():
             start = torch.zeros(len(MOMENTA), layer.num_features, dtype=torch.float64)
@@ -71,8 +71,8 @@ class MovingAverages(Observer):
 
     def measure(self, network: nn.Module) -> dict[str, float]:
         twin = copy.deepcopy(network)
-        row: dict[str, Any] = {"updates": self.updates, "by_batch": accuracy_by_batch(twin, self.tested)}
-        left = [momentum**self.updates for momentum in MOMENTA]
+        row: dict[str, Any] = {"steps": self.steps, "by_batch": accuracy_by_batch(twin, self.tested)}
+        left = [momentum**self.steps for momentum in MOMENTA]
         for kind, debiased in (("moving", False), ("debiased", True)):
             row[kind] = []
             for i, start in enumerate(left):
@@ -100,8 +100,8 @@ def _layers(network: nn.Module) -> dict[str, MovingStatistics]:
 def measure(cell: Cell, data: Dataset) -> Measures:
     """Return accuracies along training: with every momentum, plain and debiased, and with precise statistics."""
     observer = MovingAverages(data)
-    train(cell, data, observer, report_every=max(cell["updates"] // _REPORTS, 1))
-    names = ("updates", "by_batch", "moving", "debiased", "precise", "left")
+    train(cell, data, observer, report_every=max(cell["n_steps"] // _REPORTS, 1))
+    names = ("steps", "by_batch", "moving", "debiased", "precise", "left")
     return {name: [row[name] for row in observer.found] for name in names}
 
 
@@ -112,9 +112,9 @@ def _at(rows: Rows, name: str, place: int, i: int | None = None) -> list[float]:
 
 def answer(rows: Rows) -> str:
     """Say whether inference lags behind training early, which remedies help, and how it is at the end."""
-    updates = rows[0]["measures"]["updates"]
-    place, classic = _early(updates), MOMENTA.index(0.99)
-    when = updates[place]
+    steps = rows[0]["measures"]["steps"]
+    place, classic = _early(steps), MOMENTA.index(0.99)
+    when = steps[place]
     plain, by_batch = _at(rows, "moving", place, classic), _at(rows, "by_batch", place)
     remedies = {
         "removing the share of the start": _at(rows, "debiased", place, classic),
@@ -130,7 +130,7 @@ def answer(rows: Rows) -> str:
     )
     better, worse, undecided = sorted_out(found)
     said = [
-        f"After {when} updates with momentum 0.99 (PyTorch's 0.01), {conclusion}: {0.99**when:.0%} of the moving "
+        f"After {when} steps with momentum 0.99 (PyTorch's 0.01), {conclusion}: {0.99**when:.0%} of the moving "
         f"statistics are still their start, and the accuracy is {summarise(plain):.3f} with them and "
         f"{summarise(by_batch):.3f} in training mode."
     ]
@@ -143,7 +143,7 @@ def answer(rows: Rows) -> str:
 
 
 def _at_the_end(rows: Rows) -> str:
-    updates, classic, slowest = rows[0]["measures"]["updates"][-1], MOMENTA.index(0.99), len(MOMENTA) - 1
+    steps, classic, slowest = rows[0]["measures"]["steps"][-1], MOMENTA.index(0.99), len(MOMENTA) - 1
     ends = {i: _at(rows, "moving", -1, i) for i in (classic, slowest)}
     difference = compare({"end": (ends[slowest], ends[classic])})["end"]
     conclusion = verdict(
@@ -152,16 +152,14 @@ def _at_the_end(rows: Rows) -> str:
         f"momentum {MOMENTA[slowest]:g} is still behind 0.99",
         f"momentum {MOMENTA[slowest]:g} and 0.99 cannot be distinguished",
     )
-    return (
-        f"After {updates} updates {conclusion}: {summarise(ends[slowest]):.3f} against {summarise(ends[classic]):.3f}."
-    )
+    return f"After {steps} steps {conclusion}: {summarise(ends[slowest]):.3f} against {summarise(ends[classic]):.3f}."
 
 
 def table(rows: Rows) -> Table:
     """Accuracies along training, for every momentum and with the population's and the batch's moments."""
-    updates = rows[0]["measures"]["updates"]
-    places = [p for p in range(len(updates)) if p]
-    lines = [["momentum (TensorFlow)", "(PyTorch)", "statistics", *(f"{updates[p]} updates" for p in places)]]
+    steps = rows[0]["measures"]["steps"]
+    places = [p for p in range(len(steps)) if p]
+    lines = [["momentum (TensorFlow)", "(PyTorch)", "statistics", *(f"{steps[p]} steps" for p in places)]]
     for i, momentum in enumerate(MOMENTA):
         for kind, label in KINDS.items():
             values = [f"{summarise(_at(rows, kind, p, i)):.2f}" for p in places]
@@ -173,23 +171,23 @@ def table(rows: Rows) -> Table:
 
 def figures(rows: Rows) -> "dict[str, Figure]":
     """Accuracy along training for every momentum, and against the momentum in both conventions."""
-    updates = rows[0]["measures"]["updates"]
+    steps = rows[0]["measures"]["steps"]
     with new_figure((10, 3.8), 1, 3) as (figure, axes):
         for axis, (kind, title) in zip(axes[0], KINDS.items(), strict=False):
             for i, momentum in enumerate(MOMENTA):
                 curves = [[value[i] for value in row["measures"][kind]] for row in rows]
-                draw_medians(axis, i, f"{momentum:g} | {1 - momentum:.3g}", updates, curves)
+                draw_medians(axis, i, f"{momentum:g} | {1 - momentum:.3g}", steps, curves)
             precise = [row["measures"]["precise"] for row in rows]
-            draw_medians(axis, len(MOMENTA), "the population's moments", updates, precise)
+            draw_medians(axis, len(MOMENTA), "the population's moments", steps, precise)
             axis.set_title(title, fontsize=9)
             axis.set_ylabel("test accuracy in inference mode")
             axis.set_ylim(0, 1.02)
-        steps = np.arange(1, updates[-1] + 1)
+        every_step = np.arange(1, steps[-1] + 1)
         for i, momentum in enumerate(MOMENTA):
-            axes[0][2].plot(steps, momentum**steps, **{**LINES[i], "marker": ""})
+            axes[0][2].plot(every_step, momentum**every_step, **{**LINES[i], "marker": ""})
         axes[0][2].set_title("share of the start that is left", fontsize=9)
         for axis in axes[0]:
-            axis.set_xlabel("updates")
+            axis.set_xlabel("step")
         handles, labels = axes[0][0].get_legend_handles_labels()
         note = f"momentum, TensorFlow's | PyTorch's ({medians_note(len(rows))})"
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), title=note, fontsize=8)
@@ -198,14 +196,14 @@ def figures(rows: Rows) -> "dict[str, Figure]":
 
 def _conventions(rows: Rows) -> "Figure":
     """Accuracy of inference against the momentum, in PyTorch's convention below and TensorFlow's above."""
-    updates = rows[0]["measures"]["updates"]
+    steps = rows[0]["measures"]["steps"]
     shares = [1 - momentum for momentum in MOMENTA]
     with new_figure((6, 4)) as (figure, axes):
         axis = axes[0][0]
-        for i, place in enumerate(dict.fromkeys((_early(updates), len(updates) // 2, len(updates) - 1))):
+        for i, place in enumerate(dict.fromkeys((_early(steps), len(steps) // 2, len(steps) - 1))):
             for (kind, label), dash in zip(KINDS.items(), ("-", ":"), strict=True):
                 found = [summarise(_at(rows, kind, place, m)) for m in range(len(MOMENTA))]
-                draw_means(axis, i, f"{label}, {updates[place]} updates", shares, found, linestyle=dash)
+                draw_means(axis, i, f"{label}, {steps[place]} steps", shares, found, linestyle=dash)
         axis.set_xscale("log")
         axis.set_xlabel("momentum, PyTorch's: share of the new batch")
         above = axis.secondary_xaxis("top")
@@ -219,20 +217,21 @@ def _conventions(rows: Rows) -> "Figure":
     return figure
 
 
-def _early(updates: list[int]) -> int:
-    """Place of the report nearest to update 100."""
-    return min(range(len(updates)), key=lambda place: abs(updates[place] - 100))
+def _early(steps: list[int]) -> int:
+    """Place of the report nearest to step 100."""
+    return min(range(len(steps)), key=lambda place: abs(steps[place] - 100))
 
 
 STUDY = Study(
     name="bn-momentum",
     title="How long inference waits for the moving statistics",
-    question="How does inference depend on the momentum and on the number of updates, and what helps?",
-    setting="The 20-layer classifier with PyTorch's layer is trained for {updates} batches of 64, with {seeds} seeds. "
-    "Training does not use the moving statistics, so that those of every momentum are averaged during one training. "
-    "Accuracy is measured on 500 test images; in training mode on the 448 of them that fill batches of 64.",
+    question="How does inference depend on the momentum and on the number of steps, and what helps?",
+    setting="The 20-layer classifier with PyTorch's layer is trained for {n_steps} steps with batches of 64, with "
+    "{seeds} seeds. Training does not use the moving statistics, so that those of every momentum are averaged during "
+    "one training. Accuracy is measured on 500 test images; in training mode on the 448 of them that fill batches of "
+    "64.",
     source="Kingma and Ba, ICLR 2015, section 3 (dividing out the start); Wu and Johnson, 2021 (precise statistics).",
-    updates=800,
+    n_steps=800,
     seeds=5,
     plan=plan,
     measure=measure,

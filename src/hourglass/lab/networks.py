@@ -37,7 +37,7 @@ def examples(part: Images, limit: int | None = None) -> tuple[Tensor, Tensor]:
 def train(cell: Cell, data: Dataset, observer: Observer | None = None, **parameters: Any) -> ConvClassifier:
     """Train the 20-layer classifier with the settings of a cell, on the images that are not held out."""
     chosen = {name: cell[name] for name in _PARAMETERS if name in cell} | parameters
-    estimator = find("bn-layer").configure("classic", batches=cell["updates"], device="cpu", **chosen)
+    estimator = find("bn-layer").configure("classic", n_steps=cell["n_steps"], device="cpu", **chosen)
     if not isinstance(estimator, ConvClassifier):
         raise TypeError(f"bn-layer is a {type(estimator).__name__}; expected a ConvClassifier")
     estimator.set_params(random_state=cell["seed"])

@@ -35,10 +35,10 @@ _CLASSIFIER = {"norm_momentum": 0.1, "schedule": "one-cycle"}
 _SCORES = {"autoencoder": ("conv", "test_bce"), "denoiser": ("denoise", "test_psnr_db")}
 
 
-def plan(seeds: int, updates: int) -> list[Cell]:
+def plan(seeds: int, n_steps: int) -> list[Cell]:
     """Return every normalisation in every network with every rate, the slowest first."""
     return [
-        {"network": network, "norm": norm, "learning_rate": rate, "seed": seed, "updates": updates}
+        {"network": network, "norm": norm, "learning_rate": rate, "seed": seed, "n_steps": n_steps}
         for seed in range(seeds)
         for network in ("denoiser", "classifier", "autoencoder")
         for norm in NORMS
@@ -50,13 +50,13 @@ def measure(cell: Cell, data: Dataset) -> Measures:
     """Return the quality on held-out and on test images, images a second, and memory kept for an image's gradient."""
     part, held_out = data.split_validation()
     if cell["network"] == "classifier":
-        estimator: Any = train({**_CLASSIFIER, **cell}, data, report_every=cell["updates"])
+        estimator: Any = train({**_CLASSIFIER, **cell}, data, report_every=cell["n_steps"])
         qualities = [accuracy(estimator.network_, examples(images)) for images in (held_out, data.test)]
     else:
         name, score = _SCORES[cell["network"]]
         estimator = find(name).configure(
-            "fast", batches=cell["updates"], norm=cell["norm"], learning_rate=cell["learning_rate"], device="cpu",
-            report_every=cell["updates"],
+            "fast", n_steps=cell["n_steps"], norm=cell["norm"], learning_rate=cell["learning_rate"], device="cpu",
+            report_every=cell["n_steps"],
         )  # fmt: skip
         estimator.set_params(random_state=cell["seed"]).fit(part.images)
         # Only the classifier has several rates, between which held-out images choose.
@@ -224,14 +224,15 @@ STUDY = Study(
     title="Every normalisation in three networks",
     question="What does each normalisation do for a classifier, an autoencoder and a denoiser, and what does it cost?",
     setting="The 20-layer classifier, the convolutional autoencoder and the denoiser (noise 0.5) are normalised before "
-    "every ReLU and trained with one-cycle schedules and momentum 0.1 for {updates} batches of 64, with {seeds} seeds. "
+    "every ReLU and trained with one-cycle schedules and momentum 0.1 for {n_steps} steps with batches of 64, "
+    "with {seeds} seeds. "
     "The classifier's learning rate is 0.01 or 0.001, whichever is better on held-out images; on its maps of one pixel "
     "and in its dense layer `instance` is the same as `layer`. Comparisons are paired t-tests: those with no "
     "normalisation are corrected for their number (Holm), those with the best mean for the number of all pairs, since "
     "the same numbers choose it. Speeds are those of processes of one thread, as many at once as there are cores, and "
     "are compared by the geometric mean of their ratios; memory is that of the tensors that are kept for the gradient.",
     source="Wu and He, ECCV 2018, and the papers that the normalisations are from.",
-    updates=300,
+    n_steps=300,
     seeds=3,
     plan=plan,
     measure=measure,

@@ -52,11 +52,11 @@ class Findings:
 
     @property
     def setting(self) -> str:
-        """How the study was measured, with its numbers of updates, seeds and images."""
+        """How the study was measured, with its numbers of steps, seeds and images."""
         cells: list[Any] = [row["cell"] for row in self.rows]
-        updates = " and ".join(str(count) for count in sorted({cell["updates"] for cell in cells}))
+        n_steps = " and ".join(str(count) for count in sorted({cell["n_steps"] for cell in cells}))
         seeds = len({cell["seed"] for cell in cells})
-        said = self.study.setting.format(updates=updates, seeds=seeds)
+        said = self.study.setting.format(n_steps=n_steps, seeds=seeds)
         trained_on = int(cells[0]["trained_on"])
         return f"{said} Data: {cells[0]['dataset']}, {trained_on:,} training images, besides the held-out ones."
 
@@ -100,7 +100,7 @@ def run_study(
     data_dir: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str],
     seeds: int | None = None,
-    batches: int | None = None,
+    n_steps: int | None = None,
     jobs: int | None = None,
     say: Callable[[str], None] = lambda message: None,
 ) -> Findings:
@@ -120,8 +120,8 @@ def run_study(
         Folder to which lines and figures are written.
     seeds : int, optional
         How many seeds, each of which trains every cell; by default the study's own number.
-    batches : int, optional
-        Updates of each training; by default the study's own number.
+    n_steps : int, optional
+        Steps of each training; by default the study's own number.
     jobs : int, optional
         Processes at once, each of one thread; by default one for each core. Joblib runs them;
         ``joblib.parallel_config`` chooses another backend, for example dask's or ray's.
@@ -138,11 +138,11 @@ def run_study(
     Examples
     --------
     >>> from hourglass.lab import run_study
-    >>> findings = run_study("bn-inference", out="/tmp/lab", seeds=1, batches=5, jobs=1)  # doctest: +SKIP
+    >>> findings = run_study("bn-inference", out="/tmp/lab", seeds=1, n_steps=5, jobs=1)  # doctest: +SKIP
     >>> print(findings.answer)  # doctest: +SKIP
     """
     study = find_study(name)
-    for what, value in (("seeds", seeds), ("batches", batches), ("jobs", jobs)):
+    for what, value in (("seeds", seeds), ("n_steps", n_steps), ("jobs", jobs)):
         if value is not None and value < 1:
             raise ValueError(f"{what}={value}; expected a whole number above 0")
     folder = Path(out)
@@ -150,7 +150,7 @@ def run_study(
     data = load(dataset, data_dir) if isinstance(dataset, str) else dataset
     if data.train.labels is None or data.test.labels is None or not data.validation_size:
         raise ValueError(f"{data.name} has no labels or no held-out images; {name} needs both")
-    cells = study.plan(seeds or study.seeds, batches or study.updates)
+    cells = study.plan(seeds or study.seeds, n_steps or study.n_steps)
     with locked(folder):
         lines = Cells(folder / name / CELLS)
         rows = measure_cells(
@@ -165,28 +165,28 @@ def run_study(
 def stored_findings(folder: str | os.PathLike[str]) -> list[Findings]:
     """Return the findings of the studies in a folder, from their complete seeds, in the order of the chapter.
 
-    Where a study has lines of several data sets or numbers of updates, one of them is used: the one with the study's
-    own number of updates, or else the one with the most rows.
+    Where a study has lines of several data sets or numbers of steps, one of them is used: the one with the study's
+    own number of steps, or else the one with the most rows.
     """
     found = []
     for name, study in STUDIES.items():
         sizes: dict[tuple[Any, ...], dict[str, Any]] = {}
         for row in Cells(Path(folder) / name / CELLS).rows():
             known = tuple((part, row["cell"][part]) for part in IDENTITY)
-            sizes.setdefault((known, row["cell"]["updates"]), {})[key(row["cell"])] = row
+            sizes.setdefault((known, row["cell"]["n_steps"]), {})[key(row["cell"])] = row
         complete = [
-            (updates == study.updates, _complete(study, dict(known), updates, rows))
-            for (known, updates), rows in sizes.items()
+            (n_steps == study.n_steps, _complete(study, dict(known), n_steps, rows))
+            for (known, n_steps), rows in sizes.items()
         ]
         if any(rows for _, rows in complete):
             found.append(Findings(study, max(complete, key=lambda each: (bool(each[1]), each[0], len(each[1])))[1]))
     return found
 
 
-def _complete(study: Study, known: Mapping[str, str], updates: int, rows: Mapping[str, Any]) -> list[Any]:
+def _complete(study: Study, known: Mapping[str, str], n_steps: int, rows: Mapping[str, Any]) -> list[Any]:
     """Rows of the seeds of which every cell is measured; a stopped study has measured a part of its last ones."""
     seeds = 1 + max(row["cell"]["seed"] for row in rows.values())
     wanted: dict[int, list[Any]] = {}
-    for cell in study.plan(seeds, updates):
+    for cell in study.plan(seeds, n_steps):
         wanted.setdefault(cell["seed"], []).append(rows.get(key({**cell, **known})))
     return [row for found in wanted.values() if all(found) for row in found]

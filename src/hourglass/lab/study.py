@@ -27,15 +27,15 @@ class Study:
     question : str
         The question that the trainings are to answer.
     setting : str
-        How it is measured, in a few sentences, with the placeholders ``{updates}`` and ``{seeds}``.
+        How it is measured, in a few sentences, with the placeholders ``{n_steps}`` and ``{seeds}``.
     source : str
         Publication from which the claim or the method is taken.
-    updates : int
-        Default number of updates of each training.
+    n_steps : int
+        Default number of steps of each training.
     seeds : int
         Default number of seeds.
     plan : callable
-        Function that takes a number of seeds and of updates, and returns the cells.
+        Function that takes a number of seeds and of steps, and returns the cells.
     measure : callable
         Function that takes a cell and the data, and returns measures; other processes must be able to import it.
     answer : callable
@@ -51,7 +51,7 @@ class Study:
     question: str
     setting: str
     source: str
-    updates: int
+    n_steps: int
     seeds: int
     plan: Callable[[int, int], list[Cell]]
     measure: Measure

@@ -1,6 +1,5 @@
 """Training of any PyTorch module; knows neither codecs nor noise nor experiments."""
 
-from hourglass.training.batches import ShuffledBatches
 from hourglass.training.checkpoints import Checkpoints, Interval
 from hourglass.training.history import History
 from hourglass.training.interruption import Interrupted
@@ -8,6 +7,7 @@ from hourglass.training.loop import Observer, Report, Trainer
 from hourglass.training.losses import LOSSES
 from hourglass.training.optimisers import OPTIMISERS, SGD, Adam, optimiser_tensors, restore_optimiser
 from hourglass.training.progress import PlainProgress, Progress, RichProgress, progress_for
+from hourglass.training.sampler import ShuffledSampler
 from hourglass.training.schedules import SCHEDULES, warmed_up
 from hourglass.training.stopping import EarlyStopping
 
@@ -27,7 +27,7 @@ __all__ = [
     "Progress",
     "Report",
     "RichProgress",
-    "ShuffledBatches",
+    "ShuffledSampler",
     "Trainer",
     "optimiser_tensors",
     "progress_for",

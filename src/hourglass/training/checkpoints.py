@@ -15,14 +15,14 @@ from torch import Tensor
 
 from hourglass.atomic import PARTIAL, write_whole
 from hourglass.persistence import differences, pack_tensors, read_tensors
+from hourglass.renames import FORMAT
 
-FORMAT = 2
 KEPT = 2
 UNITS = ("s", "steps", "epochs")
 NEVER = "never"
 
 # What a training may have had less of: one that goes on for longer begins where the shorter one ended.
-LENGTHS = ("updates", "epochs", "batches")
+LENGTHS = ("n_steps", "epochs")
 
 _NAME = re.compile(r"checkpoint-(\d{9})\.(json|safetensors)")
 # Upper bound for a document, in bytes; larger files are not read.
@@ -65,9 +65,9 @@ class Interval:
         unit = match[2] or "s"
         return cls(float(match[1]), unit if unit in UNITS else f"{unit}s")
 
-    def is_due(self, seconds: float, updates: int, epochs: float) -> bool:
+    def is_due(self, seconds: float, steps: int, epochs: float) -> bool:
         """Whether a checkpoint is due, so much after the last one."""
-        return {"s": seconds, "steps": updates, "epochs": epochs}[self.unit] >= self.count
+        return {"s": seconds, "steps": steps, "epochs": epochs}[self.unit] >= self.count
 
 
 class ForeignError(ValueError):
@@ -85,8 +85,8 @@ class Checkpoints:
     folder : path-like
         Made when the first is written.
     identity : mapping of str to JSON values
-        What must be equal for a run to resume from a checkpoint: kind, parameters, data. Only its ``updates``, with
-        ``epochs`` and ``batches``, may be more than they were: the run is lengthened.
+        What must be equal for a run to resume from a checkpoint: kind, parameters, data. Only its ``n_steps``, with
+        ``epochs``, may be more than they were: the run is lengthened.
     every : Interval
     surroundings : mapping of str to JSON values, optional
         What must be equal for equal bits, and is else warned of: version, number of threads.
@@ -105,8 +105,8 @@ class Checkpoints:
         self.every = every
         self.surroundings = dict(surroundings or {})
 
-    def save(self, update: int, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Write a checkpoint after an update, and remove those before the last two.
+    def save(self, step: int, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Write a checkpoint after a step, and remove those before the last two.
 
         Raises
         ------
@@ -116,7 +116,7 @@ class Checkpoints:
         stored, checksum = pack_tensors(tensors)
         document = {
             "format": FORMAT,
-            "update": update,
+            "step": step,
             "identity": self.identity,
             "surroundings": self.surroundings,
             "sha256": checksum,
@@ -124,10 +124,10 @@ class Checkpoints:
         }
         text = json.dumps(document | {"checksum": _checksum(document)}, allow_nan=True)
         self.folder.mkdir(parents=True, exist_ok=True)
-        name = self.folder / f"checkpoint-{update:09}"
+        name = self.folder / f"checkpoint-{step:09}"
         write_whole(name.with_suffix(".safetensors"), stored, durable=True)
         write_whole(name.with_suffix(".json"), text.encode(), durable=True)
-        # Those of later updates are damaged, or this one would not have been written.
+        # Those of later steps are damaged, or this one would not have been written.
         kept = {path.stem for path in [path for path in self._documents() if path.stem <= name.name][:KEPT]}
         for path in self.folder.iterdir():
             stale = path.name.startswith(PARTIAL) or (_NAME.fullmatch(path.name) and path.stem not in kept)
@@ -168,7 +168,7 @@ class Checkpoints:
 
     def _check(self, path: Path, document: Mapping[str, Any]) -> None:
         there, here = dict(document["identity"]), dict(self.identity)
-        if int(there.get("updates", 0)) < int(here.get("updates", 0)):
+        if int(there.get("n_steps", 0)) < int(here.get("n_steps", 0)):
             for name in LENGTHS:
                 there.pop(name, None), here.pop(name, None)
         if said := differences(there, here):

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hourglass.markup import table
+from hourglass.renames import present_columns
 
 Record = dict[str, float]
 # Lines of a history's table in a notebook, evenly spaced over its reports.
@@ -24,13 +25,13 @@ class History:
     Attributes
     ----------
     loss : list of float
-        Training loss of each update's batch, in training mode, before that update.
+        Training loss of each step's batch, in training mode, before that step.
     learning_rate : list of float
-        Rate of each update.
+        Rate of each step.
     epoch : list of float
-        Passes over the data at the end of each update.
+        Passes over the data at the end of each step.
     reports : dict of int to dict of str to float
-        What was measured after an update, by its number (from 1), in order.
+        What was measured after a step, by its number (from 1), in order.
     """
 
     loss: list[float] = field(default_factory=list)
@@ -43,18 +44,18 @@ class History:
 
     def __repr__(self) -> str:
         if not self.loss:
-            return "History(no updates)"
-        lasted = f"{len(self):,} updates, {self.epoch[-1]:.4g} epochs"
+            return "History(no steps)"
+        lasted = f"{len(self):,} steps, {self.epoch[-1]:.4g} epochs"
         measured = f"; reports of {', '.join(self.measures)}" if self.measures else ""
         return f"History({lasted}, loss {self.loss[0]:.4g} at first and {self.loss[-1]:.4g} at last{measured})"
 
     def _repr_html_(self) -> str:
-        updates = [update for update in self.reports if update <= len(self)] or list(range(1, len(self) + 1))
-        chosen = {updates[round(i)] for i in np.linspace(0, len(updates) - 1, SHOWN)} if updates else set()
-        names = ["update", "epoch", "learning_rate", "loss", *self.measures]
-        rows = [row for row in self.rows() if row["update"] in chosen]
+        steps = [step for step in self.reports if step <= len(self)] or list(range(1, len(self) + 1))
+        chosen = {steps[round(i)] for i in np.linspace(0, len(steps) - 1, SHOWN)} if steps else set()
+        names = ["step", "epoch", "learning_rate", "loss", *self.measures]
+        rows = [row for row in self.rows() if row["step"] in chosen]
         lines = [
-            [f"{row['update']:,}", *(f"{row[name]:.4g}" if name in row else "" for name in names[1:])] for row in rows
+            [f"{row['step']:,}", *(f"{row[name]:.4g}" if name in row else "" for name in names[1:])] for row in rows
         ]
         return table([[name.replace("_", " ") for name in names], *lines], caption=repr(self))
 
@@ -64,7 +65,7 @@ class History:
         return list(dict.fromkeys(name for report in self.reports.values() for name in report))
 
     def series(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Updates (from 1) at which a number was recorded, and its values.
+        """Steps (from 1) at which a number was recorded, and its values.
 
         Raises
         ------
@@ -74,21 +75,21 @@ class History:
         if name in ("loss", "learning_rate", "epoch"):
             values = np.array(getattr(self, name), dtype=np.float64)
             return np.arange(1, len(values) + 1), values
-        rows = [(update, report[name]) for update, report in self.reports.items() if name in report]
+        rows = [(step, report[name]) for step, report in self.reports.items() if name in report]
         if not rows:
             raise KeyError(f"{name!r} was not recorded; there are {', '.join(self.measures) or 'no reports'}")
-        updates, measured = zip(*rows, strict=True)
-        return np.array(updates), np.array(measured, dtype=np.float64)
+        steps, measured = zip(*rows, strict=True)
+        return np.array(steps), np.array(measured, dtype=np.float64)
 
     def rows(self) -> Iterator[dict[str, float]]:
-        """One row an update: its own numbers, and what was reported after it."""
+        """One row a step: its own numbers, and what was reported after it."""
         for i, (loss, rate, epoch) in enumerate(zip(self.loss, self.learning_rate, self.epoch, strict=True)):
-            row = {"update": i + 1, "epoch": epoch, "learning_rate": rate, "loss": loss}
+            row = {"step": i + 1, "epoch": epoch, "learning_rate": rate, "loss": loss}
             yield row | self.reports.get(i + 1, {})
 
     def write_csv(self, path: Path) -> None:
         """Write :meth:`rows` with a header line; a number that was not measured is left empty."""
-        names = ["update", "epoch", "learning_rate", "loss", *self.measures]
+        names = ["step", "epoch", "learning_rate", "loss", *self.measures]
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
             writer.writeheader()
@@ -100,14 +101,16 @@ class History:
         """Read what :meth:`write_csv` wrote."""
         history = cls()
         with path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                update = int(row.pop("update"))
+            reader = csv.DictReader(file)
+            reader.fieldnames = present_columns(list(reader.fieldnames or ()))
+            for row in reader:
+                step = int(row.pop("step"))
                 history.epoch.append(float(row.pop("epoch")))
                 history.learning_rate.append(float(row.pop("learning_rate")))
                 history.loss.append(float(row.pop("loss")))
                 report = {name: float(value) for name, value in row.items() if value}
                 if report:
-                    history.reports[update] = report
+                    history.reports[step] = report
         return history
 
 

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 
 class Interrupted(KeyboardInterrupt):
-    """Training was stopped by a signal after an update, and its checkpoint is written.
+    """Training was stopped by a signal after a step, and its checkpoint is written.
 
     Attributes
     ----------

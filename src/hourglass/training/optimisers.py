@@ -35,7 +35,7 @@ class Adam(torch.optim.Adam):
     ) -> None:
         # One fused kernel for all parameters: +5% images/s for the convolutional nets, +30% for `dense`.
         super().__init__(params, lr, betas, eps, fused=True)
-        self.updates = 0
+        self.steps = 0
         for group in self.param_groups:
             group["epsilon"] = group["eps"]
 
@@ -44,19 +44,19 @@ class Adam(torch.optim.Adam):
         inspect.unwrap(torch.optim.Optimizer.add_param_group)(self, param_group)
 
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]  # torch overloads it
-        self.updates += 1
+        self.steps += 1
         for group in self.param_groups:
             # PyTorch adds eps to sqrt(v / (1 - b2^t)); scaled so, it is TensorFlow's eps added to sqrt(v).
-            group["eps"] = group["epsilon"] / math.sqrt(1 - group["betas"][1] ** self.updates)
+            group["eps"] = group["epsilon"] / math.sqrt(1 - group["betas"][1] ** self.steps)
         return super().step(closure)  # type: ignore[no-any-return]  # torch types calls as Any
 
     def __getstate__(self) -> dict[str, Any]:
-        return super().__getstate__() | {"updates": self.updates}
+        return super().__getstate__() | {"steps": self.steps}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
         steps = {int(state["step"]) for state in self.state.values()}
-        self.updates = steps.pop() if steps else 0
+        self.steps = steps.pop() if steps else 0
 
 
 class SGD(torch.optim.SGD):
@@ -81,7 +81,7 @@ OPTIMISERS: dict[str, type[Adam] | type[SGD]] = {"adam": Adam, "sgd": SGD}
 class FlatParameters:
     """All parameters of an optimiser's group as views of one vector, for as long as training lasts.
 
-    The 80 small parameters of the 20-layer network otherwise cost 80 calls an update, most of them overhead. The state
+    The 80 small parameters of the 20-layer network otherwise cost 80 calls a step, most of them overhead. The state
     of :class:`Adam` lies in vectors too; it, and the parameters, stay those that they were for whoever holds them.
 
     Parameters
@@ -132,7 +132,7 @@ class FlatParameters:
                 view.copy_(p.grad)
             p.grad = None
         group, optimiser = self._group, self.optimiser
-        optimiser.updates += 1
+        optimiser.steps += 1
         beta1, beta2 = group["betas"]
         torch._fused_adam_(
             [self._values],
@@ -145,7 +145,7 @@ class FlatParameters:
             beta1=beta1,
             beta2=beta2,
             weight_decay=0,
-            eps=group["epsilon"] / math.sqrt(1 - beta2**optimiser.updates),
+            eps=group["epsilon"] / math.sqrt(1 - beta2**optimiser.steps),
             amsgrad=False,
             maximize=False,
         )
@@ -181,7 +181,7 @@ def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Te
         mine = {key.partition(".")[2]: value for key, value in tensors.items() if key.partition(".")[0] == str(i)}
         optimiser.state[p] = {name: _laid_out_as(p, value) for name, value in mine.items()}
     if isinstance(optimiser, Adam):
-        optimiser.updates = max((int(state["step"]) for state in optimiser.state.values() if state), default=0)
+        optimiser.steps = max((int(state["step"]) for state in optimiser.state.values() if state), default=0)
 
 
 def _laid_out_as(p: Tensor, value: Tensor) -> Tensor:

@@ -9,20 +9,20 @@ from hourglass.training.history import Record
 class Progress:
     """Shows nothing, and is what the others derive from.
 
-    The training loop calls :meth:`start`, then :meth:`advance` after every update and :meth:`report` after
+    The training loop calls :meth:`start`, then :meth:`advance` after every step and :meth:`report` after
     those that were measured, and :meth:`stop` at the end, whatever ended it.
     """
 
     description: str = ""
 
-    def start(self, updates: int) -> None:
-        """Training of so many updates begins."""
+    def start(self, n_steps: int) -> None:
+        """Training of so many steps begins."""
 
-    def advance(self, update: int, images_per_second: float, seconds_left: float) -> None:
-        """So many updates are done."""
+    def advance(self, step: int, images_per_second: float, seconds_left: float) -> None:
+        """So many steps are done."""
 
-    def report(self, update: int, record: Record) -> None:
-        """Something was measured after an update."""
+    def report(self, step: int, record: Record) -> None:
+        """Something was measured after a step."""
 
     def note(self, message: str) -> None:
         """Something that a person should know before training begins."""
@@ -44,20 +44,20 @@ class PlainProgress(Progress):
     def __init__(self, description: str = "training", stream: TextIO | None = None) -> None:
         self.description = description
         self.stream = stream
-        self._updates = 0
+        self._n_steps = 0
         self._rate = ""
 
-    def start(self, updates: int) -> None:
-        self._updates = updates
+    def start(self, n_steps: int) -> None:
+        self._n_steps = n_steps
 
     def note(self, message: str) -> None:
         print(f"{self.description}: {message}", file=self.stream or sys.stderr, flush=True)
 
-    def advance(self, update: int, images_per_second: float, seconds_left: float) -> None:
+    def advance(self, step: int, images_per_second: float, seconds_left: float) -> None:
         self._rate = format_rate(images_per_second, seconds_left)
 
-    def report(self, update: int, record: Record) -> None:
-        line = f"{self.description}: update {update}/{self._updates}  {format_record(record)}  {self._rate}"
+    def report(self, step: int, record: Record) -> None:
+        line = f"{self.description}: step {step}/{self._n_steps}  {format_record(record)}  {self._rate}"
         print(line, file=self.stream or sys.stderr, flush=True)
 
 
@@ -67,7 +67,7 @@ class RichProgress(Progress):
     def __init__(self, description: str = "training") -> None:
         self.description = description
 
-    def start(self, updates: int) -> None:
+    def start(self, n_steps: int) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
         from rich.progress import Progress as Bars
@@ -81,13 +81,13 @@ class RichProgress(Progress):
             console=Console(stderr=True),
             refresh_per_second=5,
         )
-        self._task = self._bars.add_task(self.description, total=updates, rate="", record="")
+        self._task = self._bars.add_task(self.description, total=n_steps, rate="", record="")
         self._bars.start()
 
-    def advance(self, update: int, images_per_second: float, seconds_left: float) -> None:
-        self._bars.update(self._task, completed=update, rate=format_rate(images_per_second, seconds_left))
+    def advance(self, step: int, images_per_second: float, seconds_left: float) -> None:
+        self._bars.update(self._task, completed=step, rate=format_rate(images_per_second, seconds_left))
 
-    def report(self, update: int, record: Record) -> None:
+    def report(self, step: int, record: Record) -> None:
         self._bars.update(self._task, record=format_record(record))
 
     def note(self, message: str) -> None:

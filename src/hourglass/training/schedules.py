@@ -7,7 +7,7 @@ Schedule = Callable[[float], float]
 
 
 def constant(done: float) -> float:
-    """The same rate from the first update to the last."""
+    """The same rate from the first step to the last."""
     return 1.0
 
 

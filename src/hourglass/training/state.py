@@ -1,4 +1,4 @@
-"""Everything that a trainer's next update depends on, as tensors and numbers, and back."""
+"""Everything that a trainer's next step depends on, as tensors and numbers, and back."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -6,9 +6,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from hourglass.training.batches import ShuffledBatches
 from hourglass.training.history import History
 from hourglass.training.optimisers import optimiser_tensors, restore_optimiser
+from hourglass.training.sampler import ShuffledSampler
 from hourglass.training.stopping import EarlyStopping
 
 _SERIES = ("loss", "learning_rate", "epoch")
@@ -19,7 +19,7 @@ class Trainer(Protocol):
 
     module: nn.Module
     optimiser: torch.optim.Optimizer
-    batches: ShuffledBatches
+    sampler: ShuffledSampler
     generators: Sequence[torch.Generator]
     stopping: EarlyStopping | None
     history: History
@@ -29,11 +29,11 @@ class Trainer(Protocol):
 def gather_state(
     trainer: Trainer, seconds: float, *, over: bool, early: bool
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Weights, optimiser, batches, generators, history, early stopping; and the seconds spent."""
+    """Weights, optimiser, sampler, generators, history, early stopping; and the seconds spent."""
     history = trainer.history
     tensors = {f"module.{name}": value for name, value in trainer.module.state_dict().items()}
     tensors |= {f"optimiser.{name}": value for name, value in optimiser_tensors(trainer.optimiser).items()}
-    tensors["batches.left"], tensors["batches.generator"] = trainer.batches.state
+    tensors["sampler.left"], tensors["sampler.generator"] = trainer.sampler.state
     for i, generator in enumerate(trainer.generators):
         tensors[f"generator.{i}"] = generator.get_state()
     for name in _SERIES:
@@ -42,7 +42,7 @@ def gather_state(
         "over": over,
         "early": early,
         "seconds": seconds,
-        "reports": {str(update): report for update, report in history.reports.items()},
+        "reports": {str(step): report for step, report in history.reports.items()},
     }
     if trainer.stopping is not None:
         best, values["stopping"] = trainer.stopping.state
@@ -58,11 +58,11 @@ def restore_state(trainer: Trainer, tensors: Mapping[str, Tensor], values: Mappi
 
     trainer.module.load_state_dict(part("module."))
     restore_optimiser(trainer.optimiser, part("optimiser."))
-    trainer.batches.state = tensors["batches.left"], tensors["batches.generator"]
+    trainer.sampler.state = tensors["sampler.left"], tensors["sampler.generator"]
     for i, generator in enumerate(trainer.generators):
         generator.set_state(tensors[f"generator.{i}"])
     loss, learning_rate, epoch = (tensors[f"history.{name}"].tolist() for name in _SERIES)
-    reports = {int(update): report for update, report in values["reports"].items()}
+    reports = {int(step): report for step, report in values["reports"].items()}
     trainer.history = History(loss, learning_rate, epoch, reports)
     trainer.train_seconds = values["seconds"]
     if trainer.stopping is not None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-class ShuffledBatches(Iterator[Tensor]):
+class ShuffledSampler(Iterator[Tensor]):
     """Endless batches of indices: permutations of the data, one after another, cut into equal pieces.
 
     A piece may end one permutation and begin the next, so that every batch is full and every image is seen
