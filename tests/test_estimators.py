@@ -182,7 +182,7 @@ def test_noise_spoils_the_inputs_and_not_the_targets(few):
         seen.append(images.clone())
         return torch.zeros_like(images)
 
-    ae = DenseAutoencoder(noise=noise, n_steps=60, learning_rate=0.05, random_state=0).fit(few.train.images)
+    ae = DenseAutoencoder(corruption=noise, n_steps=60, learning_rate=0.05, random_state=0).fit(few.train.images)
     assert len(seen) == 60
     # What it learns from black images alone is the mean of the clean ones.
     black = ae.reconstruct(np.zeros((1, 28, 28, 1), np.float32))
