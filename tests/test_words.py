@@ -54,7 +54,7 @@ def stored(experiment, recipe="classic", dataset="few", seeds=(0,), **changes):
         ),
         (
             [stored("bn-layer", norm_momentum=1), stored("bn-manual", norm_momentum=0.5)],
-            ["momentum 1, at most 1% of this start is left after 1 batch.", "momentum 0.5, at most 1% of this start is "
+            ["momentum 1, at most 1% of this start is left after 1 step.", "momentum 0.5, at most 1% of this start is "
              "left after 7 steps."],
             [],
         ),
