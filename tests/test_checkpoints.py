@@ -340,7 +340,7 @@ def test_stale_parts_of_files_are_swept_away(tmp_path):
 
 def test_two_processes_do_not_share_a_folder(hourglass, tmp_path):
     holder = (
-        "from hourglass.persistence import locked\n"
+        "from hourglass.atomic import locked\n"
         f"with locked({str(tmp_path / 'out')!r}): print('held', flush=True); input()"
     )
     process = subprocess.Popen([sys.executable, "-c", holder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
