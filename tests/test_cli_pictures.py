@@ -158,7 +158,7 @@ def test_misuse_is_one_line_and_exit_2(hourglass, digits):
         (("train", digits, "--out", "m", "--crop", "8", "--resize", "8x8"), "give one of them"),
         (("train", digits, "--out", "m", "--resize", "8"), "HEIGHTxWIDTH"),
         (("train", digits, "--out", "m", "--noise", "fog:2"), "'fog' is unknown"),
-        (("train", digits, "--out", "m", "--noise", "0.1", "--self-supervised"), "leave --noise out"),
+        (("train", digits, "--out", "m", "--noise", "0.1", "--self-supervised"), "leave noise out"),
         (("train", digits, "--out", "m", "--set", "depth=3"), "depth"),
         (("train", digits, "--out", "m", "--set", "batch_size=0"), "batch_size=0"),
         (("train", digits, "--out", "m", "--epochs", "1", "--steps", "1"), "give one of them"),
