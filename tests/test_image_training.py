@@ -9,7 +9,7 @@ from PIL import Image
 import hourglass as hg
 from hourglass.errors import OptionError
 from hourglass.image_training import configure
-from hourglass.training import Interrupted
+from hourglass.training import Trainer
 
 QUICK = {"n_steps": 3, "parameters": {"batch_size": 4, "channels": (4,)}}
 
@@ -149,22 +149,18 @@ def test_a_finished_model_is_kept_lengthened_or_replaced(photos, tmp_path):
 def test_an_interrupted_training_is_resumed_bit_for_bit(photos, tmp_path, monkeypatch):
     options = {"crop": 16, "n_crops": 8, "n_steps": 8, "checkpoint_every": "2steps", "parameters": {"channels": (4,)}}
     hg.train_on_images(photos, tmp_path / "whole", **options)
-    from hourglass.training import Trainer
+    step, indices = Trainer.step, []
 
-    step = Trainer._step if hasattr(Trainer, "_step") else None
-    assert step is not None
-    calls = []
+    def stop(self, index):
+        indices.append(index)
+        if len(indices) == 6:
+            raise RuntimeError("the plug was pulled")
+        return step(self, index)
 
-    def stop(self, *args, **kwargs):
-        calls.append(1)
-        if len(calls) > 5:
-            raise Interrupted(5, 2)
-        return step(self, *args, **kwargs)
-
-    monkeypatch.setattr(Trainer, "_step", stop)
-    with pytest.raises(Interrupted):
-        hg.train_on_images(photos, tmp_path / "cut", **options)
-    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "step", stop)
+        with pytest.raises(RuntimeError, match="plug"):
+            hg.train_on_images(photos, tmp_path / "cut", **options)
     said = []
     hg.train_on_images(photos, tmp_path / "cut", say=said.append, **options)
     assert said == [f"{tmp_path / 'cut'} holds an unfinished training: going on with it"]

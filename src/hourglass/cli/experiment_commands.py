@@ -53,20 +53,18 @@ def run(
         typer.Option(help="The notebooks' schedule, or one that reaches the same quality sooner."),
     ] = "classic",
     seed: Annotated[
-        int | None, typer.Option(metavar="N", help="Seed of a single run.  [default: 0]", show_default=False, min=0)
+        int | None, typer.Option(help="Seed of a single run.  [default: 0]", show_default=False, min=0)
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option(metavar="N", help="Number of seeds to run: 0, 1, … N-1.", show_default=False, min=1)
+        int | None, typer.Option(help="Number of seeds to run: 0, 1, … N-1.", show_default=False, min=1)
     ] = None,
     epochs: Annotated[
         float | None,
-        typer.Option(metavar="N", help="Passes over the data, in place of the recipe's.", show_default=False),
+        typer.Option(help="Passes over the data, in place of the recipe's.", show_default=False),
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option(
-            metavar="N", help="Number of training steps, in place of the recipe's.", show_default=False, min=1
-        ),
+        typer.Option(help="Number of training steps, in place of the recipe's.", show_default=False, min=1),
     ] = None,
     device: Annotated[
         Literal["auto", "cpu", "cuda"] | None,
@@ -98,9 +96,7 @@ def run(
     checkpoint_every: CheckpointEvery = "60s",
     jobs: Annotated[
         int | None,
-        typer.Option(
-            metavar="N", help="Processes at once of a study.  [default: one a core]", show_default=False, min=1
-        ),
+        typer.Option(help="Processes at once of a study.  [default: one a core]", show_default=False, min=1),
     ] = None,
     quiet: Quiet = False,
     as_json: Annotated[

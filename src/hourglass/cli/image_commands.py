@@ -135,7 +135,7 @@ def evaluate(
     value_range: Range = "auto",
     hidden: Hidden = False,
     resize: Resizing = False,
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the noise.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the noise.", min=0)] = 0,
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # (cells.jsonl). tests/test_cli_screens.py compares them with the files.
 MINUTES: Mapping[str, Mapping[str, float]] = {
     "dense": {"classic": 0.2, "fast": 0.1},
-    "conv": {"classic": 4.0, "fast": 0.4},
+    "conv": {"classic": 3.9, "fast": 0.4},
     "denoise": {"classic": 12.4, "fast": 1.8},
     "bn-none": {"classic": 0.3, "fast": 0.3},
     "bn-layer": {"classic": 0.4, "fast": 0.4},

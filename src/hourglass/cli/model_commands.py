@@ -61,19 +61,13 @@ def train(
             metavar="HxW", help="Train on whole images, resized to this height and width.", show_default=False
         ),
     ] = None,
-    cuts: Annotated[
-        int, typer.Option(metavar="N", help="Number of random crops from all files together.", min=1)
-    ] = 4096,
+    cuts: Annotated[int, typer.Option(help="Number of random crops from all files together.", min=1)] = 4096,
     colour: Annotated[
         Literal["auto", "grey", "rgb"], typer.Option(help="Channels to train on; auto is rgb if any image has colour.")
     ] = "auto",
-    epochs: Annotated[
-        float | None, typer.Option(metavar="N", help="Passes over the training images.", show_default=False)
-    ] = None,
-    steps: Annotated[
-        int | None, typer.Option(metavar="N", help="Number of training steps.", show_default=False, min=1)
-    ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of weights, order, noise and crops.", min=0)] = 0,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the training images.", show_default=False)] = None,
+    steps: Annotated[int | None, typer.Option(help="Number of training steps.", show_default=False, min=1)] = None,
+    seed: Annotated[int, typer.Option(help="Seed of weights, order, noise and crops.", min=0)] = 0,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a parameter of the estimator; may be repeated."),

@@ -1,5 +1,6 @@
 """The help screens: commands under headings, whole sentences, arguments without types of Python."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,9 @@ PANELS = {
     LAB: ("explain",),
 }
 
+# Types of Python as the parser writes them.
+_NUMBER = re.compile(r"<(int|float)( range)?>")
+
 
 class Screen(TyperCommand):
     """A command whose help names each argument as its usage line does, without types of Python."""
@@ -27,7 +31,8 @@ class Screen(TyperCommand):
     def format_options(self, ctx: Any, formatter: Any) -> None:
         params: list[Any] = list(self.get_params(ctx))
         arguments = [(param.metavar or param.name, param.help or "") for param in params if _is_argument(param)]
-        options = [record for param in params if not _is_argument(param) and (record := param.get_help_record(ctx))]
+        records = [record for param in params if not _is_argument(param) and (record := param.get_help_record(ctx))]
+        options = [(_NUMBER.sub("N", name), text) for name, text in records]
         for title, rows in (("Arguments", arguments), ("Options", options)):
             if rows:
                 with formatter.section(title):
