@@ -22,7 +22,8 @@ from hourglass.experiments.captions import NORMALISED
 from hourglass.experiments.result import stored_runs
 from hourglass.models import describe
 from hourglass.nn import NORMS, ConvCodec, ConvNet, DenseCodec
-from hourglass.nn.layers import SameConv2d, SamePool2d, TransposedConv2d, UpsampleConv2d, same_padding
+from hourglass.nn.layers import SameConv2d, SamePool2d, same_padding
+from hourglass.nn.upsampling import TransposedConv2d, UpsampleConv2d
 from hourglass.training import OPTIMISERS, History
 
 QUICK = {"n_steps": 5, "batch_size": 20}
