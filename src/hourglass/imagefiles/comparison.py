@@ -1,4 +1,4 @@
-"""How well a model restores the pictures of a folder, beside methods that need no network."""
+"""How well a model restores the images of a folder, beside methods that need no network."""
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,11 +17,11 @@ from hourglass.imagefiles.crops import ReadImage, read_images, read_sized
 from hourglass.imagefiles.folders import FILE_ERRORS, Outcome
 from hourglass.imagefiles.image import Pixels
 from hourglass.imagefiles.ranges import Ranges, ValueRange
-from hourglass.imagefiles.restorer import PictureRestorer
+from hourglass.imagefiles.restorer import ImageRestorer
 
 Restore = Callable[[Pixels], Pixels]
 Scores = dict[str, float]
-# Strengths that each method may choose from, as multiples of the noise's level, and how many pictures it chooses on.
+# Strengths that each method may choose from, as multiples of the noise's level, and how many images it chooses on.
 TOTAL_VARIATION = (0.3, 0.5, 0.7, 1.0, 1.3)
 NL_MEANS = (0.4, 0.6, 0.8, 1.0, 1.2)
 MEDIANS = (3, 5)
@@ -72,7 +72,7 @@ def compare_denoisers(
     ranges = ranges or Ranges()
     chosen_on: dict[Path, _Trial] = {}
     scores: dict[str, dict[Path, Scores]] = {}
-    restorer = PictureRestorer(estimator)
+    restorer = ImageRestorer(estimator)
     read: list[tuple[int, Path]] = []
     for number, path in enumerate(paths):
         of_file: dict[str, dict[Path, Scores]] = {"noisy": {}, "model": {}}
@@ -132,12 +132,12 @@ def compare_codes(
     known: Sequence[Path] = (),
     on_outcome: Callable[[Outcome], None] = lambda outcome: None,
 ) -> dict[str, dict[Path, Scores]]:
-    """Score reconstructions from codes beside PCA with as many numbers, where there are enough pictures to fit it on.
+    """Score reconstructions from codes beside PCA with as many numbers, where there are enough images to fit it on.
 
     Parameters
     ----------
     known : sequence of Path, optional
-        Pictures that PCA is fitted on; by default those that are scored, which is to its advantage. PCA is left out
+        Images that PCA is fitted on; by default those that are scored, which is to its advantage. PCA is left out
         where there are no more of them than a code has numbers: it would know each by heart.
     """
     from sklearn.decomposition import PCA
@@ -180,7 +180,7 @@ def score(clean: ReadImage, output: Pixels) -> Scores:
 
 
 def mean_scores(scores: Mapping[str, Mapping[Path, Scores]]) -> dict[str, Scores]:
-    """Mean of each measure over the pictures, by method; pictures without it are left out."""
+    """Mean of each measure over the images, by method; images without it are left out."""
     return {
         method: {name: _mean(row[name] for row in rows.values()) for name in ("psnr_db", "ssim", "mse")}
         for method, rows in scores.items()
@@ -204,7 +204,7 @@ def _level(corruption: Corruption, trials: Sequence[_Trial]) -> float:
 
 
 def _choose(trials: Sequence[_Trial], level: float, unclip: float | None) -> dict[str, Restore]:
-    """Each method at the strength that suits these pictures best."""
+    """Each method at the strength that suits these images best."""
 
     def finished(restore: Restore) -> Restore:
         if unclip is None:
@@ -248,7 +248,7 @@ def _wavelet(level: float) -> Restore:
     def restore(noisy: Pixels) -> Pixels:
         options = {"convert2ycbcr": noisy.shape[2] == 3, "rescale_sigma": True, "channel_axis": -1}
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # that small pictures have few levels
+            warnings.simplefilter("ignore", UserWarning)  # that small images have few levels
             return np.asarray(denoise_wavelet(noisy, sigma=level, **options), dtype=np.float32)
 
     return restore
