@@ -59,7 +59,7 @@ def made(few, tmp_path_factory):
         "ConvAutoencoder, fitted": result.runs[0].estimator,
         "ConvClassifier, fitted": classified.runs[0].estimator,
         "image_rows": plots.image_rows({"a": images}),
-        "pictures": plots.pictures({"a": images[0]}),
+        "side_by_side": plots.side_by_side({"a": images[0]}),
         "codes": plots.codes(images, np.ones((4, 8)), (8,)),
         "training_curve": plots.training_curve(result.runs[0].history, loss_name="loss", validation_name="test"),
         "classifier_curves": plots.classifier_curves(curves),
@@ -74,7 +74,7 @@ NAMES = (
     "DenseAutoencoder, fitted with arrays", "ConvAutoencoder, fitted", "ConvClassifier, fitted",
 )  # fmt: skip
 FIGURES = (
-    "image_rows", "pictures", "codes", "training_curve", "classifier_curves", "checkerboards", "a run's figure",
+    "image_rows", "side_by_side", "codes", "training_curve", "classifier_curves", "checkerboards", "a run's figure",
 )  # fmt: skip
 
 

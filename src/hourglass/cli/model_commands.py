@@ -96,7 +96,7 @@ def train(
     if crop is not None and resize is not None:
         raise Misuse("--crop and --resize both say what to train on; give one of them")
     if noise is not None and self_supervised:
-        raise Misuse("--self-supervised learns from pictures that are noisy already; leave --noise out")
+        raise Misuse("--self-supervised learns from images that are noisy already; leave --noise out")
     if resume and overwrite:
         raise Misuse("--resume goes on with what --overwrite replaces; give one of them")
     ranges = ranges_of(value_range)
@@ -253,13 +253,13 @@ def decode(
 
     estimator = load_autoencoder(model, device=device)
     names, rows = read_codes(codes)
-    pictures = list(decode_files(estimator, names, rows, target))
-    there = [path for path, _ in pictures if path.exists()]
+    images = list(decode_files(estimator, names, rows, target))
+    there = [path for path, _ in images if path.exists()]
     if there and not overwrite:
         raise FileExistsError(f"{len(there)} outputs exist already ({there[0]}, …); --overwrite replaces them")
     check_writable(target)
-    with Tally("decode", len(pictures), quiet=quiet) as tally:
-        for path, pixels in pictures:
+    with Tally("decode", len(images), quiet=quiet) as tally:
+        for path, pixels in images:
             write_decoded(path, pixels)
             tally.note(Outcome(path))
 

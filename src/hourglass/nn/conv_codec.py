@@ -219,7 +219,8 @@ class ConvCodec(Codec):
             x = norm(conv(x))
             sizes.append((x.shape[2], x.shape[3]))
             if self.skip:
-                joined.append(F.relu(x))
+                x = rectify(x)
+                joined.append(x)
             # The maximum commutes with ReLU; taken first, ReLU sees a quarter of the numbers.
             x = rectify(self.pool(x))  # (n, channels, ceil(h / 2), ceil(w / 2))
         return x, sizes, joined
@@ -245,5 +246,6 @@ class ConvCodec(Codec):
                 return fast.upsample_output_conv2d(x, *last)
             x = rectify(self.decoder_norms[i](grow(x, size)))
             if self.skip:
-                x = F.relu(self.joins[i](torch.cat([x, joined[-1 - i]], dim=1)))
+                x = torch.cat([x, joined.pop()], dim=1)  # in inference the two parts' memory is free from here
+                x = rectify(self.joins[i](x))
         return self.output(x)  # type: ignore[no-any-return]  # torch types calls as Any
