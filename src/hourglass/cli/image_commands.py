@@ -20,7 +20,6 @@ from hourglass.cli.shared import (
     InPlace,
     Model,
     Out,
-    Overlap,
     Overwrite,
     Places,
     Quiet,
@@ -28,15 +27,12 @@ from hourglass.cli.shared import (
     Resizing,
     Resume,
     Tally,
-    Tile,
     autoencoder_or_pretrained,
     ranges_of,
 )
 
 if TYPE_CHECKING:
     from hourglass.estimators import Autoencoder
-
-TILE = 512
 
 
 @app.command(epilog=READ)
@@ -49,8 +45,6 @@ def denoise(
         ),
     ] = None,
     value_range: Range = "auto",
-    tile: Tile = TILE,
-    overlap: Overlap = None,
     undo_clipping: Annotated[
         str | None,
         typer.Option(
@@ -76,7 +70,7 @@ def denoise(
     estimator = autoencoder_or_pretrained(model, device=device)
     if undo_clipping is not None:
         estimator.set_params(undo_clipping=undo_clipping if undo_clipping == "estimate" else _level(undo_clipping))
-    job = Job("denoise", estimator, tile, overlap, value_range, overwrite, resume, hidden, quiet)
+    job = Job("denoise", estimator, value_range, overwrite, resume, hidden, quiet)
     job.run(places, out, in_place=in_place, style=style)
 
 
@@ -85,8 +79,6 @@ def reconstruct(
     places: Places,
     model: Model,
     value_range: Range = "auto",
-    tile: Tile = TILE,
-    overlap: Overlap = None,
     out: Out = None,
     in_place: InPlace = False,
     overwrite: Overwrite = False,
@@ -100,7 +92,7 @@ def reconstruct(
     from hourglass.models import load_autoencoder
 
     estimator = load_autoencoder(model, device=device)
-    job = Job("reconstruct", estimator, tile, overlap, value_range, overwrite, resume, hidden, quiet)
+    job = Job("reconstruct", estimator, value_range, overwrite, resume, hidden, quiet)
     job.run(places, out, in_place=in_place, style=style)
 
 
@@ -176,8 +168,6 @@ class Job:
 
     title: str
     estimator: "Autoencoder"
-    tile: int
-    overlap: int | None
     value_range: str
     overwrite: bool
     resume: bool
@@ -186,7 +176,7 @@ class Job:
 
     def run(self, places: list[Path], out: Path | None, *, in_place: bool, style: str | None) -> None:
         """Find inputs and outputs, check them, and restore one after another."""
-        from hourglass.imagefiles import PictureRestorer, plan, process
+        from hourglass.imagefiles import ImageRestorer, plan, process
         from hourglass.imagefiles.streams import STREAM, restore_stream
 
         if self.overwrite and self.resume:
@@ -194,7 +184,7 @@ class Job:
         if in_place and self.resume:
             raise Misuse("--resume cannot tell what --in-place has done already; name the inputs that are left")
         sources, target = _inputs_and_output(places, out, in_place=in_place)
-        restorer = PictureRestorer(self.estimator, tile=self.tile, overlap=self.overlap)
+        restorer = ImageRestorer(self.estimator)
         ranges = ranges_of(self.value_range, self.estimator)
         streamed = STREAM in (*sources, target)
         if style is not None and target != STREAM:
@@ -258,7 +248,7 @@ def _print_scores(scores: dict[str, dict[Path, dict[str, float]]], folder: Path,
 
 
 def _finite(row: dict[str, Any]) -> dict[str, Any]:
-    """A row as JSON holds it: None for NaN and, where a picture is given back exactly, an infinite PSNR."""
+    """A row as JSON holds it: None for NaN and, where an image is given back exactly, an infinite PSNR."""
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()
     }

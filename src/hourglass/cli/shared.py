@@ -1,4 +1,4 @@
-"""What commands on pictures share: options, the tally of files."""
+"""What commands on images share: options, the tally of files."""
 
 import sys
 from collections import Counter
@@ -56,11 +56,6 @@ Range = Annotated[
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what exists.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Keep outputs that exist, and do the others.")]
-Tile = Annotated[int, typer.Option(help="Side of the tiles of large images, in pixels.", min=8)]
-Overlap = Annotated[
-    int | None,
-    typer.Option(help="Pixels that tiles share.  [default: the receptive field]", min=0, show_default=False),
-]
 CheckpointEvery = Annotated[
     str,
     typer.Option(metavar="N[s|steps|epochs]|never", help="How often to write the checkpoint that --resume needs."),

@@ -1,4 +1,4 @@
-"""Codes of picture files to a table and back."""
+"""Codes of image files to a table and back."""
 
 import csv
 import io
@@ -170,7 +170,7 @@ def encode_files(
     resizing: bool = False,
     on_outcome: Callable[[Outcome], None] = lambda outcome: None,
 ) -> tuple[list[str], Codes]:
-    """Codes of picture files, which must have the size that the model was trained on unless ``resizing``.
+    """Codes of image files, which must have the size that the model was trained on unless ``resizing``.
 
     Returns
     -------
@@ -262,7 +262,7 @@ def read_codes(path: str | os.PathLike[str]) -> tuple[list[str], Codes]:
 def decode_files(
     estimator: Autoencoder, names: Sequence[str], codes: Codes, target: Path
 ) -> Iterable[tuple[Path, NDArray[np.float32]]]:
-    """Where each code's picture goes, as PNG of 8 bits, and its pixels.
+    """Where each code's image goes, as PNG of 8 bits, and its pixels.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""How well a model restores the pictures of a folder, beside methods that need no network."""
+"""How well a model restores the images of a folder, beside methods that need no network."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from hourglass.imagefiles.crops import ReadImage, read_images, read_sized
 from hourglass.imagefiles.folders import FILE_ERRORS, Found, Outcome, find_images
 from hourglass.imagefiles.image import Pixels
 from hourglass.imagefiles.ranges import Ranges, ValueRange
-from hourglass.imagefiles.restorer import PictureRestorer
+from hourglass.imagefiles.restorer import ImageRestorer
 
 Scores = dict[str, float]
 # Images on which each method chooses its strength.
@@ -160,7 +160,7 @@ def compare_denoisers(
     ranges = ranges or Ranges()
     chosen_on: dict[Path, _Trial] = {}
     scores: dict[str, dict[Path, Scores]] = {}
-    restorer = PictureRestorer(estimator)
+    restorer = ImageRestorer(estimator)
     read: list[tuple[int, Path]] = []
     for number, path in enumerate(paths):
         of_file: dict[str, dict[Path, Scores]] = {"noisy": {}, "model": {}}
@@ -220,12 +220,12 @@ def compare_codes(
     known: Sequence[Path] = (),
     on_outcome: Callable[[Outcome], None] = lambda outcome: None,
 ) -> dict[str, dict[Path, Scores]]:
-    """Score reconstructions from codes beside PCA with as many numbers, where there are enough pictures to fit it on.
+    """Score reconstructions from codes beside PCA with as many numbers, where there are enough images to fit it on.
 
     Parameters
     ----------
     known : sequence of Path, optional
-        Pictures that PCA is fitted on; by default those that are scored, which is to its advantage. PCA is left out
+        Images that PCA is fitted on; by default those that are scored, which is to its advantage. PCA is left out
         where there are no more of them than a code has numbers: it would know each by heart.
     """
     from sklearn.decomposition import PCA
@@ -268,7 +268,7 @@ def score(clean: ReadImage, output: Pixels) -> Scores:
 
 
 def mean_scores(scores: Mapping[str, Mapping[Path, Scores]]) -> dict[str, Scores]:
-    """Mean of each measure over the pictures, by method; pictures without it are left out."""
+    """Mean of each measure over the images, by method; images without it are left out."""
     return {
         method: {name: _mean(row[name] for row in rows.values()) for name in ("psnr_db", "ssim", "mse")}
         for method, rows in scores.items()
