@@ -24,14 +24,12 @@ from hourglass.experiments.captions import (
     listed,
     title,
 )
-from hourglass.experiments.measures import DIGITS, MEASURES, METHODS, mean_and_deviation
+from hourglass.experiments.measures import KINDS, METHODS, digits, heading, mean_and_deviation, shown, written
 from hourglass.lab import stored_findings
 from hourglass.plots import classifier_curves, save_figure
 from hourglass.training import History
 
 PAGE, COMPARISON = "report.html", "bn-comparison"
-KINDS = {"Autoencoders": "test_bce", "Classifiers": "test_accuracy"}
-"""Kinds of networks, and a measure that only that kind has."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +101,8 @@ class Group:
     @property
     def metrics(self) -> dict[str, str]:
         """Mean ± standard deviation over the seeds, as text, by measure."""
-        names = [name for name in MEASURES if name in self.result["metrics"]]
-        values = {name: [run.result["metrics"][name] for run in self.runs] for name in names}
-        return {name: mean_and_deviation(values[name], DIGITS[name]) for name in names}
+        names = shown(self.result["metrics"])
+        return {name: written([run.result["metrics"][name] for run in self.runs], name) for name in names}
 
     @property
     def figures(self) -> dict[str, Path]:
@@ -170,13 +167,13 @@ def write_report(out: str | os.PathLike[str]) -> Path:
         groups=groups,
         studies=studies,
         experiments=EXPERIMENTS,
-        measures=MEASURES,
+        heading=heading,
         methods=METHODS,
         subject=subject(groups, studies=bool(studies)),
         comparison=comparison,
         comparison_caption=compared and describe_comparison(compared),
         embed=embed,
-        digits=DIGITS,
+        digits=digits,
         kinds=KINDS,
     )
     write_whole(out / PAGE, page.encode())

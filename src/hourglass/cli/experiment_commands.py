@@ -208,34 +208,26 @@ def _print_json(run: "Run") -> None:
     sys.stdout.flush()
 
 
-_AUTOENCODER_COLUMNS = {"test_bce": "BCE", "test_mse": "MSE", "test_psnr_db": "PSNR (dB)", "test_ssim": "SSIM"}
-_CLASSIFIER_COLUMNS = {
-    "validation_accuracy": "validation accuracy",
-    "test_accuracy": "test accuracy",
-    "single_image_accuracy": "100 one by one",
-}
-
-
 def _print_table(results: Sequence["Result"]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from hourglass.experiments.measures import DIGITS, mean_and_deviation
+    from hourglass.experiments.measures import KINDS, heading, mean_and_deviation, shown, written
 
-    for autoencoders in (True, False):
-        chosen = [result for result in results if ("test_bce" in result.scores) == autoencoders]
+    for kind, measure in KINDS.items():
+        chosen = [result for result in results if measure in result.scores]
         if not chosen:
             continue
+        columns = [name for name in shown(chosen[0].scores) if not name.endswith("_loss")]
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-        table.add_column("autoencoder" if autoencoders else "classifier", no_wrap=True)
-        columns = _AUTOENCODER_COLUMNS if autoencoders else _CLASSIFIER_COLUMNS
-        for title in (*columns.values(), "training"):
+        table.add_column(kind.lower().removesuffix("s"), no_wrap=True)
+        for title in (*map(heading, columns), "training"):
             table.add_column(title, justify="right")
         for result in chosen:
             seconds = [run.timing["train_seconds"] or 0.0 for run in result.runs]
             table.add_row(
                 result.experiment,
-                *(mean_and_deviation(result.scores[name], DIGITS[name]) for name in columns),
+                *(written(result.scores[name], name) for name in columns),
                 mean_and_deviation(seconds, 1) + " s",
             )
         # A file or a pipe has no width of its own.
