@@ -206,9 +206,7 @@ class Metric:
 METRICS: dict[str, Metric] = {
     "bce": Metric(name="BCE", function=bce, higher_is_better=False, unit="nats a pixel", unit_range=True),
     "mse": Metric(name="MSE", function=mse, higher_is_better=False, digits=5),
-    "psnr_db": Metric(
-        name="PSNR", function=partial(psnr, data_range=1), higher_is_better=True, unit="dB", digits=2
-    ),
+    "psnr_db": Metric(name="PSNR", function=partial(psnr, data_range=1), higher_is_better=True, unit="dB", digits=2),
     "ssim": Metric(
         name="SSIM", function=partial(ssim, data_range=1), higher_is_better=True, smallest=SMALLEST_FOR_SSIM
     ),

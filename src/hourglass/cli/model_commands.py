@@ -92,6 +92,7 @@ def train(
     from hourglass.imagefiles import find_images, training_images
     from hourglass.imagefiles.ranges import NOTE
     from hourglass.models import save
+    from hourglass.training import LOSSES
 
     if crop is not None and resize is not None:
         raise Misuse("--crop and --resize both say what to train on; give one of them")
@@ -123,7 +124,8 @@ def train(
         if kind == "conv" and (noise is not None or self_supervised):
             # What a denoiser of photographs needs: see docs/denoising.md.
             wanted = {"skip": True, "channels": (32, 48, 64), "batch_size": 16, "learning_rate": 0.003}
-            wanted["residual"] = parameters.get("loss", "mse") == "mse"
+            loss = LOSSES.get(parameters.get("loss", "mse"))
+            wanted["residual"] = loss is None or loss.activation is None
             parameters = wanted | {"n_steps": None if epochs else 1500} | parameters
         estimator = (ConvAutoencoder if kind == "conv" else DenseAutoencoder)().set_params(**parameters)
         estimator.check_parameters()
@@ -183,9 +185,8 @@ def _is_lengthened(out: Path, estimator: Any, notes: dict[str, Any]) -> bool:
     from sklearn.base import clone
 
     from hourglass.denoising.corruption import Corruption, unclipped
-    from hourglass.estimators.facts import is_longer, ruling_parameters
     from hourglass.models import load_model
-    from hourglass.persistence import differences
+    from hourglass.persistence import differences, is_longer
 
     model, estimator = load_model(out, device="cpu"), clone(estimator)
     kinds = [{"estimator": type(each).__name__} for each in (model, estimator)]
@@ -193,8 +194,8 @@ def _is_lengthened(out: Path, estimator: Any, notes: dict[str, Any]) -> bool:
     for each in (model, estimator):  # whether noise is clipped depends on the images
         if isinstance(each.corruption, Corruption):
             each.set_params(corruption=unclipped(each.corruption))
-    there = kinds[0] | ruling_parameters(model) | {name: model.notes_.get(name, notes[name]) for name in notes}
-    wanted = kinds[1] | ruling_parameters(estimator) | notes
+    there = kinds[0] | model.ruling_parameters() | {name: model.notes_.get(name, notes[name]) for name in notes}
+    wanted = kinds[1] | estimator.ruling_parameters() | notes
     if is_longer(wanted, there) and (out / "state").is_dir():
         return True
     if said := differences(there, wanted):
@@ -302,9 +303,9 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print it as one line of JSON.")] = False,
 ) -> None:
     """Say what a model is: network, images, training."""
-    from hourglass.models import describe, load_model, load_pretrained
+    from hourglass.models import load_model, load_pretrained
 
-    facts = describe(load_pretrained(device="cpu") if model is None else load_model(model, device="cpu"))
+    facts = (load_pretrained(device="cpu") if model is None else load_model(model, device="cpu")).describe()
     if as_json:
         typer.echo(json.dumps(facts))
         return

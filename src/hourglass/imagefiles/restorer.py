@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hourglass.denoising.clipping import SMALLEST_FOR_LEVEL, estimate_noise_level
-from hourglass.estimators import Autoencoder, ConvAutoencoder
-from hourglass.estimators.autoencoder_base import ESTIMATE
+from hourglass.estimators import Autoencoder
+from hourglass.estimators.reconstruction import ESTIMATE
 from hourglass.imagefiles.image import Pixels, Plane, Raw
 from hourglass.imagefiles.missing import fill, missing
 from hourglass.imagefiles.ranges import ValueRange
@@ -46,7 +46,7 @@ class PictureRestorer:
             raise ValueError(f"the model takes images of {channels} channels; picture files have 1 or 3")
         self.estimator = estimator
         self.channels = channels
-        if isinstance(estimator, ConvAutoencoder):
+        if estimator.any_size:
             self.stride = int(estimator.network_.stride)
             self.radius = int(estimator.network_.receptive_radius)
             self.overlap = _up(2 * self.radius + 1 if overlap is None else overlap, self.stride)
@@ -156,7 +156,7 @@ class PictureRestorer:
         def apply(part: Pixels) -> Pixels:
             return np.asarray(estimator.reconstruct(part[None])[0], dtype=np.float32)
 
-        if isinstance(estimator, ConvAutoencoder):
+        if estimator.any_size:
             return apply_in_tiles(
                 pixels, apply, tile=self.tile, overlap=self.overlap, radius=self.radius, stride=self.stride
             )
