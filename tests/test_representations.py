@@ -20,8 +20,8 @@ from hourglass.data import Images
 from hourglass.estimators.description import optimiser_in_words
 from hourglass.experiments.result import stored_runs
 from hourglass.nn import NORMS, ConvCodec, ConvNet, DenseCodec
-from hourglass.nn.norms import NORMS_IN_WORDS
 from hourglass.nn.layers import SameConv2d, SamePool2d, TransposedConv2d, UpsampleConv2d, same_padding
+from hourglass.nn.norms import NORMS_IN_WORDS
 from hourglass.training import OPTIMISERS, History
 
 QUICK = {"n_steps": 5, "batch_size": 20}

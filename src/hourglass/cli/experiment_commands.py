@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hourglass.cli.app import Misuse, app, merge, parse_settings, stoppable
+from hourglass.cli.choices import dataset_name
 from hourglass.cli.shared import CheckpointEvery, Quiet
 from hourglass.cli.study_commands import run_studies, split
 
@@ -42,8 +43,12 @@ def run(
         list[str], typer.Argument(metavar="NAME...", help="Experiments or studies; all, bn-lab.", show_default=False)
     ],
     dataset: Annotated[
-        Literal["sample", "mnist", "fashion-mnist"],
-        typer.Option(help="5,000 MNIST digits that need no download, or a full data set."),
+        str,
+        typer.Option(
+            parser=dataset_name,
+            metavar="<sample|mnist|fashion-mnist>",
+            help="5,000 MNIST digits that need no download, or a full data set.",
+        ),
     ] = "sample",
     data_dir: Annotated[
         Path | None,
