@@ -50,10 +50,12 @@ def psnr(
     Parameters
     ----------
     target, output : array-like of shape (n, h, w, c) or (n, ...)
+        Of equal shape.
     data_range : float, optional
         Difference between white and black; by default 1 for floating-point pixels, and for unsigned bytes and 16-bit
         numbers the largest number that they hold.
     per_image : bool, default=False
+        One number for each image instead of their mean.
 
     Returns
     -------
@@ -87,6 +89,7 @@ def ssim(
         Difference between white and black; by default 1 for floating-point pixels, and for unsigned bytes and 16-bit
         numbers the largest number that they hold.
     per_image : bool, default=False
+        One number for each image instead of their mean.
 
     Returns
     -------
@@ -116,6 +119,7 @@ def bce(target: ArrayLike, output: ArrayLike, *, per_image: bool = False) -> flo
     target, output : array-like of shape (n, h, w, c) or (n, ...)
         The target in [0, 1].
     per_image : bool, default=False
+        One number for each image instead of their mean.
 
     Returns
     -------
@@ -171,6 +175,7 @@ class Metric:
         Takes target and output, stacks of images ``(n, h, w, c)`` whose black is 0 and white is 1, or labels ``(n,)``;
         returns a float.
     higher_is_better : bool
+        Whether a larger value means closer images, or more labels that are right.
     unit : str, default=""
         Unit in a table; by default the metric has none.
     digits : int, default=4

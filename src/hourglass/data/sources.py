@@ -152,8 +152,9 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
     Parameters
     ----------
     name : {"sample", "mnist", "fashion-mnist"}
-        One of :data:`hourglass.DATASETS`. ``sample`` is 5,000 MNIST digits that come with an installed package: 4,000 to train, 1,000 to test.
-        The others are looked for in ``data_dir``, then in the user's cache, and are else downloaded.
+        One of :data:`hourglass.DATASETS`. ``sample`` is 5,000 MNIST digits that come with an installed package: 4,000
+        to train, 1,000 to test. The others are looked for in ``data_dir``, then in the user's cache, and are else
+        downloaded.
     data_dir : path-like, optional
         Folder of IDX files, gzipped or not: its subfolder ``name``, or the folder itself where its checksums
         are the data set's. Debian's package dataset-fashion-mnist has them in ``/usr/share/datasets``. By default

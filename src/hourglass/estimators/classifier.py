@@ -29,6 +29,7 @@ class ConvClassifier(Classifier):
     kernel_init : {"glorot", "he", "truncated-normal"} or float, default="glorot"
         Of the convolutions; the third is N(0, 0.05²) cut at two deviations, a number σ is N(0, σ²).
     activation : {"relu", "sigmoid", "tanh"}, default="relu"
+        After every layer but the last.
     loss : {"softmax", "bce"}, default="softmax"
         Cross-entropy of a softmax, or of independent sigmoids against one-hot labels.
     class_weight : dict, "balanced" or None, default=None

@@ -218,13 +218,13 @@ def check_validation(estimator: Estimator, validation_data: Any) -> tuple[Floats
     return images, targets
 
 
-def start_at_mean(codec: Codec, outputs: Floats, starting_bias: Callable[[Tensor], Tensor]) -> None:
+def start_at_mean(codec: Codec, outputs: Floats, starting_bias: Callable[[Tensor], Tensor] | None) -> None:
     """Set the last layer's bias so that the untrained network gives about the mean of the wanted outputs."""
     mean = torch.from_numpy(outputs.mean(0, dtype=np.float64)).float()
     # One bias for all pixels takes the logit of their common mean, not the mean of their logits.
     if codec.output_bias.numel() != mean.numel():
         mean = mean.mean((0, 1), keepdim=True)
-    codec.set_output_bias(starting_bias(mean))
+    codec.set_output_bias(mean if starting_bias is None else starting_bias(mean))
 
 
 def _take_over(estimator: Estimator, task: Task, trainer: Trainer, setup: float) -> None:

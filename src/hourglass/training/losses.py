@@ -55,7 +55,7 @@ class Loss:
     activation: Callable[..., Tensor] | None = None
     unit_range: bool = False
     output_range: tuple[float, float] | None = None
-    starting_bias: Callable[[Tensor], Tensor] = _as_it_is
+    starting_bias: Callable[[Tensor], Tensor] | None = None
     compares_images: bool = True
     log_scores: Callable[[Tensor], Tensor] | None = None
 
@@ -140,10 +140,22 @@ LOSSES: dict[str, Loss] = {
 
 
 def image_losses() -> tuple[str, ...]:
-    """Names of the losses with which autoencoders are trained."""
+    """List the losses with which autoencoders can be trained.
+
+    Returns
+    -------
+    tuple of str
+        Names, in the order of ``LOSSES``.
+    """
     return tuple(name for name, loss in LOSSES.items() if loss.compares_images)
 
 
 def class_losses() -> tuple[str, ...]:
-    """Names of the losses with which classifiers are trained."""
+    """List the losses with which classifiers can be trained.
+
+    Returns
+    -------
+    tuple of str
+        Names, in the order of ``LOSSES``.
+    """
     return tuple(name for name, loss in LOSSES.items() if loss.log_scores is not None)
