@@ -221,7 +221,11 @@ def clips(corruption: object) -> bool:
 
 def unclipped(corruption: "Corruption") -> "Corruption":
     """The same corruption for images whose numbers may lie outside [0, 1]."""
-    return replace(corruption, clip=False) if clips(corruption) else corruption
+    if not clips(corruption):
+        return corruption
+    bounded: Any = corruption
+    same: Corruption = replace(bounded, clip=False)
+    return same
 
 
 Corruption = GaussianNoise | PoissonNoise | SaltAndPepper | Masking | Blur
