@@ -133,7 +133,7 @@ def make_set(name, seed):
 @pytest.fixture
 def named_set(monkeypatch, tmp_path):
     source, plain, zipped = make_set("mnist", 0)
-    monkeypatch.setitem(sources.SOURCES, "mnist", source)
+    monkeypatch.setitem(sources.DATASETS, "mnist", source)
     monkeypatch.setattr(sources, "cache_dir", lambda: tmp_path / "cache")
     return source, plain, zipped
 
@@ -187,7 +187,7 @@ def test_a_file_is_taken_by_its_content_or_as_the_published_file(
     source, plain, _ = named_set
     sums = {"sha256": WRONG} if known in ("file", "neither") else {}
     sums |= {"md5": WRONG} if known in ("content", "neither") else {}
-    monkeypatch.setitem(sources.SOURCES, "mnist", dataclasses.replace(source, **sums))
+    monkeypatch.setitem(sources.DATASETS, "mnist", dataclasses.replace(source, **sums))
     suffix = "" if wrap is bytes else ".gz"
     fill(tmp_path / "data" / place, {part: wrap(content) for part, content in plain.items()}, suffix)
     if taken:
@@ -295,7 +295,7 @@ def test_a_whole_set_is_downloaded_verified_and_kept(server, tmp_path, monkeypat
     address, answers = server
     source, _, zipped = make_set("mnist", 0)
     source = IdxSource("mnist", (f"{address}/a/", f"{address}/b/"), sha256=source.sha256)
-    monkeypatch.setitem(sources.SOURCES, "mnist", source)
+    monkeypatch.setitem(sources.DATASETS, "mnist", source)
     monkeypatch.setattr(sources, "cache_dir", lambda: tmp_path)
     answers |= {f"/b/{part}.gz": content for part, content in zipped.items()}
     assert len(load("mnist").train) == 8

@@ -223,3 +223,8 @@ def test_an_experiments_noise_is_one_number(few):
     for changes in ({"noise": (0.1, 0.2)}, {"noise": None, "corruption": Blur(1.0)}):
         with pytest.raises(ValueError, match="an experiment's noise is one number"):
             hg.run("denoise", dataset=data, n_steps=1, **changes)
+
+
+def test_learning_without_clean_images_refuses_to_add_to_the_noisy_image(few):
+    with pytest.raises(ValueError, match="its noise would stay; set residual=False"):
+        hg.ConvAutoencoder(self_supervised=True, residual=True).fit(few.train.images)

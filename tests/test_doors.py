@@ -12,7 +12,6 @@ from sklearn.metrics import roc_auc_score
 import hourglass as hg
 from hourglass.denoising import corrupt
 from hourglass.experiments import find
-from hourglass.models import describe
 from hourglass.nn import dead_units
 from hourglass.training import LOSSES, Adam, ShuffledSampler, Trainer
 
@@ -182,7 +181,7 @@ def test_labels_of_every_kind_are_predicted_saved_and_read(kind, few, tmp_path):
     clf = hg.ConvClassifier(**QUICK, depth=2).fit(few.train.images, labels)
     hg.save(clf, tmp_path)
     again = hg.load_model(tmp_path)
-    json.dumps(describe(again))
+    json.dumps(again.describe())
     assert np.array_equal(again.classes_, clf.classes_)
     assert again.classes_.dtype == clf.classes_.dtype
     found, expected = again.predict(few.test.images), clf.predict(few.test.images)
@@ -347,7 +346,7 @@ def test_dead_units_are_counted_by_layer(few, tmp_path):
     again = hg.load_model(tmp_path)
     counted = again.dead_units_
     dead = sum(count for count, _ in counted.values())
-    assert describe(again)["dead_units"].startswith(f"{dead} of {sum(units for _, units in counted.values())}")
+    assert again.describe()["dead_units"].startswith(f"{dead} of {sum(units for _, units in counted.values())}")
     assert list(counted) == [*(f"convolution {i}" for i in range(1, 7)), "hidden"]
     assert counted["hidden"][1] == 100
     assert fitted(hg.ConvClassifier, few, activation="tanh").dead_units_ == {}

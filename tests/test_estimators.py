@@ -1,6 +1,8 @@
 """Estimators as a scikit-learn user meets them, and their files."""
 
+import inspect
 import json
+import re
 
 import numpy as np
 import pytest
@@ -10,7 +12,15 @@ from sklearn.exceptions import NotFittedError
 
 import hourglass as hg
 from hourglass.data.arrays import infer_image_shape, to_images
-from hourglass.estimators import ConvAutoencoder, ConvClassifier, DenseAutoencoder
+from hourglass.estimators import (
+    ESTIMATORS,
+    Autoencoder,
+    Classifier,
+    ConvAutoencoder,
+    ConvClassifier,
+    DenseAutoencoder,
+    NetworkEstimator,
+)
 
 SMALL = {"n_steps": 5, "batch_size": 16, "random_state": 0}
 AUTOENCODERS = [DenseAutoencoder(code_size=5, **SMALL), ConvAutoencoder(channels=(4, 2), **SMALL)]
@@ -303,3 +313,32 @@ def test_what_a_file_cannot_hold_is_refused_before_anything_is_written(few, tmp_
     assert not (tmp_path / "model").exists()
     with pytest.raises(NotFittedError):
         hg.save(DenseAutoencoder(), tmp_path / "model")
+
+
+def described_parameters(cls):
+    """Parameters in a docstring: name to type and description."""
+    section = re.search(r"Parameters\n-+\n(.*?)\n\n", inspect.getdoc(cls), re.DOTALL)[1]
+    entries = re.split(r"\n(?=\S)", section)
+    return {entry.partition(" : ")[0]: entry.partition(" : ")[2] for entry in entries}
+
+
+@pytest.mark.parametrize("cls", [*ESTIMATORS.values(), Autoencoder, Classifier, NetworkEstimator])
+def test_every_parameter_is_described_alike_in_every_class(cls):
+    found = described_parameters(cls)
+    assert found.keys() == cls().get_params().keys()
+    assert all("\n    " in text for name, text in found.items()), [n for n, t in found.items() if "\n    " not in t]
+    for base in (Autoencoder, Classifier, NetworkEstimator):
+        if issubclass(cls, base):
+            for name, text in described_parameters(base).items():
+                assert found[name] == text, name
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS.values())
+def test_every_public_member_has_its_own_docstring(cls):
+    for name in dir(cls):
+        member = inspect.getattr_static(cls, name)
+        if name.startswith("_") or not (inspect.isfunction(member) or isinstance(member, property)):
+            continue
+        if (member.__module__ if inspect.isfunction(member) else member.fget.__module__).startswith("hourglass"):
+            assert member.__doc__, name
+            assert "As in" not in member.__doc__, name

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from hourglass.training import LOSSES
+from hourglass.training import LOSSES, class_losses, image_losses
 
 SHAPES = [(4, 1), (4, 10), (3, 2, 5, 4)]
 
@@ -44,3 +44,28 @@ def test_another_shape_is_refused(name, output, target):
 def test_labels_are_to_be_one_hot():
     with pytest.raises(ValueError, match="labels go in one-hot form"):
         LOSSES["softmax"](drawn(4, 10), torch.tensor([1, 2, 3, 4]))
+
+
+@pytest.mark.parametrize("name", image_losses())
+def test_the_starting_bias_gives_the_mean_of_the_targets(name):
+    loss, mean = LOSSES[name], torch.tensor([0.2, 0.5, 0.9])
+    assert (loss.starting_bias is None) == (loss.activation is None)
+    if loss.starting_bias is not None:
+        torch.testing.assert_close(loss.activation(loss.starting_bias(mean)), mean)
+        assert torch.isfinite(loss.starting_bias(torch.tensor([0.0, 1.0]))).all()
+
+
+@pytest.mark.parametrize("name", image_losses())
+def test_outputs_are_in_their_range(name):
+    loss, far = LOSSES[name], torch.tensor([-100.0, 100.0])
+    found = far if loss.activation is None else loss.activation(far)
+    assert tuple(found.tolist()) == (loss.output_range or (-100, 100))
+
+
+def test_probabilities_of_classes_are_scores_divided_by_their_sum():
+    logits = 4 * drawn(5, 3) - 2
+    odds = logits.sigmoid()
+    expected = {"softmax": logits.softmax(1), "bce": odds / odds.sum(1, keepdim=True)}
+    assert expected.keys() == set(class_losses())
+    for name, probabilities in expected.items():
+        torch.testing.assert_close(LOSSES[name].log_scores(logits).softmax(1), probabilities)

@@ -5,6 +5,7 @@ import pytest
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
 
 from hourglass import metrics
+from hourglass.experiments import measures
 
 RNG = np.random.RandomState(0)
 X, Z = RNG.rand(6, 16, 12, 1), RNG.rand(6, 16, 12, 1)
@@ -65,3 +66,36 @@ def test_what_undoes_clipping_takes_pixels_in_0_to_1():
     with pytest.raises(ValueError, match="clipped=False"):
         estimate_noise_level(images)
     assert estimate_noise_level(images, clipped=False) > 10
+
+
+def test_accuracy_is_the_share_of_equal_labels():
+    assert metrics.accuracy(["a", "b", "c", "d"], ["a", "b", "d", "d"]) == 0.75
+    with pytest.raises(ValueError, match="as many predictions as labels"):
+        metrics.accuracy([1, 2, 3], [1, 2])
+
+
+@pytest.mark.parametrize("name", metrics.METRICS)
+def test_the_better_value_of_each_metric_is_that_of_the_closer_output(name):
+    metric = metrics.METRICS[name]
+    if metric.compares == "images":
+        closer, farther = (metric.function(X, X + share * (Z - X)) for share in (0.1, 0.9))
+    else:
+        closer, farther = metric.function([1, 2, 3], [1, 2, 4]), metric.function([1, 2, 3], [1, 3, 4])
+    assert (closer > farther) == metric.higher_is_better
+    assert metric.arrow == ("↑" if metric.higher_is_better else "↓")
+
+
+def test_titles_and_digits_are_those_of_the_table():
+    assert measures.heading("test_psnr_db", arrow=True) == "PSNR (dB) ↑"
+    assert measures.heading("test_mse") == "MSE"
+    assert measures.heading("validation_accuracy", arrow=True) == "validation accuracy ↑"
+    assert measures.heading("single_image_agreement") == "single image agreement"
+    assert measures.written([1.23456], "test_psnr_db") == "1.23"
+    assert measures.shown(["test_ssim", "single_image_agreement", "test_loss", "strength"]) == [
+        "test_ssim",
+        "test_loss",
+    ]
+
+
+def test_files_are_scored_without_a_range_and_better_is_higher_first():
+    assert list(metrics.metrics_of_files()) == ["psnr_db", "ssim", "mse"]

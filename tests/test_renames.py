@@ -11,7 +11,6 @@ import hourglass as hg
 from hourglass.experiments.result import Run, stored_runs
 from hourglass.lab.cells import Cells, identified, measure_cells
 from hourglass.lab.studies import STUDIES
-from hourglass.models import describe
 from hourglass.renames import FORMAT, FormatError, present_model, present_result, present_row
 
 # Written by the last version of format 1: 16 pixels, a code of 2 numbers, 7 steps.
@@ -33,7 +32,7 @@ def test_a_model_of_format_1_loads_and_trains_on():
     images = np.random.default_rng(0).random((40, 4, 4)).astype(np.float32)
     # What the version that wrote it made of these images.
     np.testing.assert_allclose(model.reconstruct(images[:1]).ravel()[:3], [0.5854324, 0.49268398, 0.4649279], atol=1e-6)
-    assert describe(model)["steps"] == 7
+    assert model.describe()["steps"] == 7
     assert model.partial_fit(images).n_steps_ == 7 + 5
 
 

@@ -17,12 +17,11 @@ from torch import nn
 import hourglass as hg
 from hourglass import plots
 from hourglass.data import Images
-from hourglass.estimators.facts import normalisation_of, optimiser_in_words
-from hourglass.experiments.captions import NORMALISED
+from hourglass.estimators.description import optimiser_in_words
 from hourglass.experiments.result import stored_runs
-from hourglass.models import describe
 from hourglass.nn import NORMS, ConvCodec, ConvNet, DenseCodec
 from hourglass.nn.layers import SameConv2d, SamePool2d, same_padding
+from hourglass.nn.norms import NORMS_IN_WORDS
 from hourglass.nn.upsampling import TransposedConv2d, UpsampleConv2d
 from hourglass.training import OPTIMISERS, History
 
@@ -221,7 +220,7 @@ def test_a_printed_network_names_no_padding_that_it_does_not_use_and_every_epsil
 
 
 def test_every_normalisation_has_words():
-    assert NORMALISED.keys() == NORMS.keys()
+    assert NORMS_IN_WORDS.keys() == NORMS.keys()
 
 
 @pytest.mark.parametrize(
@@ -276,9 +275,9 @@ def test_info_names_every_parameter_that_ruled(name, recipe, said, few, tmp_path
     ids=str,
 )
 def test_epsilon_and_momentum_are_those_of_the_layers(estimator, normalised, few):
-    assert normalisation_of(estimator) == normalised
+    assert estimator.describe_constants()["normalisation"] == normalised
     fitted = estimator.set_params(**QUICK).fit(few.train.images[:40], few.train.labels[:40])
-    assert describe(fitted)["normalisation"] == normalised
+    assert fitted.describe()["normalisation"] == normalised
 
 
 @pytest.mark.parametrize("name", OPTIMISERS)

@@ -129,6 +129,33 @@ def test_importing_is_light(statement):
     assert not loaded & {"torch", "matplotlib", "sklearn", "skimage", "numpy", "pandas"}
 
 
+ESTIMATORS = {
+    "Autoencoder", "Classification", "Classifier", "ConvAutoencoder", "ConvClassifier", "DenseAutoencoder",
+    "NetworkEstimator", "Reconstruction",
+}  # fmt: skip
+
+
+def test_no_switch_on_an_estimators_class():
+    """Estimators say themselves what they are, so that one from elsewhere needs no change in the package."""
+    for path in SOURCE.rglob("*.py"):
+        if path.parent.name == "estimators":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass"):
+                names = {each.id for each in ast.walk(node.args[1]) if isinstance(each, ast.Name)}
+                names |= {each.attr for each in ast.walk(node.args[1]) if isinstance(each, ast.Attribute)}
+                assert not names & ESTIMATORS, f"{path.name}:{node.lineno}: {ast.unparse(node)}"
+
+
+def test_no_switch_on_a_losses_name():
+    """What a loss asks for is in its entry of LOSSES."""
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Compare):
+                values = [each.value for each in (node.left, *node.comparators) if isinstance(each, ast.Constant)]
+                assert not {"bce", "mse", "softmax"} & {v for v in values if isinstance(v, str)}, ast.unparse(node)
+
+
 def test_files_are_short():
     long = {path.name: count for path in SOURCE.rglob("*.py") if (count := len(path.read_text().splitlines())) > 400}
     assert not long

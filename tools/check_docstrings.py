@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from numpydoc.validate import validate  # type: ignore[import-untyped]
+from numpydoc.validate import validate
 
 CODES = ("GL08", "PR01", "PR02", "PR07", "RT01", "YD01")
 ROOMS = ("", "data", "denoising", "estimators", "experiments", "image_training", "imagefiles", "lab", "nn", "training")

@@ -21,7 +21,7 @@ import reliability_page
 from hourglass import cli
 from hourglass.experiments import EXPERIMENTS, RECIPES, stored_runs
 from hourglass.experiments.captions import caption, length
-from hourglass.experiments.measures import DIGITS, MEASURES, METHODS, mean_and_deviation
+from hourglass.experiments.measures import KINDS, METHODS, digits, heading, mean_and_deviation, shown
 from hourglass.lab.study import markdown
 from hourglass.report import Group, describe_comparison, groups_of
 
@@ -40,15 +40,6 @@ NOTEBOOKS = {
         "0.9605",
     ),
 }
-SHOWN = (
-    "test_bce",
-    "test_mse",
-    "test_psnr_db",
-    "test_ssim",
-    "validation_accuracy",
-    "test_accuracy",
-    "single_image_accuracy",
-)
 FIGURES = {
     "dense-fast": ("reconstructions", "codes"),
     "conv-fast": ("reconstructions", "codes", "checkerboards"),
@@ -76,9 +67,9 @@ def command_line() -> str:
 
 def table(groups: Sequence[Group]) -> str:
     """Scores of every recipe as a Markdown table."""
-    names = [name for name in SHOWN if name in groups[0].result["metrics"]]
-    heads = ["experiment", "recipe", "trained", "seeds", *(MEASURES[name] for name in names)]
-    lines = [[*heads, MEASURES["train_seconds"], "images/s"]]
+    names = [name for name in shown(groups[0].result["metrics"]) if not name.endswith("_loss")]
+    heads = ["experiment", "recipe", "trained", "seeds", *(heading(name, arrow=True) for name in names)]
+    lines = [[*heads, heading("train_seconds"), "images/s"]]
     for group in groups:
         scores = [group.metrics[name] for name in names]
         who = [f"`{group.name}`", group.recipe, trained(group), str(len(group.runs))]
@@ -112,9 +103,9 @@ def trained(group: Group) -> str:
 def baseline_table(group: Group) -> str:
     """Scores of the methods that an autoencoder is compared with."""
     names = list(group.metrics)
-    lines = [["on the same test images", *(MEASURES[name] for name in names), "strength"]]
+    lines = [["on the same test images", *(heading(name, arrow=True) for name in names), "strength"]]
     for method, scores in group.result["baselines"].items():
-        values = [f"{scores[name]:.{DIGITS[name]}f}" for name in names]
+        values = [f"{scores[name]:.{digits(name)}f}" for name in names]
         lines.append([METHODS[method], *values, f"{scores['strength']:g}" if "strength" in scores else ""])
     return markdown(lines)
 
@@ -134,8 +125,8 @@ def results() -> str:
     """Page of measured results, from the committed ``result.json`` files."""
     groups = groups_of(stored_runs(RESULTS))
     folders = {f"{group.name}-{group.recipe}": group for group in groups}
-    autoencoders = [group for group in groups if "test_bce" in group.result["metrics"]]
-    classifiers = [group for group in groups if "test_accuracy" in group.result["metrics"]]
+    autoencoders = [group for group in groups if KINDS["Autoencoders"] in group.result["metrics"]]
+    classifiers = [group for group in groups if KINDS["Classifiers"] in group.result["metrics"]]
     compared = [group for group in classifiers if group.recipe == RECIPES[0]]
     parts = [
         "# Results on full MNIST\n",

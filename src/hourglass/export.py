@@ -1,6 +1,5 @@
 """Fitted estimators as ONNX files, which other programs run without this package."""
 
-import copy
 import logging
 import os
 import warnings
@@ -15,20 +14,18 @@ from torch import Tensor, nn
 
 import hourglass
 from hourglass.atomic import write_whole
-from hourglass.denoising.clipping import expected_clipped, undo_clipping
-from hourglass.estimators import Autoencoder, ConvAutoencoder, ConvClassifier
-from hourglass.estimators.autoencoder_base import ESTIMATE
+from hourglass.estimators import NetworkEstimator
+from hourglass.estimators.exported import ExportedPart
 
 PARTS = ("whole", "encoder", "decoder")
 INPUTS = ("bytes", "float")
 OPSET = 20
 # The largest difference from PyTorch that an exported file may show.
 PARITY = 1e-5
-_TABLE = 4096
 
 
 def export_onnx(
-    estimator: Autoencoder | ConvClassifier,
+    estimator: NetworkEstimator,
     path: str | os.PathLike[str],
     *,
     part: str = "whole",
@@ -77,18 +74,16 @@ def export_onnx(
     check_is_fitted(estimator, "network_")
     if part not in PARTS or takes not in INPUTS:
         raise ValueError(f"part={part!r}, takes={takes!r}; choose of {', '.join(PARTS)} and of {', '.join(INPUTS)}")
+    exported = estimator.export_part(part)
     low, high = estimator.pixel_range_
-    if takes == "bytes" and part != "decoder" and (low < -1 or high > 2):
+    if takes == "bytes" and exported.inputs == "images" and (low < -1 or high > 2):
         raise ValueError(
             f"the model was trained on pixels from {low:g} to {high:g}, and bytes are scaled to [0, 1]; "
             "export it with takes='float' (--input float)"
         )
-    module = _module(estimator, part, takes)
-    examples = _examples(estimator, part, takes)
-    name = "codes" if part == "decoder" else "images"
-    axes = {0: "n"}
-    if _any_size(estimator, part):
-        axes |= {1: "h", 2: "w"}
+    module = _FromFile(exported, takes).cpu().eval()
+    examples = _examples(exported, takes, estimator.pixel_range_)
+    axes = {0: "n"} | ({1: "h", 2: "w"} if exported.any_size else {})
     with warnings.catch_warnings(), torch.inference_mode(mode=False):
         warnings.simplefilter("ignore")
         logger = logging.getLogger("torch.onnx")
@@ -100,8 +95,8 @@ def export_onnx(
                 (torch.from_numpy(examples[0]),),
                 dynamo=True,
                 opset_version=OPSET,
-                input_names=[name],
-                output_names=module.names,
+                input_names=[exported.inputs],
+                output_names=list(exported.outputs),
                 dynamic_shapes=(dict.fromkeys(axes, torch.export.Dim.AUTO),),
                 verbose=False,
             )
@@ -116,12 +111,12 @@ def export_onnx(
         for axis, letter in axes.items():
             if axis < len(value.type.tensor_type.shape.dim):
                 value.type.tensor_type.shape.dim[axis].dim_param = letter
-    onnx.helper.set_model_props(model, _metadata(estimator, part, takes))
+    onnx.helper.set_model_props(model, _metadata(estimator, exported, part, takes))
     onnx.checker.check_model(model)
     content = model.SerializeToString()
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    parity = max(_difference(session, estimator, part, name, example) for example in examples)
+    parity = max(_difference(session, exported, example) for example in examples)
     if not parity <= PARITY:
         raise RuntimeError(
             f"the ONNX file differs from PyTorch by {parity:.2g}, more than {PARITY:g}; nothing was written"
@@ -136,127 +131,48 @@ def export_onnx(
     }
 
 
-class _Exported(nn.Module):
-    """What stands in the file: scaling, a part of the network, output activation."""
+class _FromFile(nn.Module):
+    """What stands in the file: scaling of the images, then a part of the estimator."""
 
-    def __init__(self, estimator: Autoencoder | ConvClassifier, part: str, takes: str) -> None:
+    def __init__(self, part: ExportedPart, takes: str) -> None:
         super().__init__()
-        self.network: Any = copy.deepcopy(estimator.network_)
-        self.part, self.takes = part, takes
-        self.loss = estimator.loss
-        self.classifies = isinstance(estimator, ConvClassifier)
-        self.names = ["codes"] if part == "encoder" else ["restored", "restored_bytes"]
-        self.unclipped = False
-        if self.classifies:
-            self.names = ["probabilities"]
-        elif getattr(estimator, "undo_clipping", None) is not None:
-            level = float(estimator.undo_clipping)  # type: ignore[arg-type]  # None is handled above
-            self.low, self.high = (float(value) for value in expected_clipped([0.0, 1.0], level))
-            table = undo_clipping(np.linspace(self.low, self.high, _TABLE + 1), level)
-            self.register_buffer("table", torch.from_numpy(table).float())
-            self.unclipped = True
+        self.module = part.module
+        self.takes = takes if part.inputs == "images" else None
 
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        if self.part != "decoder":
-            if self.takes == "bytes":
-                x = x.float() / 255
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        if self.takes == "bytes":
+            x = x.float() / 255
+        if self.takes is not None:
             x = x.permute(0, 3, 1, 2)
-        if self.classifies:
-            logits = self.network(x)
-            if self.loss == "softmax":
-                return torch.softmax(logits, 1)
-            odds = logits.sigmoid()
-            return odds / odds.sum(1, keepdim=True)  # type: ignore[no-any-return]  # torch types calls as Any
-        if self.part == "encoder":
-            return self.network.encode(x)  # type: ignore[no-any-return]  # torch types calls as Any
-        output = self.network.decode(x) if self.part == "decoder" else self.network(x)
-        output = output.permute(0, 2, 3, 1)
-        if self.loss == "bce":
-            output = output.sigmoid()
-        if self.unclipped:
-            output = self._undo_clipping(output)
-        return output, (output.clamp(0, 1) * 255).round().to(torch.uint8)
-
-    def _undo_clipping(self, output: Tensor) -> Tensor:
-        place = ((output - self.low) / (self.high - self.low)).clamp(0, 1) * _TABLE
-        index = place.floor().clamp(max=_TABLE - 1)
-        table = self.get_buffer("table")
-        left, right = table[index.long()], table[index.long() + 1]
-        return left + (place - index) * (right - left)
+        return self.module(x)  # type: ignore[no-any-return]  # torch types calls as Any
 
 
-def _module(estimator: Autoencoder | ConvClassifier, part: str, takes: str) -> _Exported:
-    if isinstance(estimator, ConvClassifier):
-        if part != "whole":
-            raise ValueError(f"a classifier has no {part}; export it whole")
-    else:
-        if estimator.undo_clipping == ESTIMATE:
-            raise ValueError(
-                "undo_clipping='estimate' cannot go into an ONNX file; set_params(undo_clipping=LEVEL) first"
-            )
-        if part != "whole" and not estimator.has_code:
-            raise ValueError(
-                f"with skip or residual the network cannot be divided; export it whole, without part={part!r}"
-            )
-    return _Exported(estimator, part, takes).cpu().eval()
-
-
-def _any_size(estimator: Autoencoder | ConvClassifier, part: str) -> bool:
-    return isinstance(estimator, ConvAutoencoder) and part == "whole"
-
-
-def _examples(estimator: Autoencoder | ConvClassifier, part: str, takes: str) -> list[NDArray[Any]]:
+def _examples(exported: ExportedPart, takes: str, pixel_range: tuple[float, float]) -> list[NDArray[Any]]:
     """Inputs to trace with, the first, and to compare with, all."""
     random = np.random.default_rng(0)
-    if part == "decoder":
-        return [random.random((n, estimator.network_.code_size), dtype=np.float32) for n in (2, 5)]
-    height, width, channels = estimator.image_shape_
-    shapes = [(2, height, width), (5, height, width)]
-    if _any_size(estimator, part):
-        # Odd at every stage, so that the trace meets every case; then the others.
-        stride = estimator.network_.stride
-        shapes = [
-            (2, stride + 1, 2 * stride + 1),
-            (1, 2 * stride, 3 * stride),
-            (3, 2 * stride + 3, stride + 2),
-            *shapes,
-        ]
+    if exported.inputs == "codes":
+        return [random.random(shape, dtype=np.float32) for shape in exported.shapes]
     if takes == "bytes":
-        return [random.integers(0, 256, (*shape, channels), dtype=np.uint8) for shape in shapes]
-    low, high = estimator.pixel_range_
-    return [random.uniform(low, high, (*shape, channels)).astype(np.float32) for shape in shapes]
+        return [random.integers(0, 256, shape, dtype=np.uint8) for shape in exported.shapes]
+    return [random.uniform(*pixel_range, shape).astype(np.float32) for shape in exported.shapes]
 
 
-def _difference(
-    session: Any, estimator: Autoencoder | ConvClassifier, part: str, name: str, example: NDArray[Any]
-) -> float:
+def _difference(session: Any, exported: ExportedPart, example: NDArray[Any]) -> float:
     """Largest difference of the first output from the estimator's own, relative where numbers exceed 1."""
-    found = session.run(None, {name: example})[0]
-    if isinstance(estimator, ConvClassifier):
-        expected: Any = estimator.predict_proba(example)
-    else:
-        methods = {
-            "whole": estimator.reconstruct,
-            "encoder": estimator.transform,
-            "decoder": estimator.inverse_transform,
-        }
-        expected = methods[part](example)
-    expected = expected.reshape(found.shape)
+    found = session.run(None, {exported.inputs: example})[0]
+    expected = exported.expected(example).reshape(found.shape)
     return float(np.max(np.abs(found - expected) / np.maximum(np.abs(expected), 1)))
 
 
-def _metadata(estimator: Autoencoder | ConvClassifier, part: str, takes: str) -> dict[str, str]:
+def _metadata(estimator: NetworkEstimator, exported: ExportedPart, part: str, takes: str) -> dict[str, str]:
     scale = "uint8 pixels, divided by 255 inside" if takes == "bytes" else "float32 pixels as in training"
-    document = {
+    return {
         "made_by": f"hourglass {hourglass.__version__}",
         "estimator": type(estimator).__name__,
         "part": part,
         "image_shape": "×".join(map(str, estimator.image_shape_)),
-        "input": scale if part != "decoder" else "float32 codes",
-    }
-    if isinstance(estimator, ConvClassifier):
-        document["classes"] = ", ".join(map(str, estimator.classes_))
-    return document
+        "input": scale if exported.inputs == "images" else "float32 codes",
+    } | exported.notes
 
 
 def _import_onnx() -> tuple[Any, Any]:

@@ -1,6 +1,9 @@
-"""Measures of how close two stacks of images are."""
+"""Metrics: how close two stacks of images are, how many labels are right, and the table of all of them."""
 
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -47,10 +50,12 @@ def psnr(
     Parameters
     ----------
     target, output : array-like of shape (n, h, w, c) or (n, ...)
+        Of equal shape.
     data_range : float, optional
         Difference between white and black; by default 1 for floating-point pixels, and for unsigned bytes and 16-bit
         numbers the largest number that they hold.
     per_image : bool, default=False
+        One number for each image instead of their mean.
 
     Returns
     -------
@@ -84,6 +89,7 @@ def ssim(
         Difference between white and black; by default 1 for floating-point pixels, and for unsigned bytes and 16-bit
         numbers the largest number that they hold.
     per_image : bool, default=False
+        One number for each image instead of their mean.
 
     Returns
     -------
@@ -113,6 +119,7 @@ def bce(target: ArrayLike, output: ArrayLike, *, per_image: bool = False) -> flo
     target, output : array-like of shape (n, h, w, c) or (n, ...)
         The target in [0, 1].
     per_image : bool, default=False
+        One number for each image instead of their mean.
 
     Returns
     -------
@@ -130,6 +137,114 @@ def bce(target: ArrayLike, output: ArrayLike, *, per_image: bool = False) -> flo
     _check_scale("output", z)
     p = np.clip(z, _SMALLEST_PROBABILITY, 1 - _SMALLEST_PROBABILITY)
     return _mean(-(x * np.log(p) + (1 - x) * np.log1p(-p)).reshape(len(x), -1).mean(1), per_image)
+
+
+def accuracy(target: ArrayLike, output: ArrayLike) -> float:
+    """Share of the predicted labels that are right.
+
+    Parameters
+    ----------
+    target, output : array-like of shape (n,)
+        True and predicted labels.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Raises
+    ------
+    ValueError
+        When the shapes differ.
+    """
+    x, z = np.asarray(target), np.asarray(output)
+    if x.shape != z.shape or x.ndim != 1:
+        raise ValueError(f"target has shape {x.shape} and output {z.shape}; expected as many predictions as labels")
+    return float(np.mean(x == z))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A metric with all that results, reports and the command line need to know of it.
+
+    Parameters
+    ----------
+    name : str
+        Name in a table, such as ``PSNR``.
+    function : callable
+        Takes target and output, stacks of images ``(n, h, w, c)`` whose black is 0 and white is 1, or labels ``(n,)``;
+        returns a float.
+    higher_is_better : bool
+        Whether a larger value means closer images, or more labels that are right.
+    unit : str, default=""
+        Unit in a table; by default the metric has none.
+    digits : int, default=4
+        Decimal places to which it is written.
+    compares : {"images", "labels"}, default="images"
+        What it is a function of: autoencoders are scored with metrics of images, classifiers with those of labels.
+    unit_range : bool, default=False
+        Whether target pixels have to be in [0, 1]; files of images, which may lead out of it, are then not scored.
+    smallest : int, default=1
+        Smallest height and width of the images, in pixels. Above 1 the metric sees windows, which need whole images.
+    """
+
+    name: str
+    function: Callable[[Any, Any], Any]
+    higher_is_better: bool
+    unit: str = ""
+    digits: int = 4
+    compares: Literal["images", "labels"] = "images"
+    unit_range: bool = False
+    smallest: int = 1
+
+    @property
+    def title(self) -> str:
+        """Name, with the unit in brackets where there is one."""
+        return f"{self.name} ({self.unit})" if self.unit else self.name
+
+    @property
+    def arrow(self) -> str:
+        """``↑`` where higher is better, else ``↓``."""
+        return "↑" if self.higher_is_better else "↓"
+
+
+METRICS: dict[str, Metric] = {
+    "bce": Metric(name="BCE", function=bce, higher_is_better=False, unit="nats a pixel", unit_range=True),
+    "mse": Metric(name="MSE", function=mse, higher_is_better=False, digits=5),
+    "psnr_db": Metric(name="PSNR", function=partial(psnr, data_range=1), higher_is_better=True, unit="dB", digits=2),
+    "ssim": Metric(
+        name="SSIM", function=partial(ssim, data_range=1), higher_is_better=True, smallest=SMALLEST_FOR_SSIM
+    ),
+    "accuracy": Metric(name="accuracy", function=accuracy, higher_is_better=True, compares="labels"),
+}
+"""Every metric by the name that results give it; one from elsewhere is added by ``METRICS["name"] = Metric(…)``."""
+
+
+def metrics_of(compares: Literal["images", "labels"]) -> dict[str, Metric]:
+    """Metrics of images, or those of labels.
+
+    Parameters
+    ----------
+    compares : {"images", "labels"}
+
+    Returns
+    -------
+    dict of str to Metric
+        In the order of ``METRICS``.
+    """
+    return {name: metric for name, metric in METRICS.items() if metric.compares == compares}
+
+
+def metrics_of_files() -> dict[str, Metric]:
+    """Metrics with which restored files of images are scored: those that need no range.
+
+    Returns
+    -------
+    dict of str to Metric
+        Those where higher is better first.
+    """
+    found = {name: metric for name, metric in metrics_of("images").items() if not metric.unit_range}
+    return dict(sorted(found.items(), key=lambda pair: not pair[1].higher_is_better))
 
 
 def _range(target: ArrayLike, output: ArrayLike, given: float | None) -> float:

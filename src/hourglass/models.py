@@ -5,28 +5,20 @@ import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 import hourglass
-from hourglass.denoising.corruption import CORRUPTIONS, corruption_from_json, corruption_to_json
-from hourglass.estimators import Autoencoder, ConvAutoencoder, ConvClassifier, DenseAutoencoder, NetworkEstimator
-from hourglass.estimators.facts import normalisation, optimiser_in_words, ruling_parameters
+from hourglass.estimators import ESTIMATORS, Autoencoder, NetworkEstimator
 from hourglass.estimators.fitting import CHECKPOINT_PARAMETERS, describes_network, remember_network
+from hourglass.estimators.records import parameter_to_json, parameters_from_json
 from hourglass.persistence import read_model, write_model
 from hourglass.runtime.hardware import resolve_device
 from hourglass.training import OPTIMISERS, optimiser_tensors, restore_optimiser
 
-ESTIMATORS: dict[str, type[NetworkEstimator]] = {
-    cls.__name__: cls for cls in (ConvAutoencoder, ConvClassifier, DenseAutoencoder)
-}
-
 PRETRAINED = ("digits",)
-CLASS_WEIGHT = "class-weight"
 
 
 def save(
@@ -70,21 +62,6 @@ def save(
         for name, value in estimator.get_params().items()
         if name not in CHECKPOINT_PARAMETERS
     }
-    fitted = {
-        "image_shape": estimator.image_shape_,
-        "steps": estimator.n_steps_,
-        "train_seconds": getattr(estimator, "train_seconds_", None),
-        "precision": estimator.precision_,
-        "flat": estimator._flat,
-        "pixel_range": estimator.pixel_range_,
-        "target_range": getattr(estimator, "_target_range", None),
-        "annealed": getattr(estimator, "_annealed", True),
-        "dead_units": getattr(estimator, "dead_units_", None),
-    }
-    if hasattr(estimator, "feature_names_in_"):
-        fitted["feature_names"] = estimator.feature_names_in_.tolist()
-    if isinstance(estimator, ConvClassifier):
-        fitted["classes"] = _labels_to_json(estimator.classes_)
     if not describes_network(estimator):
         raise ValueError("the parameters were changed after fit and describe another network; fit again, then save")
     state = getattr(estimator, "_optimiser", None) if optimiser else None
@@ -95,7 +72,7 @@ def save(
             "estimator": type(estimator).__name__,
             "hourglass": hourglass.__version__,
             "parameters": parameters,
-            "fitted": fitted,
+            "fitted": estimator.fitted_state(),
             "notes": dict(getattr(estimator, "notes_", {}) if notes is None else notes),
         },
         optimiser=None if state is None else optimiser_tensors(state),
@@ -128,9 +105,9 @@ def load_pretrained(name: str = "digits", *, device: str | torch.device = "auto"
 def load_autoencoder(folder: str | os.PathLike[str], *, device: str | torch.device = "auto") -> Autoencoder:
     """Read a fitted autoencoder; ValueError when the folder holds another kind of model."""
     estimator = load_model(folder, device=device)
-    if not isinstance(estimator, Autoencoder):
+    if estimator.task != Autoencoder.task:
         raise ValueError(f"{os.fspath(folder)} holds a {type(estimator).__name__}; this needs an autoencoder")
-    return estimator
+    return cast(Autoencoder, estimator)
 
 
 def load_model(folder: str | os.PathLike[str], *, device: str | torch.device = "auto") -> NetworkEstimator:
@@ -159,29 +136,10 @@ def load_model(folder: str | os.PathLike[str], *, device: str | torch.device = "
         parameters = metadata["parameters"]
         if foreign := set(CHECKPOINT_PARAMETERS) & set(parameters):
             raise ValueError(f"{min(foreign)} is of a training, not of a model")
-        estimator = ESTIMATORS[metadata["estimator"]](**_values(parameters))
-        fitted = metadata["fitted"]
-        estimator.image_shape_ = tuple(fitted["image_shape"])
-        estimator.n_features_in_ = math.prod(estimator.image_shape_)
-        estimator.n_steps_ = fitted["steps"]
-        estimator.precision_ = fitted["precision"]
-        estimator._flat = fitted.get("flat", False)
-        low, high = fitted.get("pixel_range", (0, 1))
-        estimator.pixel_range_ = low, high
-        if fitted.get("target_range") is not None:
-            low, high = fitted["target_range"]
-            estimator._target_range = float(low), float(high)
-        estimator._annealed = fitted.get("annealed", True)
-        remember_network(estimator)
-        if fitted.get("dead_units") is not None:
-            estimator.dead_units_ = {name: (dead, units) for name, (dead, units) in fitted["dead_units"].items()}
-        if fitted.get("train_seconds") is not None:
-            estimator.train_seconds_ = fitted["train_seconds"]
+        estimator = _class_named(metadata["estimator"])(**parameters_from_json(parameters))
+        estimator.restore_state(metadata["fitted"])
         estimator.notes_ = metadata.get("notes", {})
-        if "feature_names" in fitted:
-            estimator.feature_names_in_ = np.array(fitted["feature_names"], dtype=object)
-        if isinstance(estimator, ConvClassifier):
-            estimator.classes_ = _labels_from_json(fitted["classes"])
+        remember_network(estimator)
         _check_size(estimator, tensors)
         with torch.device("meta"):
             network = estimator._build()
@@ -195,6 +153,15 @@ def load_model(folder: str | os.PathLike[str], *, device: str | torch.device = "
     if optimiser is not None:
         _restore_optimiser(estimator, optimiser, folder)
     return estimator
+
+
+def _class_named(name: str) -> type[NetworkEstimator]:
+    if name not in ESTIMATORS:
+        raise ValueError(
+            f"its estimator {name!r} is none of {', '.join(ESTIMATORS)}; import the module that defines the class and "
+            f"adds it to hourglass.estimators.ESTIMATORS, then read the model again"
+        )
+    return ESTIMATORS[name]
 
 
 def _restore_optimiser(
@@ -219,116 +186,5 @@ def _check_size(estimator: NetworkEstimator, tensors: Mapping[str, Any]) -> None
     shape = estimator.image_shape_
     if len(shape) != 3 or any(type(length) is not int or length < 1 for length in shape) or math.prod(shape) > 2**31:
         raise ValueError(f"image_shape is {shape}")
-    layers = getattr(estimator, "depth", None) or len(getattr(estimator, "channels", ()))
-    if layers > len(tensors):
-        raise ValueError(f"{layers} layers but {len(tensors)} tensors")
-
-
-def describe(estimator: NetworkEstimator) -> dict[str, Any]:
-    """What a fitted estimator is and how it was trained, for people.
-
-    Returns
-    -------
-    dict
-        Among others ``model``, ``images``, ``weights``, ``steps``; ``normalisation`` and ``optimiser`` with their
-        constants; ``parameters``, all that ruled the training, defaults too.
-    """
-    check_is_fitted(estimator, "network_")
-    facts: dict[str, Any] = {
-        "model": type(estimator).__name__,
-        "images": " × ".join(map(str, estimator.image_shape_)) + " (height × width × channels)",
-        "weights": sum(weight.numel() for weight in estimator.network_.parameters()),
-        "steps": estimator.n_steps_,
-    }
-    if hasattr(estimator, "train_seconds_"):
-        facts["train_seconds"] = round(estimator.train_seconds_, 1)
-    if isinstance(estimator, Autoencoder):
-        facts["code_size"] = estimator.network_.code_size if estimator.has_code else "none (skip or residual)"
-        facts["any_size"] = isinstance(estimator, ConvAutoencoder)
-        facts["pixels"] = "trained on {:g} to {:g}".format(*estimator.pixel_range_)
-        facts["output"] = "in [0, 1]" if estimator.loss == "bce" or estimator.undo_clipping else "unbounded"
-    if isinstance(estimator, ConvClassifier):
-        facts["classes"] = _labels_to_json(estimator.classes_)["values"]
-    if dead := getattr(estimator, "dead_units_", None):
-        facts["dead_units"] = _dead_in_words(dead)
-    facts["normalisation"] = normalisation(estimator.network_)
-    facts["optimiser"] = optimiser_in_words(estimator.optimiser)
-    facts["parameters"] = {
-        name: corruption_to_json(value) if type(value) in CORRUPTIONS.values() else value
-        for name, value in ruling_parameters(estimator).items()
-    }
-    notes = getattr(estimator, "notes_", {})
-    return facts | ({"notes": notes} if notes else {})
-
-
-def _dead_in_words(dead: Mapping[str, tuple[int, int]]) -> str:
-    """How many units give 0 for every image, of all and by layer."""
-    total = f"{sum(count for count, _ in dead.values())} of {sum(units for _, units in dead.values())}"
-    layers = ", ".join(f"{name}: {count} of {units}" for name, (count, units) in dead.items() if count)
-    return f"{total} ({layers})" if layers else total
-
-
-def parameter_to_json(name: str, value: Any) -> Any:
-    """A parameter of an estimator as JSON holds it.
-
-    Parameters
-    ----------
-    name : str
-    value : object
-        Numbers of NumPy's, corruptions, devices and weights of classes are taken too.
-
-    Raises
-    ------
-    TypeError
-        When it is another object, such as a callable ``corruption``.
-    """
-    value = _plain(value)
-    if isinstance(value, torch.device):
-        return str(value)
-    if name == "class_weight" and isinstance(value, Mapping):
-        labels = _labels_to_json(np.array(list(value)))
-        return {"kind": CLASS_WEIGHT, "labels": labels, "weights": [float(weight) for weight in value.values()]}
-    if type(value) in CORRUPTIONS.values():
-        return corruption_to_json(value)
-    if not isinstance(value, bool | int | float | str | tuple | list | None):
-        raise TypeError(
-            f"{name}={value!r} cannot be written to a file; set it to None on the fitted estimator "
-            f"(set_params({name}=None)) where it is needed for training only"
-        )
-    return value
-
-
-def _plain(value: Any) -> Any:
-    """A parameter with Python's own numbers for NumPy's."""
-    if isinstance(value, list | tuple):
-        return type(value)(_plain(item) for item in value)
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _values(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Parameters as they were before JSON: tuples for lists, corruptions and weights of classes for their records."""
-
-    def restored(value: Any) -> Any:
-        if isinstance(value, dict) and value.get("kind") == CLASS_WEIGHT:
-            return dict(zip(_labels_from_json(value["labels"]).tolist(), value["weights"], strict=True))
-        if isinstance(value, dict):
-            return corruption_from_json(value)
-        return tuple(value) if isinstance(value, list) else value
-
-    return {name: restored(value) for name, value in parameters.items()}
-
-
-def _labels_to_json(labels: NDArray[Any]) -> dict[str, Any]:
-    """Labels with their dtype; dates, times and bytes as text."""
-    kind = labels.dtype.kind
-    values = labels.astype(str).tolist() if kind in "mMS" else labels.tolist()
-    if kind == "m":
-        values = labels.astype(np.int64).tolist()
-    return {"dtype": labels.dtype.str, "values": values}
-
-
-def _labels_from_json(document: Any) -> NDArray[Any]:
-    """Labels that :func:`_labels_to_json` wrote, or a plain list of them, as files had it before."""
-    if isinstance(document, list):
-        return np.array(document)
-    return np.array(document["values"], dtype=np.dtype(document["dtype"]))
+    if estimator._least_tensors > len(tensors):
+        raise ValueError(f"{estimator._least_tensors} layers but {len(tensors)} tensors")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import warnings
 from collections.abc import Mapping
@@ -147,6 +148,16 @@ def read_tensors(path: Path, checksum: str) -> dict[str, Tensor]:
     except (SafetensorError, KeyError, OverflowError) as error:
         raise ValueError(f"{path} is not a safetensors file ({error})") from error
     return tensors
+
+
+def is_longer(wanted: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
+    """Whether a training is wanted that differs from the one that is there in nothing but more epochs or steps."""
+    lengths = [name for name in ("epochs", "n_steps") if name in wanted and wanted[name] != there.get(name)]
+    return (
+        len(lengths) == 1
+        and wanted[lengths[0]] > there.get(lengths[0], math.inf)
+        and {**there, lengths[0]: None} == {**wanted, lengths[0]: None}
+    )
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:

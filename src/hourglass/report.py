@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hourglass.atomic import write_whole
-from hourglass.estimators import Autoencoder, ConvClassifier
-from hourglass.estimators.facts import normalisation_of, optimiser_in_words, ruling_parameters
+from hourglass.estimators import NetworkEstimator
 from hourglass.experiments import EXPERIMENTS, RECIPES, StoredRun, stored_runs
 from hourglass.experiments.captions import (
     CAPTIONS,
@@ -22,16 +21,13 @@ from hourglass.experiments.captions import (
     comparison_caption,
     length,
     listed,
-    title,
 )
-from hourglass.experiments.measures import DIGITS, MEASURES, METHODS, mean_and_deviation
+from hourglass.experiments.measures import KINDS, METHODS, digits, heading, mean_and_deviation, shown, written
 from hourglass.lab import stored_findings
 from hourglass.plots import classifier_curves, save_figure
 from hourglass.training import History
 
 PAGE, COMPARISON = "report.html", "bn-comparison"
-KINDS = {"Autoencoders": "test_bce", "Classifiers": "test_accuracy"}
-"""Kinds of networks, and a measure that only that kind has."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +49,7 @@ class Group:
         return str(self.result["recipe"])
 
     @property
-    def estimator(self) -> Autoencoder | ConvClassifier | None:
+    def estimator(self) -> NetworkEstimator | None:
         """Unfitted estimator with the runs' parameters; None where the experiment is unknown.
 
         A parameter that a run does not name has its default: it was None, or the run is older than the parameter.
@@ -71,7 +67,7 @@ class Group:
         if self.estimator is None or self.recipe not in RECIPES:
             return {}
         own, given = (
-            json.loads(json.dumps(ruling_parameters(estimator), default=str))
+            json.loads(json.dumps(estimator.ruling_parameters(), default=str))
             for estimator in (EXPERIMENTS[self.name].configure(self.recipe), self.estimator)
         )
         gone = dict.fromkeys(name for name in own if name not in given and name not in ("epochs", "n_steps"))
@@ -85,15 +81,14 @@ class Group:
     @property
     def title(self) -> str:
         """What was trained, from the parameters."""
-        return self.name if self.estimator is None else title(self.estimator)
+        return self.name if self.estimator is None else self.estimator.title
 
     @property
     def constants(self) -> dict[str, str]:
         """Constants that are no parameters: those of the normalisation and of the optimiser, by what they are of."""
         if self.estimator is None:
             return {}
-        optimiser = optimiser_in_words(self.estimator.optimiser)
-        return {"normalisation's constants": normalisation_of(self.estimator), "optimiser's constants": optimiser}
+        return {f"{name}'s constants": said for name, said in self.estimator.describe_constants().items()}
 
     @property
     def anchor(self) -> str:
@@ -103,9 +98,8 @@ class Group:
     @property
     def metrics(self) -> dict[str, str]:
         """Mean ± standard deviation over the seeds, as text, by measure."""
-        names = [name for name in MEASURES if name in self.result["metrics"]]
-        values = {name: [run.result["metrics"][name] for run in self.runs] for name in names}
-        return {name: mean_and_deviation(values[name], DIGITS[name]) for name in names}
+        names = shown(self.result["metrics"])
+        return {name: written([run.result["metrics"][name] for run in self.runs], name) for name in names}
 
     @property
     def figures(self) -> dict[str, Path]:
@@ -170,13 +164,13 @@ def write_report(out: str | os.PathLike[str]) -> Path:
         groups=groups,
         studies=studies,
         experiments=EXPERIMENTS,
-        measures=MEASURES,
+        heading=heading,
         methods=METHODS,
         subject=subject(groups, studies=bool(studies)),
         comparison=comparison,
         comparison_caption=compared and describe_comparison(compared),
         embed=embed,
-        digits=DIGITS,
+        digits=digits,
         kinds=KINDS,
     )
     write_whole(out / PAGE, page.encode())
@@ -258,7 +252,7 @@ def describe_comparison(compared: Sequence[Group]) -> str:
     recipe = f"{first['recipe']} recipe" + (f" ({as_text(shared)})" if shared else "")
     how = f"the {recipe} on {first['dataset']}, {length(first['parameters'])}"
     networks = zip(legends(compared), (group.estimator for group in compared), strict=True)
-    return comparison_caption(how, {name: each for name, each in networks if isinstance(each, ConvClassifier)})
+    return comparison_caption(how, {name: each for name, each in networks if each is not None})
 
 
 def _comparable(histories: Iterable[History]) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hourglass.cli.app import Misuse, app, merge, parse_settings, stoppable
+from hourglass.cli.choices import dataset_name
 from hourglass.cli.shared import CheckpointEvery, Quiet, teller
 
 if TYPE_CHECKING:
@@ -36,8 +37,12 @@ def run(
         ),
     ],
     dataset: Annotated[
-        Literal["sample", "mnist", "fashion-mnist"],
-        typer.Option(help="5,000 MNIST digits that need no download, or a full data set."),
+        str,
+        typer.Option(
+            parser=dataset_name,
+            metavar="<sample|mnist|fashion-mnist>",
+            help="5,000 MNIST digits that need no download, or a full data set.",
+        ),
     ] = "sample",
     data_dir: Annotated[
         Path | None,
@@ -192,34 +197,26 @@ class Shown:
             typer.echo(f"report: {self._page}", err=self.as_json)
 
 
-_AUTOENCODER_COLUMNS = {"test_bce": "BCE", "test_mse": "MSE", "test_psnr_db": "PSNR (dB)", "test_ssim": "SSIM"}
-_CLASSIFIER_COLUMNS = {
-    "validation_accuracy": "validation accuracy",
-    "test_accuracy": "test accuracy",
-    "single_image_accuracy": "100 one by one",
-}
-
-
 def _print_table(results: Sequence["Result"]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from hourglass.experiments.measures import DIGITS, mean_and_deviation
+    from hourglass.experiments.measures import KINDS, heading, mean_and_deviation, shown, written
 
-    for autoencoders in (True, False):
-        chosen = [result for result in results if ("test_bce" in result.scores) == autoencoders]
+    for kind, measure in KINDS.items():
+        chosen = [result for result in results if measure in result.scores]
         if not chosen:
             continue
+        columns = [name for name in shown(chosen[0].scores) if not name.endswith("_loss")]
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-        table.add_column("autoencoder" if autoencoders else "classifier", no_wrap=True)
-        columns = _AUTOENCODER_COLUMNS if autoencoders else _CLASSIFIER_COLUMNS
-        for title in (*columns.values(), "training"):
+        table.add_column(kind.lower().removesuffix("s"), no_wrap=True)
+        for title in (*map(heading, columns), "training"):
             table.add_column(title, justify="right")
         for result in chosen:
             seconds = [run.timing["train_seconds"] or 0.0 for run in result.runs]
             table.add_row(
                 result.experiment,
-                *(mean_and_deviation(result.scores[name], DIGITS[name]) for name in columns),
+                *(written(result.scores[name], name) for name in columns),
                 mean_and_deviation(seconds, 1) + " s",
             )
         # A file or a pipe has no width of its own.

@@ -227,6 +227,7 @@ def _level(text: str) -> float:
 
 def _print_scores(scores: dict[str, dict[Path, dict[str, float]]], folder: Path, style: str) -> None:
     from hourglass.imagefiles.comparison import mean_scores
+    from hourglass.metrics import metrics_of_files
 
     root = folder if folder.is_dir() else folder.parent
     means = mean_scores(scores)
@@ -240,7 +241,7 @@ def _print_scores(scores: dict[str, dict[Path, dict[str, float]]], folder: Path,
     if style == "json":
         typer.echo(json.dumps([_finite(row) for row in rows]))
     elif style == "csv":
-        writer = csv.DictWriter(sys.stdout, ["file", "method", "psnr_db", "ssim", "mse"], lineterminator="\n")
+        writer = csv.DictWriter(sys.stdout, ["file", "method", *metrics_of_files()], lineterminator="\n")
         writer.writeheader()
         writer.writerows(_finite(row) for row in rows)
     else:
@@ -259,14 +260,17 @@ def _print_table(rows: Iterable[dict[str, Any]]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from hourglass.metrics import metrics_of_files
+
+    metrics = metrics_of_files()
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for name in ("file", "method"):
         table.add_column(name)
-    for name in ("PSNR (dB)", "SSIM", "MSE"):
-        table.add_column(name, justify="right")
+    for metric in metrics.values():
+        table.add_column(metric.title, justify="right")
     for row in rows:
         style = "bold" if row["file"] == "mean" else None
         name = escape(row["file"])
-        ssim = "–" if row["ssim"] != row["ssim"] else f"{row['ssim']:.4f}"
-        table.add_row(name, row["method"], f"{row['psnr_db']:.2f}", ssim, f"{row['mse']:.5f}", style=style)
+        numbers = ["–" if math.isnan(row[key]) else f"{row[key]:.{each.digits}f}" for key, each in metrics.items()]
+        table.add_row(name, row["method"], *numbers, style=style)
     Console(width=None if sys.stdout.isatty() else 120).print(table)

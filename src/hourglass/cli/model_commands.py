@@ -89,8 +89,8 @@ def train(
 ) -> None:
     """Train a model on a folder of images of any size.
 
-    With --noise or --self-supervised the model is a denoiser (with skip connections, and predicting the noise, unless
-    --set says otherwise); without, an autoencoder that compresses images into codes.
+    With --noise or --self-supervised the model is a denoiser: with skip connections and, with --noise, predicting the
+    noise, unless --set says otherwise. Without, it is an autoencoder that compresses images into codes.
     """
     from hourglass.image_training import train_on_images
 
@@ -229,9 +229,7 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
 ) -> None:
     """Show a model's network, images and training."""
-    from hourglass.models import describe
-
-    facts = describe(model_or_pretrained(model, device="cpu"))
+    facts = model_or_pretrained(model, device="cpu").describe()
     if as_json:
         typer.echo(json.dumps(facts))
     else:

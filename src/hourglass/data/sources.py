@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -15,6 +16,13 @@ from hourglass.data.idx import ChecksumError, file_md5, images_and_labels, read_
 from hourglass.data.images import Dataset, Images
 
 PARTS = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+
+class DataSource(Protocol):
+    """Where a data set comes from: whatever is in ``DATASETS``."""
+
+    def load(self, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
+        """Load the data set, from a folder where it is looked for first."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,11 @@ class IdxSource:
                 raise
         return read_idx(path, axes=_axes(part))
 
+    def load(self, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
+        """Load the data set from ``data_dir``, else the user's cache, else the network; see :func:`load`."""
+        tried: list[str] = []
+        return self.read(_in_data_dir(self, data_dir, tried) or _in_cache(self, tried) or _fetch(self, tried))
+
     def read(self, paths: dict[str, Path]) -> Dataset:
         """Read the four files, verified."""
         splits = []
@@ -63,9 +76,20 @@ class IdxSource:
         return Dataset(self.name, splits[0], splits[1], validation_size=5000)
 
 
-SOURCES = {
+class SampleSource:
+    """The 5,000 MNIST digits that come with an installed package."""
+
+    name = "sample"
+
+    def load(self, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
+        """Load the digits; ``data_dir`` has no part in it."""
+        return _load_sample()
+
+
+DATASETS: dict[str, DataSource] = {
     source.name: source
     for source in (
+        SampleSource(),
         IdxSource(
             "mnist",
             mirrors=(
@@ -119,7 +143,7 @@ SOURCES = {
         ),
     )
 }
-DATASETS = ("sample", *SOURCES)
+"""Every data set by its name; one from elsewhere is added by ``DATASETS["name"] = …``, an object with ``load``."""
 
 
 def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
@@ -128,8 +152,9 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
     Parameters
     ----------
     name : {"sample", "mnist", "fashion-mnist"}
-        ``sample`` is 5,000 MNIST digits that come with an installed package: 4,000 to train, 1,000 to test.
-        The others are looked for in ``data_dir``, then in the user's cache, and are else downloaded.
+        One of :data:`hourglass.DATASETS`. ``sample`` is 5,000 MNIST digits that come with an installed package: 4,000
+        to train, 1,000 to test. The others are looked for in ``data_dir``, then in the user's cache, and are else
+        downloaded.
     data_dir : path-like, optional
         Folder of IDX files, gzipped or not: its subfolder ``name``, or the folder itself where its checksums
         are the data set's. Debian's package dataset-fashion-mnist has them in ``/usr/share/datasets``. By default
@@ -149,14 +174,9 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
     ConnectionError
         When the data are neither here nor to be had from the network.
     """
-    if name == "sample":
-        return _load_sample()
-    if name not in SOURCES:
+    if name not in DATASETS:
         raise ValueError(f"dataset {name!r} is unknown; choose one of {', '.join(DATASETS)}")
-    source = SOURCES[name]
-    tried: list[str] = []
-    paths = _in_data_dir(source, data_dir, tried) or _in_cache(source, tried) or _fetch(source, tried)
-    return source.read(paths)
+    return DATASETS[name].load(data_dir)
 
 
 def cache_dir() -> Path:

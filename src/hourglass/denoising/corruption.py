@@ -215,15 +215,17 @@ class Blur(_Corruption):
 
 
 def clips(corruption: object) -> bool:
-    """Whether a corruption is one of these that keep to [0, 1], and would destroy images on another scale."""
-    return isinstance(corruption, GaussianNoise | PoissonNoise | SaltAndPepper) and corruption.clip
+    """Whether a corruption is one of the table that keeps to [0, 1], and would destroy images on another scale."""
+    return type(corruption) in CORRUPTIONS.values() and bool(getattr(corruption, "clip", False))
 
 
 def unclipped(corruption: "Corruption") -> "Corruption":
     """The same corruption for images whose numbers may lie outside [0, 1]."""
-    if isinstance(corruption, GaussianNoise | PoissonNoise | SaltAndPepper):
-        return replace(corruption, clip=False)
-    return corruption
+    if not clips(corruption):
+        return corruption
+    bounded: Any = corruption
+    same: Corruption = replace(bounded, clip=False)
+    return same
 
 
 Corruption = GaussianNoise | PoissonNoise | SaltAndPepper | Masking | Blur
@@ -235,6 +237,9 @@ CORRUPTIONS: dict[str, type[Corruption]] = {
     "masking": Masking,
     "blur": Blur,
 }
+"""Every corruption by its name, as files and the command line have it; one from elsewhere is added by
+``CORRUPTIONS["name"] = Class``: a frozen dataclass, called with images ``(n, c, h, w)`` and a generator, whose first
+field is its strength. With a field ``clip`` it says whether it keeps to [0, 1]."""
 
 
 def parse_corruption(text: str) -> Corruption:

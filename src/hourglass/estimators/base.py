@@ -12,10 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.sparse import issparse
-from sklearn.base import BaseEstimator
 from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
-from torch import Tensor, nn
+from torch import Tensor
 
 from hourglass.data.arrays import Shape, check_image_shape, check_unit_range, infer_image_shape
 from hourglass.estimators.checks import (
@@ -27,6 +26,7 @@ from hourglass.estimators.checks import (
     check_shape,
     warn_if_scaled_down,
 )
+from hourglass.estimators.description import SelfDescribing
 from hourglass.estimators.fitting import Floats, describes_network
 from hourglass.estimators.pieces import apply_in_pieces, to_tensor
 from hourglass.runtime.forks import compute_alone_after_fork
@@ -38,7 +38,7 @@ DTYPES = (np.float32, np.float64)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
+class NetworkEstimator(SelfDescribing):
     """Base of the estimators: trains ``network_`` by mini-batches of Adam.
 
     Parameters
@@ -77,6 +77,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
         Of the forward pass, in training and in inference; ``auto`` takes bfloat16 where the processor has it
         and the network gains.
     device : {"auto", "cpu", "cuda"} or torch.device, default="auto"
+        Where to compute; ``auto`` takes the GPU where there is one.
     random_state : int or numpy.random.RandomState, optional
         Seeds weights, order and noise; None draws from the system's entropy. NumPy's and PyTorch's global
         states are not used.
@@ -146,7 +147,6 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
     checkpoint_every: str | float = "60s"
 
     _square_images = True
-    _bfloat16_pays = False
     # Parameters that say which network it is, and so cannot be changed once there is one.
     _network_parameters: ClassVar[tuple[str, ...]] = ()
 
@@ -155,12 +155,19 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
         """What is applied to the network's output."""
         return None
 
-    def _build(self) -> nn.Module:
-        """Make the network for ``image_shape_``, on the device that is current."""
-        raise NotImplementedError  # abstract base class: every estimator has its own network
+    @property
+    def _bfloat16_pays(self) -> bool:
+        """Whether training gains by bfloat16, where the processor has it."""
+        return False
 
     def check_parameters(self) -> None:
-        """Raise ValueError when a parameter is out of its range; ``fit`` calls it first."""
+        """Check every parameter; ``fit`` does it first.
+
+        Raises
+        ------
+        ValueError
+            When a parameter is out of its range.
+        """
         check_number("epochs", self.epochs, optional=True)
         check_number("n_steps", self.n_steps, whole=True, optional=True)
         check_number("batch_size", self.batch_size, whole=True)
@@ -285,13 +292,6 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
             self._seed()
         return True
 
-    def _network(self, seed: int) -> Any:
-        """Build the network and draw its weights, nothing from PyTorch's global generator."""
-        with torch.random.fork_rng([]):
-            network: Any = self._build()
-        network.reset_parameters(torch.Generator().manual_seed(seed))
-        return network
-
     def _hold_out(self, n: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Indices of the images to train on and of those held out, as ``validation_fraction`` says."""
         order = self._random.permutation(n)
@@ -306,9 +306,6 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
         """Begin the estimator's own stream of random numbers."""
         state = self.random_state
         self._random = state if isinstance(state, np.random.RandomState) else np.random.RandomState(state)
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "network_")
 
     def _infer(
         self,

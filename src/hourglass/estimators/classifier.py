@@ -1,29 +1,15 @@
-"""The deep classifier with scikit-learn's interface."""
+"""The deep convolutional classifier with scikit-learn's interface."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self, cast
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.special import log_expit, softmax
-from sklearn.base import ClassifierMixin
-from sklearn.utils.class_weight import compute_sample_weight
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight
-from torch import Tensor
-
-from hourglass.estimators.base import NetworkEstimator
-from hourglass.estimators.checks import check_choice, check_class_weight, check_classes, check_norm, check_number
-from hourglass.estimators.fitting import Floats, Task, check_validation, train, transaction
+from hourglass.estimators.checks import check_choice, check_norm, check_number
+from hourglass.estimators.classifier_base import Classifier
 from hourglass.nn import ACTIVATIONS, KERNEL_INITS, ConvNet
-from hourglass.training import LOSSES, Observer, Progress
-
-CLASSIFIER_LOSSES = ("softmax", "bce")
+from hourglass.nn.norms import NORMS_IN_WORDS
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class ConvClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]  # scikit-learn is untyped
+class ConvClassifier(Classifier):
     """Deep stack of 3×3 convolutions, with batch normalisation or without.
 
     Convolution *d* has ``width · d`` channels and stride 2 where *d* is a multiple of 3; a dense layer of 100
@@ -43,19 +29,94 @@ class ConvClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]  
     kernel_init : {"glorot", "he", "truncated-normal"} or float, default="glorot"
         Of the convolutions; the third is N(0, 0.05²) cut at two deviations, a number σ is N(0, σ²).
     activation : {"relu", "sigmoid", "tanh"}, default="relu"
+        After every layer but the last.
     loss : {"softmax", "bce"}, default="softmax"
         Cross-entropy of a softmax, or of independent sigmoids against one-hot labels.
     class_weight : dict, "balanced" or None, default=None
         Weight of each label in the loss, 1 where the dictionary has none; ``"balanced"`` weighs by the inverse of how
         often a label is among the images of the call.
-    image_shape, epochs, n_steps, batch_size, learning_rate, optimiser, schedule, validation_fraction, patience, \
-report_every, validate_every, precision, device, random_state, verbose, deterministic, checkpoint_dir, checkpoint_every
-        As in :class:`NetworkEstimator`, whose attributes there are too.
+    image_shape : tuple of int, optional
+        Height, width and channels of flat input; by default seen from the array.
+    epochs : float, optional
+        Passes over the training images; by default as many as make 500 steps, and at least one.
+    n_steps : int, optional
+        Steps of training, each with one batch; where it is given, ``epochs`` is not looked at.
+    batch_size : int, default=64
+        Images in a batch; all of them where there are fewer.
+    learning_rate : float, default=0.01
+        Learning rate of the optimiser at the peak of the schedule.
+    continue_learning_rate : float, optional
+        Learning rate of ``partial_fit``, and of ``fit`` with ``warm_start``, when they continue from trained weights.
+        After a schedule that decays it is by default a tenth of ``learning_rate``, which does not harm a good
+        network; otherwise it is ``learning_rate``.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from the weights and the optimiser's state of the last call, where there was one; by
+        default it draws new weights.
+    optimiser : {"adam", "sgd"}, default="adam"
+        Adam, as TensorFlow computes it, or plain stochastic gradient descent, which needs larger learning rates.
+    schedule : {"one-cycle", "linear", "constant"}, default="one-cycle"
+        How the learning rate goes over the steps.
+    validation_fraction : float, optional
+        Share of the training images, in (0, 1), that is held out; its loss is recorded. By default none.
+    patience : int, optional
+        Validations in a row without a new best loss after which training stops; the best weights are kept. It
+        needs held-out images. By default training does all its steps.
+    report_every : int, optional
+        Steps from one report of the training loss to the next, beginning with the first; by default an epoch.
+    validate_every : int, optional
+        Steps from one validation to the next; by default as ``report_every``.
+    precision : {"float32", "bfloat16", "auto"}, default="float32"
+        Of the forward pass, in training and in inference; ``auto`` takes bfloat16 where the processor has it
+        and the network gains.
+    device : {"auto", "cpu", "cuda"} or torch.device, default="auto"
+        Where to compute; ``auto`` takes the GPU where there is one.
+    random_state : int or numpy.random.RandomState, optional
+        Seeds weights, order and noise; None draws from the system's entropy. NumPy's and PyTorch's global
+        states are not used.
+    verbose : int, default=0
+        1 shows progress on standard error.
+    deterministic : bool, default=False
+        Equal bits for equal seeds, data and numbers of threads, on one machine and version of PyTorch. On a CPU that
+        is so anyway; on CUDA it costs speed.
+    checkpoint_dir : path-like, optional
+        Folder of this one training, where ``fit`` writes its state now and then and at its end, and from which it goes
+        on, bit for bit, when it is called again with the same parameters and images. It needs an int as
+        ``random_state``. SIGINT and SIGTERM then wait for the step. The folder stays after training.
+    checkpoint_every : str or float, default="60s"
+        As ``"60s"``, ``"500steps"``, ``"1epochs"`` or ``"never"``, which leaves the one at the end.
 
     Attributes
     ----------
     classes_ : ndarray of shape (classes,)
         Labels as they were given to ``fit``.
+    network_ : torch.nn.Module
+        In inference mode; takes images as ``(n, c, h, w)``.
+    image_shape_ : tuple of int
+        Height, width, channels.
+    n_features_in_ : int
+        Their product.
+    pixel_range_ : tuple of float
+        Smallest and largest pixel of the images in ``fit``, bytes already divided by 255.
+    feature_names_in_ : ndarray of str
+        Where ``X`` was a data frame.
+    history_ : History
+        Of the last call of ``fit`` or ``partial_fit``.
+    n_steps_ : int
+        Steps done since the weights were drawn.
+    dead_units_ : dict of str to pair of int
+        For each layer with ReLU, how many of its units give 0 for all of the first 256 training images, and how many
+        units it has.
+    partly_trained_ : estimator
+        After KeyboardInterrupt in ``fit`` or ``partial_fit``: a copy with the network as it was then. The estimator
+        itself is what it was before the call.
+    train_seconds_ : float
+        Time in training, without reports.
+    images_per_second_ : float or None
+        Without the first 20 steps; None where there were no more.
+    device_, precision_ : str
+        As resolved.
+    notes_ : dict
+        Of a model that was read from a folder: what :func:`hourglass.save` was given.
     """
 
     depth: int = 6
@@ -64,17 +125,22 @@ report_every, validate_every, precision, device, random_state, verbose, determin
     norm_momentum: float = 0.1
     kernel_init: str | float = "glorot"
     activation: str = "relu"
-    loss: str = "softmax"
-    class_weight: Mapping[Any, float] | str | None = None
 
     _network_parameters = ("depth", "width", "norm", "norm_momentum", "activation")
 
     @property
-    def _bfloat16_pays(self) -> bool:  # type: ignore[override]  # a constant elsewhere
+    def _bfloat16_pays(self) -> bool:
         # The moments of a batch are computed in float32, and the casts cost more than the convolutions gain.
         return self.norm == "none"
 
     def check_parameters(self) -> None:
+        """Check every parameter; ``fit`` does it first.
+
+        Raises
+        ------
+        ValueError
+            When a parameter is out of its range.
+        """
         super().check_parameters()
         check_number("depth", self.depth, whole=True)
         check_number("width", self.width, whole=True)
@@ -84,8 +150,6 @@ report_every, validate_every, precision, device, random_state, verbose, determin
         else:
             check_number("kernel_init", self.kernel_init)
         check_choice("activation", self.activation, ACTIVATIONS)
-        check_choice("loss", self.loss, CLASSIFIER_LOSSES)
-        check_class_weight(self.class_weight)
 
     def _build(self) -> ConvNet:
         return ConvNet(
@@ -99,189 +163,11 @@ report_every, validate_every, precision, device, random_state, verbose, determin
             activation=self.activation,
         )
 
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        *,
-        validation_data: tuple[ArrayLike, ArrayLike] | None = None,
-        progress: Progress | None = None,
-        observer: Observer | None = None,
-    ) -> Self:
-        """Train on images and their labels; where anything is raised, the estimator is what it was before.
+    @property
+    def _least_tensors(self) -> int:
+        return self.depth
 
-        Parameters
-        ----------
-        X : array-like of shape (n, h, w), (n, h, w, c) or (n, features)
-            Unsigned bytes are scaled by 1/255, other numbers are taken as they are.
-        y : array-like of shape (n,)
-            Labels: numbers, text, booleans, dates or times; at least two different ones.
-        sample_weight : array-like of shape (n,), optional
-            Weight of each image in the loss, at least 0; their scale means nothing. Images of weight 0 are left out.
-            By default all weigh alike. Batch normalisation takes its moments without weights.
-        validation_data : pair of array-like, optional
-            Images and labels whose loss and accuracy are recorded, and whose loss ``patience`` watches. Held-out
-            images all weigh alike, also with ``sample_weight`` and ``class_weight``.
-        progress : Progress, optional
-            Where to show how it goes; by default as ``verbose`` says.
-        observer : Observer, optional
-            Sees the network before the first step and at every report; what it measures is recorded.
-
-        Raises
-        ------
-        ValueError
-            When a parameter or a value is out of its range, or there is one class only.
-        FloatingPointError
-            When training diverges.
-        KeyboardInterrupt
-            When training is interrupted; the network as it was then is in ``partly_trained_``.
-        """
-        with transaction(self):
-            self._fit(X, y, sample_weight, validation_data, progress, observer)
-        return self
-
-    def partial_fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        classes: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None,
-    ) -> Self:
-        """Train for one more pass over the images, at a constant rate.
-
-        The first call draws the weights and trains at ``learning_rate``. Later calls, and calls after :meth:`fit`,
-        continue from the trained weights at ``continue_learning_rate``.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            As in :meth:`fit`; ``X`` with as many features in every call.
-        classes : array-like of shape (classes,), optional
-            Every label that will come; needed in the first call, where nothing was fitted before.
-
-        Raises
-        ------
-        ValueError, FloatingPointError
-            As in :meth:`fit`, and when a label is none of the classes. The estimator is then what it was before.
-        """
-        with transaction(self):
-            self._fit(X, y, sample_weight, None, None, None, one_pass=True, classes=classes)
-        return self
-
-    def _fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None,
-        validation_data: tuple[ArrayLike, ArrayLike] | None,
-        progress: Progress | None,
-        observer: Observer | None,
-        *,
-        one_pass: bool = False,
-        classes: ArrayLike | None = None,
-    ) -> None:
-        self.check_parameters()
-        if y is None:
-            raise ValueError("requires y to be passed, but the target y is None: a classifier learns from labels")
-        continues = (one_pass or self.warm_start) and self._continues()
-        images, labels = self._check_images(X, y, fitting=not continues, continuing=continues)
-        check_classification_targets(labels)
-        images = images.astype(np.float32, copy=False)
-        if not continues:
-            if one_pass and classes is None:
-                raise ValueError("the first call of partial_fit needs classes: every label that will come")
-            self.classes_ = check_classes(labels if classes is None else np.asarray(classes))
-            self._seed()
-        elif classes is not None and not np.array_equal(np.unique(np.asarray(classes)), self.classes_):
-            raise ValueError(f"classes={classes!r} are not those of the first call, {self.classes_.tolist()}")
-        targets = self._one_hot(labels)
-        weights = self._weights(sample_weight, labels, X)
-        if weights is not None and not weights.all():  # also where they vanish beside the largest
-            images, targets, weights = images[weights > 0], targets[weights > 0], weights[weights > 0]
-        validation = None
-        if validation_data is not None:
-            inputs, expected = check_validation(self, validation_data)
-            validation = inputs, self._one_hot(np.asarray(expected))
-        elif self.validation_fraction is not None and not one_pass:
-            kept, held = self._hold_out(len(images))
-            validation = images[held], targets[held]
-            images, targets, weights = images[kept], targets[kept], None if weights is None else weights[kept]
-
-        def measure(output: Tensor, target: Tensor) -> dict[str, float]:
-            accuracy = (output.argmax(1) == target.argmax(1)).double().mean()
-            return {"loss": float(LOSSES[self.loss](output, target)), "accuracy": float(accuracy)}
-
-        task = Task(
-            inputs=images,
-            targets=targets,
-            weights=None if weights is None else weights / weights.mean(dtype=np.float64).astype(np.float32),
-            measure=measure,
-            report_training=True,
-            validation=validation,
-            progress=progress,
-            observer=observer,
-            continues=continues,
-            one_pass=one_pass,
-        )
-        train(self, task)
-
-    def _weights(self, sample_weight: ArrayLike | None, labels: NDArray[Any], X: Any) -> NDArray[np.float32] | None:
-        """Weight of each image, the product of its own and its class's; None where all weigh alike."""
-        if sample_weight is None and self.class_weight is None:
-            return None
-        weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        if isinstance(self.class_weight, str):
-            weights = weights * compute_sample_weight(self.class_weight, labels)
-        elif self.class_weight is not None:
-            weights = weights * self._weights_of_classes()[np.searchsorted(self.classes_, labels)]
-        if not weights.any():  # the weights of classes may leave none of the images'
-            raise ValueError("every image has weight 0; give one or more a weight above 0")
-        # Their scale means nothing; in float32 very small or large ones would not be numbers.
-        return np.asarray(weights / weights.max(), dtype=np.float32)
-
-    def _weights_of_classes(self) -> NDArray[np.float64]:
-        """Weight of each class, 1 where the dictionary has none."""
-        weights = np.ones(len(self.classes_))
-        for label, weight in cast(Mapping[Any, float], self.class_weight).items():
-            found = np.flatnonzero(self.classes_ == np.asarray(label))
-            if not len(found):
-                raise ValueError(
-                    f"class_weight has a weight for {label!r}, which is none of the classes, {self.classes_.tolist()}"
-                )
-            weights[found] = weight
-        return weights
-
-    def logits(self, X: ArrayLike) -> Floats:
-        """Output of the network for each class, of shape (n, classes), float64 where X is, else float32."""
-        images, _ = self._check_images(X)
-        return self._infer(lambda network, rows: network(rows), images)
-
-    def decision_function(self, X: ArrayLike) -> Floats:
-        """Logits of each class, of shape (n, classes); of two classes the second's less the first's, of shape (n,)."""
-        logits = self.logits(X)
-        return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
-
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Most likely class of each image, of shape (n,), as labelled in ``fit``."""
-        best = self.logits(X).argmax(1)
-        labels: NDArray[Any] = np.asarray(self.classes_)[best]
-        return labels
-
-    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Probability of each class, of shape (n, classes); rows sum to 1.
-
-        With ``loss="bce"`` the independent sigmoids are divided by their sum.
-        """
-        logits = self.logits(X).astype(np.float64)
-        if self.loss == "softmax":
-            return np.asarray(softmax(logits, axis=1))
-        # The softmax of log-probabilities divides them by their sum, and no large logit makes that 0 / 0.
-        return np.asarray(softmax(log_expit(logits), axis=1))
-
-    def _one_hot(self, labels: NDArray[Any]) -> NDArray[np.float32]:
-        unknown = np.setdiff1d(labels, self.classes_)
-        if len(unknown):
-            raise ValueError(f"label {unknown[0]!r} is none of the classes, {self.classes_.tolist()}")
-        rows: NDArray[np.float32] = np.equal(labels[:, None], self.classes_).astype(np.float32)
-        return rows
+    @property
+    def title(self) -> str:
+        """Line that says what kind of network is trained, and its size."""
+        return f"{self.depth + 1}-layer classifier {NORMS_IN_WORDS[self.norm]}"

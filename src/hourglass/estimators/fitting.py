@@ -47,8 +47,6 @@ CONTINUING_SHARE = 0.1
 WARM_UP = 100
 # Parameters of one training on one machine: no part of a model, nor of what a run is compared by.
 CHECKPOINT_PARAMETERS = ("checkpoint_dir", "checkpoint_every")
-# Pixels that are black (or white) in every image would have an infinite logit.
-SMALLEST_MEAN = 1e-3
 # Training images on which units are counted that are off for all of them.
 IMAGES_TO_COUNT_ON = 256
 
@@ -220,13 +218,13 @@ def check_validation(estimator: Estimator, validation_data: Any) -> tuple[Floats
     return images, targets
 
 
-def start_at_mean(codec: Codec, outputs: Floats, *, logits: bool) -> None:
+def start_at_mean(codec: Codec, outputs: Floats, starting_bias: Callable[[Tensor], Tensor] | None) -> None:
     """Set the last layer's bias so that the untrained network gives about the mean of the wanted outputs."""
     mean = torch.from_numpy(outputs.mean(0, dtype=np.float64)).float()
     # One bias for all pixels takes the logit of their common mean, not the mean of their logits.
     if codec.output_bias.numel() != mean.numel():
         mean = mean.mean((0, 1), keepdim=True)
-    codec.set_output_bias(mean.clamp(SMALLEST_MEAN, 1 - SMALLEST_MEAN).logit() if logits else mean)
+    codec.set_output_bias(mean if starting_bias is None else starting_bias(mean))
 
 
 def _take_over(estimator: Estimator, task: Task, trainer: Trainer, setup: float) -> None:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from hourglass import metrics
 from hourglass.data import Dataset
 from hourglass.denoising import Denoiser, NonLocalMeans, TotalVariation, corrupt
+from hourglass.metrics import metrics_of
 
 Stack = NDArray[np.float32]
 Scores = dict[str, float]
@@ -20,14 +21,9 @@ NL_MEANS_STRENGTHS = (0.03, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
 
 
 def score_images(clean: Stack, output: Stack) -> Scores:
-    """The four measures of reconstructed test images, by the names that results give them."""
+    """Every metric of images, of reconstructed test images, by the names that results give them."""
     output = np.clip(output, 0, 1)
-    return {
-        "test_bce": float(metrics.bce(clean, np.clip(output, 0, 1))),
-        "test_mse": float(metrics.mse(clean, output)),
-        "test_psnr_db": float(metrics.psnr(clean, output, data_range=1)),
-        "test_ssim": float(metrics.ssim(clean, output, data_range=1)),
-    }
+    return {f"test_{name}": float(metric.function(clean, output)) for name, metric in metrics_of("images").items()}
 
 
 def baselines(data: Dataset, components: int, noise: float | None) -> dict[str, Scores]:

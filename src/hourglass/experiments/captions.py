@@ -4,20 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hourglass.estimators import Autoencoder, ConvAutoencoder, ConvClassifier, DenseAutoencoder
-from hourglass.nn.batchnorm import MovingStatistics
-from hourglass.nn.norms import NORMS
+from hourglass.estimators import NetworkEstimator
+from hourglass.nn.norms import has_moving_statistics
 
-NORMALISED = {
-    "none": "without normalisation",
-    "batch": "with PyTorch's batch normalisation",
-    "batch-manual": "with batch normalisation written out",
-    "layer": "with layer normalisation",
-    "group": "with group normalisation",
-    "instance": "with instance normalisation",
-    "ghost": "with ghost batch normalisation",
-    "renorm": "with batch renormalisation",
-}
 LENGTH = ("n_steps", "epochs", "batch_size")
 """Parameters that :func:`length` puts into words."""
 # Share of their start that moving statistics may still hold when they count as those of the data.
@@ -38,35 +27,12 @@ CAPTIONS = {
 """Caption of each figure, as far as it is the same for every run."""
 
 
-def title(estimator: Autoencoder | ConvClassifier) -> str:
-    """Line that says what kind of network an estimator trains, and its size."""
-    if isinstance(estimator, ConvClassifier):
-        return f"{estimator.depth + 1}-layer classifier {NORMALISED[estimator.norm]}"
-    kind = "dense" if isinstance(estimator, DenseAutoencoder) else "convolutional"
-    denoising = estimator.effective_corruption is not None or estimator.self_supervised
-    said = f"denoising {kind} autoencoder" if denoising else f"{kind} autoencoder"
-    said = said[0].upper() + said[1:]
-    if isinstance(estimator, ConvAutoencoder):
-        said += f", {'-'.join(map(str, estimator.channels))} feature maps"
-        said += "" if estimator.norm == "none" else f", {NORMALISED[estimator.norm]}"
-    if isinstance(estimator, DenseAutoencoder):
-        said += f", code of {estimator.code_size} numbers"
-    return said if estimator.noise is None else f"{said}, noise {estimator.noise}"
-
-
-def caption(figure: str, estimator: Autoencoder | ConvClassifier | None) -> str:
+def caption(figure: str, estimator: NetworkEstimator | None) -> str:
     """Caption of a figure of a run, by the figure's name; empty for a name that is unknown."""
     said = CAPTIONS.get(figure, "")
     if figure not in ("curve", "curves") or estimator is None:
         return said
-    if isinstance(estimator, Autoencoder) and estimator.noise is not None:
-        said += f" Both are of images with noise of level {estimator.noise}, compared with the clean ones."
-    if estimator.patience is not None:
-        said += (
-            f" Training ends early after {estimator.patience} validations in a row without a new lowest loss on "
-            "held-out training images."
-        )
-    return said
+    return " ".join(filter(None, [said, estimator.curve_note]))
 
 
 def baseline_note(methods: Mapping[str, Mapping[str, float]]) -> str:
@@ -86,27 +52,28 @@ def length(parameters: Mapping[str, Any]) -> str:
     return f"batches of {parameters['batch_size']}"
 
 
-def comparison_caption(how: str, networks: Mapping[str, ConvClassifier]) -> str:
+def comparison_caption(how: str, networks: Mapping[str, NetworkEstimator]) -> str:
     """Caption of the figure that compares classifiers.
 
     Parameters
     ----------
     how : str
         How all of them were trained: recipe, data and length.
-    networks : mapping of str to ConvClassifier
+    networks : mapping of str to NetworkEstimator
         Name in the legend to an unfitted estimator with the parameters that the run had.
     """
-    starts = {estimator.kernel_init for estimator in networks.values()}
+    parameters = {name: estimator.get_params() for name, estimator in networks.items()}
+    starts = {name: each.get("kernel_init") for name, each in parameters.items()}
     described = [
-        f"{name}: {title(estimator)}" + (f", kernel_init={estimator.kernel_init}" if len(starts) > 1 else "")
+        f"{name}: {estimator.title}" + (f", kernel_init={starts[name]}" if len({*starts.values()}) > 1 else "")
         for name, estimator in networks.items()
     ]
     said = f"{'; '.join(described)}. Trained with {how}. Loss and accuracy are measured in inference mode."
-    moving = [each for each in networks.values() if _has_moving_statistics(each)]
+    moving = [each for each in parameters.values() if has_moving_statistics(each.get("norm", "none"))]
     if not moving:
         return said
     said += " There batch normalisation uses its moving statistics, which start at a mean of 0 and a variance of 1."
-    for momentum in dict.fromkeys(each.norm_momentum for each in moving):
+    for momentum in dict.fromkeys(each["norm_momentum"] for each in moving):
         count = steps_to_forget(momentum)
         if math.isinf(count):
             said += f" With momentum {momentum:g} they stay as they start."
@@ -126,8 +93,3 @@ def steps_to_forget(momentum: float) -> float:
 def listed(words: Sequence[str]) -> str:
     """Words as an enumeration: a, b and c."""
     return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
-
-
-def _has_moving_statistics(estimator: ConvClassifier) -> bool:
-    layer = NORMS[estimator.norm]
-    return layer is not None and issubclass(layer, MovingStatistics)

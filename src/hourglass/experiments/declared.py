@@ -6,11 +6,10 @@ from typing import Any
 
 from sklearn.base import clone
 
-from hourglass.estimators import Autoencoder, ConvAutoencoder, ConvClassifier, DenseAutoencoder
+from hourglass.estimators import ConvAutoencoder, ConvClassifier, DenseAutoencoder, NetworkEstimator
+from hourglass.experiments.evaluation import protocol_of
 
 RECIPES = ("classic", "fast")
-# Share of the training images that early stopping watches where nobody says.
-HELD_OUT = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +33,10 @@ class Experiment:
     name: str
     title: str
     question: str
-    estimator: Autoencoder | ConvClassifier
+    estimator: NetworkEstimator
     fast: Mapping[str, Any] = field(default_factory=dict)
 
-    def configure(self, recipe: str = "classic", **parameters: Any) -> Autoencoder | ConvClassifier:
+    def configure(self, recipe: str = "classic", **parameters: Any) -> NetworkEstimator:
         """Unfitted estimator of a recipe, with some parameters changed.
 
         With ``patience`` an autoencoder holds out a tenth of the training images, unless ``validation_fraction`` says
@@ -50,7 +49,7 @@ class Experiment:
         """
         if recipe not in RECIPES:
             raise ValueError(f"recipe {recipe!r} is unknown; choose one of {', '.join(RECIPES)}")
-        estimator: Autoencoder | ConvClassifier = clone(self.estimator)
+        estimator: NetworkEstimator = clone(self.estimator)
         known = estimator.get_params()
         unknown = [name for name in parameters if name not in known]
         for name, instead in (("random_state", "seeds (--seed)"), ("verbose", "verbose of run (--quiet)")):
@@ -64,14 +63,7 @@ class Experiment:
             parameters = {"n_steps": None, **parameters}
         estimator.set_params(**parameters)
         estimator.check_parameters()
-        if isinstance(estimator, ConvClassifier):
-            if estimator.validation_fraction is not None:
-                raise ValueError(
-                    f"validation_fraction={estimator.validation_fraction!r}; {self.name} holds out the data set's own "
-                    "validation images, which patience watches: leave validation_fraction out"
-                )
-        elif estimator.patience is not None and estimator.validation_fraction is None:
-            estimator.set_params(validation_fraction=HELD_OUT)
+        protocol_of(estimator).hold_out(estimator, self.name)
         return estimator
 
 

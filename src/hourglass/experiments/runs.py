@@ -9,37 +9,27 @@ from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import torch
 from sklearn.base import clone
 
 import hourglass
 from hourglass.atomic import check_writable, locked
 from hourglass.data import Dataset, load
-from hourglass.estimators import Autoencoder, ConvAutoencoder, ConvClassifier, NetworkEstimator
-from hourglass.estimators.facts import is_longer, ruling_parameters
+from hourglass.estimators import NetworkEstimator
 from hourglass.estimators.fitting import CHECKPOINT_PARAMETERS
-from hourglass.experiments import evaluation
-from hourglass.experiments.baselines import Scores, baselines
-from hourglass.experiments.checkerboard import checkerboard_figure
+from hourglass.estimators.records import parameter_to_json
+from hourglass.experiments.baselines import Scores
 from hourglass.experiments.declared import Experiment, find
+from hourglass.experiments.evaluation import protocol_of
 from hourglass.experiments.result import STATE, Result, Run, run_folder, unfinished_folder, unfinished_runs
-from hourglass.metrics import SMALLEST_FOR_SSIM
-from hourglass.models import parameter_to_json
-from hourglass.persistence import differences
-from hourglass.plots import classifier_curves
+from hourglass.persistence import differences, is_longer
 from hourglass.runtime.hardware import resolve_device, resolve_precision
-from hourglass.training import Progress, progress_for
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from hourglass.training import progress_for
 
 # Where the numbers of a run's surroundings are kept, not among the parameters.
 _NOT_PARAMETERS = ("device", "precision", "random_state", "verbose", *CHECKPOINT_PARAMETERS)
-# Of the test images, for the curve: enough for a steady loss, few enough to cost nothing.
-_CURVE_IMAGES = 1000
 
 
 def run(
@@ -125,7 +115,7 @@ def run(
         resume = check_out(out, [name], recipe, seeds, resume=resume)
         estimator.set_params(checkpoint_every=checkpoint_every)
     data = load(dataset, data_dir) if isinstance(dataset, str) else dataset
-    _check_data(data, experiment)
+    protocol_of(estimator).check(data, name)
 
     done: dict[int, Run] = {}
     with nullcontext() if out is None else locked(out):
@@ -133,7 +123,10 @@ def run(
             check_out(out, [name], recipe, seeds, resume=resume)  # another process may have been quicker
         if out is not None and resume:
             done = _finished(Path(out), experiment, recipe, seeds, estimator, data, say)
-        compared = _compared(name, estimator, data, say) if len(done) < len(seeds) else {}
+        compared = {}
+        if len(done) < len(seeds):
+            protocol = protocol_of(estimator)
+            compared = protocol.baselines(estimator, data, lambda message: say(f"{name}: {message}"))
         for seed in seeds:
             if seed in done:
                 continue
@@ -183,14 +176,6 @@ def _check_seeds(seeds: Any) -> list[int]:
     return [int(seed) for seed in numbers]
 
 
-def _compared(name: str, estimator: NetworkEstimator, data: Dataset, say: Callable[[str], None]) -> dict[str, Scores]:
-    if not isinstance(estimator, Autoencoder):
-        return {}
-    level = evaluation.noise_level(estimator)
-    say(f"{name}: scoring PCA" + (", total variation and non-local means" if level else ""))
-    return baselines(data, estimator.code_size_for(data.train.images.shape[1:]), level)
-
-
 def check_out(
     out: str | os.PathLike[str],
     names: Iterable[str],
@@ -219,24 +204,10 @@ def check_out(
     return resume
 
 
-def _check_data(data: Dataset, experiment: Experiment) -> None:
-    if isinstance(experiment.estimator, ConvClassifier):
-        train, held = data.split_validation()
-        if any(part.labels is None for part in (train, held, data.test)):
-            raise ValueError(f"{data.name} has no labels; {experiment.name} is a classifier and needs them")
-        if not len(held):
-            raise ValueError(f"{data.name} holds out no validation images; {experiment.name} needs validation_size")
-    elif min(data.test.images.shape[1:3]) < SMALLEST_FOR_SSIM:
-        raise ValueError(
-            f"{data.name} has images of {data.test.images.shape[1:3]} pixels; SSIM, with which "
-            f"{experiment.name} is scored, needs {SMALLEST_FOR_SSIM} each way"
-        )
-
-
 def _run_one(
     experiment: Experiment,
     recipe: str,
-    configured: Autoencoder | ConvClassifier,
+    configured: NetworkEstimator,
     data: Dataset,
     seed: int,
     compared: dict[str, Scores],
@@ -252,10 +223,10 @@ def _run_one(
             shutil.rmtree(remains)
         estimator.set_params(checkpoint_dir=unfinished)
     progress = progress_for(f"{experiment.name} {recipe} seed {seed}", quiet=not verbose)
-    if isinstance(estimator, Autoencoder):
-        scores, figures = _train_autoencoder(estimator, data, progress, seed)
-    else:
-        scores, figures = _train_classifier(estimator, data, progress, experiment.name)
+    protocol = protocol_of(estimator)
+    protocol.train(estimator, data, progress)
+    figures = protocol.figures(estimator, data, experiment.name, seed)
+    scores = protocol.score(estimator, data)
     run = Run(
         experiment=experiment.name,
         recipe=recipe,
@@ -280,33 +251,8 @@ def _run_one(
     return run
 
 
-def _train_autoencoder(
-    estimator: Autoencoder, data: Dataset, progress: Progress, seed: int
-) -> tuple[Scores, dict[str, "Figure"]]:
-    if estimator.validation_fraction is None:
-        noisy = evaluation.test_inputs(data, evaluation.noise_level(estimator))
-        shown = (noisy[:_CURVE_IMAGES], data.test.images[:_CURVE_IMAGES])
-        estimator.fit(data.train.images, validation_data=shown, progress=progress)
-    else:
-        estimator.fit(data.train.images, progress=progress)
-    figures = evaluation.autoencoder_figures(estimator, data)
-    if isinstance(estimator, ConvAutoencoder) and estimator.noise is None:
-        figures["checkerboards"] = checkerboard_figure(estimator, data, seed)
-    return evaluation.score_autoencoder(estimator, data), figures
-
-
-def _train_classifier(
-    estimator: ConvClassifier, data: Dataset, progress: Progress, name: str
-) -> tuple[Scores, dict[str, "Figure"]]:
-    train, held = data.split_validation()
-    labels, held_labels = np.asarray(train.labels), np.asarray(held.labels)
-    estimator.fit(train.images, labels, validation_data=(held.images, held_labels), progress=progress)
-    figures = {"curves": classifier_curves({name: [estimator.history_]})}
-    return evaluation.score_classifier(estimator, data), figures
-
-
 def _parameters(estimator: NetworkEstimator) -> dict[str, Any]:
-    ruling = {name: value for name, value in ruling_parameters(estimator).items() if name not in _NOT_PARAMETERS}
+    ruling = {name: value for name, value in estimator.ruling_parameters().items() if name not in _NOT_PARAMETERS}
     return {name: parameter_to_json(name, value) for name, value in ruling.items()}
 
 

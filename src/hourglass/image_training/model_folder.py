@@ -8,9 +8,8 @@ from sklearn.base import clone
 
 from hourglass.denoising.corruption import Corruption, unclipped
 from hourglass.estimators import Autoencoder
-from hourglass.estimators.facts import is_longer, ruling_parameters
 from hourglass.models import load_autoencoder
-from hourglass.persistence import METADATA, differences
+from hourglass.persistence import METADATA, differences, is_longer
 
 
 @dataclass(frozen=True)
@@ -51,8 +50,8 @@ class ModelFolder:
                 each.set_params(corruption=unclipped(each.corruption))
         kinds = [{"estimator": type(each).__name__} for each in (model, estimator)]
         # Models of older versions do not note everything.
-        there = kinds[0] | ruling_parameters(model) | {name: model.notes_.get(name, notes[name]) for name in notes}
-        wanted = kinds[1] | ruling_parameters(estimator) | notes
+        there = kinds[0] | model.ruling_parameters() | {name: model.notes_.get(name, notes[name]) for name in notes}
+        wanted = kinds[1] | estimator.ruling_parameters() | notes
         if is_longer(wanted, there) and self.state.is_dir():
             return True
         if said := differences(there, wanted):

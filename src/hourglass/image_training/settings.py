@@ -9,6 +9,7 @@ from hourglass.denoising.corruption import Corruption
 from hourglass.errors import OptionError
 from hourglass.estimators import Autoencoder, ConvAutoencoder, DenseAutoencoder
 from hourglass.imagefiles import Ranges, parse_range
+from hourglass.training import LOSSES
 
 NETWORKS: dict[str, type[ConvAutoencoder] | type[DenseAutoencoder]] = {
     "conv": ConvAutoencoder,
@@ -70,7 +71,9 @@ def configure(
     if chosen.get("epochs") is not None and chosen.get("n_steps") is not None:
         raise OptionError("epochs and n_steps both say how long to train; give one of them")
     if network == "conv" and (noise is not None or self_supervised):
-        residual = {"residual": chosen.get("loss", "mse") == "mse"}
+        loss = LOSSES.get(chosen.get("loss", "mse"))
+        # Without clean images, what is added to the noisy image would keep its noise.
+        residual = {"residual": not self_supervised and (loss is None or loss.activation is None)}
         steps = {"n_steps": None if chosen.get("epochs") else _DENOISER_STEPS}
         chosen = _DENOISER | residual | steps | chosen
     estimator = NETWORKS[network]()

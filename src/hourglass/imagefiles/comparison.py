@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hourglass import metrics
 from hourglass.denoising.clipping import SMALLEST_FOR_LEVEL, estimate_noise_level
 from hourglass.denoising.corruption import Corruption, GaussianNoise, parse_corruption, unclipped
 from hourglass.denoising.denoisers import DENOISERS, Denoiser, WithoutClippingBias
@@ -21,6 +20,7 @@ from hourglass.imagefiles.folders import FILE_ERRORS, Found, Outcome, find_image
 from hourglass.imagefiles.image import Pixels
 from hourglass.imagefiles.ranges import Ranges, ValueRange
 from hourglass.imagefiles.restorer import ImageRestorer
+from hourglass.metrics import metrics_of_files
 
 Scores = dict[str, float]
 # Images on which each method chooses its strength.
@@ -154,8 +154,8 @@ def compare_denoisers(
     Returns
     -------
     dict of str to dict of Path to dict
-        By method (``noisy``, ``model``, …) and image: ``psnr_db``, ``ssim``, ``mse``. Of a file with several images
-        each has its number behind the name.
+        By method (``noisy``, ``model``, …) and image: ``psnr_db``, ``ssim``, ``mse``, and every other metric of
+        :func:`hourglass.metrics.metrics_of_files`. Of a file with several images each has its number behind the name.
     """
     ranges = ranges or Ranges()
     chosen_on: dict[Path, _Trial] = {}
@@ -249,28 +249,27 @@ def compare_codes(
 
 
 def score(clean: ReadImage, output: Pixels) -> Scores:
-    """PSNR (dB), SSIM and mean squared error of one image, on the scale where the range of its numbers is [0, 1].
+    """Every metric of files of one image, on the scale where the range of its numbers is [0, 1].
 
-    The output counts as the file would hold it. Numbers that were missing do not count; SSIM, whose windows would see
-    them, is then NaN, as it is of an image that is smaller than its windows.
+    The output counts as the file would hold it. Numbers that were missing do not count; a metric whose windows would
+    see them, as SSIM, is then NaN, as it is of an image that is smaller than its windows.
     """
     if clean.value_range.bounded:
         output = np.clip(output, 0, 1)
     known = ~clean.missing
     whole = bool(known.all())
     pair = (clean.pixels[None], output[None]) if whole else (clean.pixels[known][None], output[known][None])
-    windows = whole and min(clean.pixels.shape[:2]) >= metrics.SMALLEST_FOR_SSIM
+    side = min(clean.pixels.shape[:2])
     return {
-        "psnr_db": float(metrics.psnr(*pair, data_range=1)),
-        "ssim": float(metrics.ssim(*pair, data_range=1)) if windows else float("nan"),
-        "mse": float(metrics.mse(*pair)),
+        name: float(metric.function(*pair)) if metric.smallest == 1 or (whole and side >= metric.smallest) else np.nan
+        for name, metric in metrics_of_files().items()
     }
 
 
 def mean_scores(scores: Mapping[str, Mapping[Path, Scores]]) -> dict[str, Scores]:
     """Mean of each measure over the images, by method; images without it are left out."""
     return {
-        method: {name: _mean(row[name] for row in rows.values()) for name in ("psnr_db", "ssim", "mse")}
+        method: {name: _mean(row[name] for row in rows.values()) for name in metrics_of_files()}
         for method, rows in scores.items()
     }
 

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hourglass.denoising.clipping import SMALLEST_FOR_LEVEL, estimate_noise_level
-from hourglass.estimators import Autoencoder, ConvAutoencoder
-from hourglass.estimators.autoencoder_base import ESTIMATE
+from hourglass.estimators import Autoencoder
 from hourglass.estimators.pieces import apply_in_tiles
+from hourglass.estimators.reconstruction import ESTIMATE
 from hourglass.imagefiles.image import Pixels, Plane, Raw
 from hourglass.imagefiles.missing import fill, missing
 from hourglass.imagefiles.ranges import ValueRange
@@ -174,7 +174,7 @@ class ImageRestorer:
     def _restore(self, estimator: Autoencoder, pixels: Pixels) -> Pixels:
         height, width = pixels.shape[:2]
         network = estimator.network_
-        if not isinstance(estimator, ConvAutoencoder):
+        if not estimator.any_size:
             tall, wide = estimator.image_shape_[:2]
             overlap = math.ceil(tall / 2), math.ceil(wide / 2)
         elif network.halo is None and max(height, width) > _TILE:

@@ -1,6 +1,6 @@
 """The lesson's classifier in a study: trained as a cell says, with its accuracy in both modes."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -38,11 +38,10 @@ def train(cell: Cell, data: Dataset, observer: Observer | None = None, **paramet
     """Train the 20-layer classifier with the settings of a cell, on the images that are not held out."""
     chosen = {name: cell[name] for name in _PARAMETERS if name in cell} | parameters
     estimator = find("bn-layer").configure("classic", n_steps=cell["n_steps"], device="cpu", **chosen)
-    if not isinstance(estimator, ConvClassifier):
-        raise TypeError(f"bn-layer is a {type(estimator).__name__}; expected a ConvClassifier")
-    estimator.set_params(random_state=cell["seed"])
+    classifier = cast(ConvClassifier, estimator)
+    classifier.set_params(random_state=cell["seed"])
     part, _ = data.split_validation()
-    return estimator.fit(part.images, np.asarray(part.labels), observer=observer)
+    return classifier.fit(part.images, np.asarray(part.labels), observer=observer)
 
 
 @torch.no_grad()

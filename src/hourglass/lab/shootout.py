@@ -9,13 +9,14 @@ from torch import Tensor
 
 from hourglass.data import Dataset
 from hourglass.experiments import find
-from hourglass.experiments.evaluation import score_autoencoder
+from hourglass.experiments.evaluation import protocol_of
 from hourglass.lab.cells import Cell, Measures
 from hourglass.lab.drawing import MEANS
 from hourglass.lab.networks import accuracy, examples, train
 from hourglass.lab.statistics import Difference, compare, compare_with_best, paired, summarise
 from hourglass.lab.study import Row, Rows, Study, Table
 from hourglass.lab.words import Geometric, listed, named, sorted_out
+from hourglass.metrics import METRICS
 from hourglass.nn import NORMS
 from hourglass.plots import LINES, new_figure
 from hourglass.training import LOSSES
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
 # For each network: its measure, the digits shown, and whether a larger value is better.
 NETWORKS = {
     "classifier": ("test accuracy", 3, True),
-    "autoencoder": ("BCE (nats a pixel)", 4, False),
-    "denoiser": ("PSNR (dB)", 2, True),
+    **{
+        network: (METRICS[name].title, METRICS[name].digits, METRICS[name].higher_is_better)
+        for network, name in (("autoencoder", "bce"), ("denoiser", "psnr_db"))
+    },
 }
 # The classifier's rate is chosen for each normalisation; the autoencoders use the rate of their recipe.
 RATES = {"classifier": (0.01, 0.001), "autoencoder": (0.01,), "denoiser": (0.012,)}
@@ -60,7 +63,7 @@ def measure(cell: Cell, data: Dataset) -> Measures:
         )  # fmt: skip
         estimator.set_params(random_state=cell["seed"]).fit(part.images)
         # Only the classifier has several rates, between which held-out images choose.
-        qualities = [0.0, score_autoencoder(estimator, data)[score]]
+        qualities = [0.0, protocol_of(estimator).score(estimator, data)[score]]
     images, _ = examples(part, 64)
     return {
         "held_out": round(qualities[0], 5),

@@ -186,6 +186,18 @@ NORMS: dict[str, type[MovingStatistics] | type[GroupNorm] | None] = {
 }
 """Every normalisation by name; ``batch`` is PyTorch's batch normalisation, ``batch-manual`` the same written out."""
 
+NORMS_IN_WORDS = {
+    "none": "without normalisation",
+    "batch": "with PyTorch's batch normalisation",
+    "batch-manual": "with batch normalisation written out",
+    "layer": "with layer normalisation",
+    "group": "with group normalisation",
+    "instance": "with instance normalisation",
+    "ghost": "with ghost batch normalisation",
+    "renorm": "with batch renormalisation",
+}
+"""What a title says of a network with each normalisation, by the names of ``NORMS``."""
+
 
 def has_moving_statistics(name: str) -> bool:
     """Whether a normalisation, by its name in ``NORMS``, keeps moving statistics; False for unknown names."""

@@ -4,7 +4,7 @@ from hourglass.training.checkpoints import Checkpoints, Interval
 from hourglass.training.history import History
 from hourglass.training.interruption import Interrupted
 from hourglass.training.loop import Observer, Report, Trainer
-from hourglass.training.losses import LOSSES
+from hourglass.training.losses import LOSSES, Loss, class_losses, image_losses
 from hourglass.training.optimisers import OPTIMISERS, SGD, Adam, optimiser_tensors, restore_optimiser
 from hourglass.training.progress import PlainProgress, Progress, RichProgress, progress_for
 from hourglass.training.sampler import ShuffledSampler
@@ -22,6 +22,7 @@ __all__ = [
     "History",
     "Interrupted",
     "Interval",
+    "Loss",
     "Observer",
     "PlainProgress",
     "Progress",
@@ -29,6 +30,8 @@ __all__ = [
     "RichProgress",
     "ShuffledSampler",
     "Trainer",
+    "class_losses",
+    "image_losses",
     "optimiser_tensors",
     "progress_for",
     "restore_optimiser",

@@ -50,6 +50,12 @@ class Adam(torch.optim.Adam):
             group["eps"] = group["epsilon"] / math.sqrt(1 - group["betas"][1] ** self.steps)
         return super().step(closure)  # type: ignore[no-any-return]  # torch types calls as Any
 
+    @property
+    def in_words(self) -> str:
+        """Name and constants, for people."""
+        (beta1, beta2), eps = self.defaults["betas"], self.defaults["eps"]
+        return f"Adam, β₁ = {beta1:g}, β₂ = {beta2:g}, ε = {eps:g} outside the bias correction, as TensorFlow"
+
     def __getstate__(self) -> dict[str, Any]:
         return super().__getstate__() | {"steps": self.steps}
 
@@ -73,8 +79,13 @@ class SGD(torch.optim.SGD):
 
     add_param_group = Adam.add_param_group
 
+    @property
+    def in_words(self) -> str:
+        """Name, for people."""
+        return "plain stochastic gradient descent"
 
-OPTIMISERS: dict[str, type[Adam] | type[SGD]] = {"adam": Adam, "sgd": SGD}
+
+OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adam": Adam, "sgd": SGD}
 """Every optimiser by name; each takes parameters and a learning rate."""
 
 

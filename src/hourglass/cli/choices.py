@@ -1,0 +1,12 @@
+"""Options whose choices are a table of the library, looked up when a command runs, so that what was added counts."""
+
+import typer
+
+
+def dataset_name(text: str) -> str:
+    """Name of a data set, as in ``hourglass.DATASETS``."""
+    from hourglass.data import DATASETS
+
+    if text not in DATASETS:
+        raise typer.BadParameter(f"{text!r} is none of {', '.join(DATASETS)}")
+    return text

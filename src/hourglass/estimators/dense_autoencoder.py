@@ -1,0 +1,149 @@
+"""The dense autoencoder with scikit-learn's interface."""
+
+from dataclasses import dataclass
+
+from hourglass.estimators.autoencoder_base import Autoencoder
+from hourglass.estimators.checks import check_number
+from hourglass.nn import Codec, DenseCodec
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class DenseAutoencoder(Autoencoder):
+    """Autoencoder with one hidden layer: image → ``code_size`` ReLU units → image.
+
+    Parameters
+    ----------
+    code_size : int, default=32
+        Numbers in a code.
+    loss : {"mse", "bce"}, default="mse"
+        ``mse`` has a linear output; ``bce``, sigmoid cross-entropy, wants images in [0, 1] and gives such.
+    noise : float above 0 or pair of float, optional
+        Standard deviation of normal noise on the training inputs, new for every batch, after which pixels are clipped
+        to [0, 1]; with a pair, each image draws its own level uniformly between the two. It is short for
+        ``corruption=GaussianNoise(noise)``. By default inputs are not corrupted.
+    corruption : callable, optional
+        Corruption of the training inputs, new for every batch, in place of ``noise``: one of
+        :mod:`hourglass.denoising`, such as ``SaltAndPepper(0.1)``, or a function that takes images ``(n, c, h, w)``
+        and a ``torch.Generator`` and returns images of the same shape. With ``noise`` it is refused.
+    self_supervised : bool, default=False
+        Learn to denoise from noisy images alone, by predicting hidden pixels: see
+        :class:`hourglass.denoising.BlindSpot`. With ``noise`` or ``corruption`` it is refused: the images are noisy
+        already.
+    undo_clipping : float above 0 or "estimate", optional
+        Invert the bias of noise of this level that was clipped to [0, 1], after denoising: see
+        :func:`hourglass.denoising.undo_clipping`; ``estimate`` measures the level of the images given. It is for
+        networks that never saw a clean image; others have learnt it.
+    output_bias : {"mean", "zero"}, default="mean"
+        Where the last layer's bias starts: ``mean`` lets the untrained network output the mean image.
+    image_shape : tuple of int, optional
+        Height, width and channels of flat input; by default seen from the array.
+    epochs : float, optional
+        Passes over the training images; by default as many as make 500 steps, and at least one.
+    n_steps : int, optional
+        Steps of training, each with one batch; where it is given, ``epochs`` is not looked at.
+    batch_size : int, default=64
+        Images in a batch; all of them where there are fewer.
+    learning_rate : float, default=0.01
+        Learning rate of the optimiser at the peak of the schedule.
+    continue_learning_rate : float, optional
+        Learning rate of ``partial_fit``, and of ``fit`` with ``warm_start``, when they continue from trained weights.
+        After a schedule that decays it is by default a tenth of ``learning_rate``, which does not harm a good
+        network; otherwise it is ``learning_rate``.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from the weights and the optimiser's state of the last call, where there was one; by
+        default it draws new weights.
+    optimiser : {"adam", "sgd"}, default="adam"
+        Adam, as TensorFlow computes it, or plain stochastic gradient descent, which needs larger learning rates.
+    schedule : {"one-cycle", "linear", "constant"}, default="one-cycle"
+        How the learning rate goes over the steps.
+    validation_fraction : float, optional
+        Share of the training images, in (0, 1), that is held out; its loss is recorded. By default none.
+    patience : int, optional
+        Validations in a row without a new best loss after which training stops; the best weights are kept. It
+        needs held-out images. By default training does all its steps.
+    report_every : int, optional
+        Steps from one report of the training loss to the next, beginning with the first; by default an epoch.
+    validate_every : int, optional
+        Steps from one validation to the next; by default as ``report_every``.
+    precision : {"float32", "bfloat16", "auto"}, default="float32"
+        Of the forward pass, in training and in inference; ``auto`` takes bfloat16 where the processor has it
+        and the network gains.
+    device : {"auto", "cpu", "cuda"} or torch.device, default="auto"
+        Where to compute; ``auto`` takes the GPU where there is one.
+    random_state : int or numpy.random.RandomState, optional
+        Seeds weights, order and noise; None draws from the system's entropy. NumPy's and PyTorch's global
+        states are not used.
+    verbose : int, default=0
+        1 shows progress on standard error.
+    deterministic : bool, default=False
+        Equal bits for equal seeds, data and numbers of threads, on one machine and version of PyTorch. On a CPU that
+        is so anyway; on CUDA it costs speed.
+    checkpoint_dir : path-like, optional
+        Folder of this one training, where ``fit`` writes its state now and then and at its end, and from which it goes
+        on, bit for bit, when it is called again with the same parameters and images. It needs an int as
+        ``random_state``. SIGINT and SIGTERM then wait for the step. The folder stays after training.
+    checkpoint_every : str or float, default="60s"
+        As ``"60s"``, ``"500steps"``, ``"1epochs"`` or ``"never"``, which leaves the one at the end.
+
+    Attributes
+    ----------
+    network_ : torch.nn.Module
+        In inference mode; takes images as ``(n, c, h, w)``.
+    image_shape_ : tuple of int
+        Height, width, channels.
+    n_features_in_ : int
+        Their product.
+    pixel_range_ : tuple of float
+        Smallest and largest pixel of the images in ``fit``, bytes already divided by 255.
+    feature_names_in_ : ndarray of str
+        Where ``X`` was a data frame.
+    history_ : History
+        Of the last call of ``fit`` or ``partial_fit``.
+    n_steps_ : int
+        Steps done since the weights were drawn.
+    dead_units_ : dict of str to pair of int
+        For each layer with ReLU, how many of its units give 0 for all of the first 256 training images, and how many
+        units it has.
+    partly_trained_ : estimator
+        After KeyboardInterrupt in ``fit`` or ``partial_fit``: a copy with the network as it was then. The estimator
+        itself is what it was before the call.
+    train_seconds_ : float
+        Time in training, without reports.
+    images_per_second_ : float or None
+        Without the first 20 steps; None where there were no more.
+    device_, precision_ : str
+        As resolved.
+    notes_ : dict
+        Of a model that was read from a folder: what :func:`hourglass.save` was given.
+
+    Examples
+    --------
+    >>> import hourglass as hg
+    >>> data = hg.load("sample")
+    >>> ae = hg.DenseAutoencoder(code_size=16, epochs=2, random_state=0).fit(data.train.images)
+    >>> ae.transform(data.test.images).shape
+    (1000, 16)
+    """
+
+    code_size: int = 32
+
+    _square_images = False
+    _kind = "dense"
+    _network_parameters = ("code_size",)
+
+    def check_parameters(self) -> None:
+        """Check every parameter; ``fit`` does it first.
+
+        Raises
+        ------
+        ValueError
+            When a parameter is out of its range, or two contradict each other.
+        """
+        super().check_parameters()
+        check_number("code_size", self.code_size, whole=True)
+
+    def _build(self) -> Codec:
+        return DenseCodec(self.image_shape_, self.code_size)
+
+    def _size_in_words(self) -> str:
+        return f", code of {self.code_size} numbers"

@@ -1,0 +1,250 @@
+"""What an estimator says of itself: to people, to the file of its model, and to an exported file."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from hourglass.data.arrays import Shape
+from hourglass.denoising.corruption import CORRUPTIONS, corruption_to_json
+from hourglass.estimators.exported import ExportedPart
+from hourglass.nn.internals import AnyNorm
+from hourglass.training import OPTIMISERS
+
+# Of the place of a training, not of what is trained.
+_OF_THE_MACHINE = ("device", "verbose", "checkpoint_dir", "checkpoint_every")
+# Images of which an unfitted estimator describes the network.
+_USUAL_SHAPE = (28, 28, 1)
+
+
+class SelfDescribing(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
+    """Base of :class:`NetworkEstimator`: description, saved state and exported parts."""
+
+    task: ClassVar[str] = ""
+    """``"reconstruction"`` or ``"classification"``: how an experiment trains and scores it."""
+
+    network_: Any
+    image_shape_: Shape
+    pixel_range_: tuple[float, float]
+    n_features_in_: int
+    n_steps_: int
+    precision_: str
+    train_seconds_: float
+    dead_units_: dict[str, tuple[int, int]]
+    _flat: bool
+    _annealed: bool
+    _target_range: tuple[float, float] | None = None
+
+    def _build(self) -> nn.Module:
+        """Make the network for ``image_shape_``, on the device that is current."""
+        raise NotImplementedError  # abstract base class: every estimator has its own network
+
+    def _network(self, seed: int) -> Any:
+        """Build the network and draw its weights, nothing from PyTorch's global generator."""
+        with torch.random.fork_rng([]):
+            network: Any = self._build()
+        network.reset_parameters(torch.Generator().manual_seed(seed))
+        return network
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "network_")
+
+    @property
+    def title(self) -> str:
+        """Line that says what kind of network is trained, and its size."""
+        return type(self).__name__
+
+    @property
+    def curve_note(self) -> str:
+        """Sentences on what the figure of a training's loss shows; empty where there is nothing to say."""
+        patience = self.get_params().get("patience")
+        if patience is None:
+            return ""
+        return (
+            f"Training ends early after {patience} validations in a row without a new lowest loss on held-out "
+            "training images."
+        )
+
+    def ruling_parameters(self) -> dict[str, Any]:
+        """Parameters that decide what is trained, and how.
+
+        Returns
+        -------
+        dict of str to object
+            By name. Of ``epochs`` and ``n_steps`` only the one that rules; without parameters that are None, and
+            without those of the machine, such as ``device``.
+        """
+        parameters = self.get_params()
+        idle = "epochs" if parameters["n_steps"] is not None else "n_steps"
+        return {
+            name: value
+            for name, value in parameters.items()
+            if name not in (*_OF_THE_MACHINE, idle) and value is not None
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """Describe a fitted estimator and its training, for people.
+
+        Returns
+        -------
+        dict
+            Among others ``model``, ``images``, ``weights``, ``steps``; ``normalisation`` and ``optimiser`` with their
+            constants; ``parameters``, all that ruled the training, defaults too.
+
+        Raises
+        ------
+        NotFittedError
+            When it has not been fitted.
+        """
+        check_is_fitted(self, "network_")
+        facts: dict[str, Any] = {
+            "model": type(self).__name__,
+            "images": " × ".join(map(str, self.image_shape_)) + " (height × width × channels)",
+            "weights": sum(weight.numel() for weight in self.network_.parameters()),
+            "steps": self.n_steps_,
+        }
+        if hasattr(self, "train_seconds_"):
+            facts["train_seconds"] = round(self.train_seconds_, 1)
+        facts |= self._facts()
+        if dead := getattr(self, "dead_units_", None):
+            facts["dead_units"] = _dead_in_words(dead)
+        facts |= self.describe_constants()
+        facts["parameters"] = {
+            name: corruption_to_json(value) if type(value) in CORRUPTIONS.values() else value
+            for name, value in self.ruling_parameters().items()
+        }
+        notes = getattr(self, "notes_", {})
+        return facts | ({"notes": notes} if notes else {})
+
+    def _facts(self) -> dict[str, Any]:
+        """What :meth:`describe` says of this kind of estimator besides."""
+        return {}
+
+    def describe_constants(self) -> dict[str, str]:
+        """Describe the constants that are no parameters.
+
+        Returns
+        -------
+        dict of str to str
+            ``normalisation``: each kind of normalisation layer with its ε and momentum as the layers hold them, or
+            ``"none"``; before fitting, of the network for images of 28 × 28 pixels. ``optimiser``: its name and
+            constants.
+        """
+        network = self.network_ if hasattr(self, "network_") else self._unfitted_network(_USUAL_SHAPE)
+        found = [layer for layer in network.modules() if isinstance(layer, AnyNorm | nn.GroupNorm | nn.LayerNorm)]
+        layers = "; ".join(dict.fromkeys(_layer_in_words(layer) for layer in found)) or "none"
+        return {"normalisation": layers, "optimiser": optimiser_in_words(self.get_params()["optimiser"])}
+
+    def _unfitted_network(self, image_shape: Shape) -> Any:
+        """Network that would be trained on such images, without memory for its weights."""
+        probe = clone(self)
+        probe.image_shape_ = image_shape
+        probe._expect()
+        with torch.device("meta"):
+            return probe._build()
+
+    def _expect(self) -> None:
+        """Set what :meth:`_build` needs of the targets, as before any were seen."""
+
+    def fitted_state(self) -> dict[str, Any]:
+        """Return what a fitted estimator has learnt besides its network's weights, as JSON holds it.
+
+        Returns
+        -------
+        dict
+            ``fitted`` in the file ``model.json``; :meth:`restore_state` takes it.
+        """
+        state = {
+            "image_shape": self.image_shape_,
+            "steps": self.n_steps_,
+            "train_seconds": getattr(self, "train_seconds_", None),
+            "precision": self.precision_,
+            "flat": self._flat,
+            "pixel_range": self.pixel_range_,
+            "annealed": getattr(self, "_annealed", True),
+            "dead_units": getattr(self, "dead_units_", None),
+        }
+        if hasattr(self, "feature_names_in_"):
+            state["feature_names"] = self.feature_names_in_.tolist()
+        return state
+
+    def restore_state(self, state: Mapping[str, Any]) -> None:
+        """Take over what :meth:`fitted_state` returned.
+
+        Parameters
+        ----------
+        state : mapping
+            As JSON gives it back. What older versions did not write has the value that it had then.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            When it is damaged.
+        """
+        self.image_shape_ = tuple(state["image_shape"])
+        self.n_features_in_ = math.prod(self.image_shape_)
+        self.n_steps_ = state["steps"]
+        self.precision_ = state["precision"]
+        self._flat = state.get("flat", False)
+        low, high = state.get("pixel_range", (0, 1))
+        self.pixel_range_ = low, high
+        self._annealed = state.get("annealed", True)
+        if state.get("dead_units") is not None:
+            self.dead_units_ = {name: (dead, units) for name, (dead, units) in state["dead_units"].items()}
+        if state.get("train_seconds") is not None:
+            self.train_seconds_ = state["train_seconds"]
+        if "feature_names" in state:
+            self.feature_names_in_ = np.array(state["feature_names"], dtype=object)
+
+    @property
+    def _least_tensors(self) -> int:
+        """Number of tensors that the network has at least, from the parameters alone."""
+        return 1
+
+    def export_part(self, part: str = "whole") -> ExportedPart:
+        """Return a part of a fitted estimator as a module that can be exported.
+
+        Parameters
+        ----------
+        part : str, default="whole"
+
+        Returns
+        -------
+        ExportedPart
+
+        Raises
+        ------
+        ValueError
+            When the estimator has no such part.
+        """
+        raise ValueError(f"a {type(self).__name__} has no part {part!r} that can be exported")
+
+
+def optimiser_in_words(name: str) -> str:
+    """Name and constants of an optimiser, one of ``OPTIMISERS``, as they are built for a training."""
+    optimiser = OPTIMISERS[name]([torch.zeros(1, requires_grad=True)], 1.0)
+    own: str | None = getattr(optimiser, "in_words", None)
+    if own is not None:
+        return own
+    constants = {key: value for key, value in optimiser.defaults.items() if type(value) in (int, float, tuple)}
+    return ", ".join([type(optimiser).__name__, *(f"{key} = {constants[key]}" for key in constants if key != "lr")])
+
+
+def _layer_in_words(layer: Any) -> str:
+    said = f"{type(layer).__name__}, ε = {layer.eps:g}"
+    if not hasattr(layer, "momentum"):
+        return said
+    momentum = "an equal share of every batch" if layer.momentum is None else f"{layer.momentum:g}"
+    return f"{said}, momentum = {momentum}"
+
+
+def _dead_in_words(dead: Mapping[str, tuple[int, int]]) -> str:
+    """How many units give 0 for every image, of all and by layer."""
+    total = f"{sum(count for count, _ in dead.values())} of {sum(units for _, units in dead.values())}"
+    layers = ", ".join(f"{name}: {count} of {units}" for name, (count, units) in dead.items() if count)
+    return f"{total} ({layers})" if layers else total

@@ -1,0 +1,345 @@
+"""What a fitted autoencoder does with images and codes, and says of itself."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from hourglass.data.arrays import Shape, to_images
+from hourglass.denoising.clipping import SMALLEST_FOR_LEVEL, estimate_noise_level, undo_clipping
+from hourglass.denoising.corruption import Strength
+from hourglass.estimators.base import DTYPES, NetworkEstimator
+from hourglass.estimators.checks import Corrupt, check_pixel_range, corruption_of
+from hourglass.estimators.exported import ExportedCodec, ExportedPart, image_shapes
+from hourglass.estimators.fitting import Floats
+from hourglass.training import LOSSES
+
+ESTIMATE = "estimate"
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Reconstruction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):  # type: ignore[misc]  # scikit-learn is untyped
+    """Base of :class:`Autoencoder`, without its training."""
+
+    loss: str = "mse"
+    noise: Strength | None = None
+    corruption: Corrupt | None = None
+    self_supervised: bool = False
+    undo_clipping: float | str | None = None
+    output_bias: str = "mean"
+
+    task: ClassVar[str] = "reconstruction"
+    any_size: ClassVar[bool] = False
+    """Whether :meth:`reconstruct` takes images of another height and width than those of training."""
+    _kind: ClassVar[str] = ""
+
+    @property
+    def has_code(self) -> bool:
+        """Whether a code alone determines the image."""
+        return True
+
+    def transform(self, X: ArrayLike) -> Floats:
+        """Encode images.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, h, w), (n, h, w, c) or (n, features)
+            Images of the size of training. Unsigned bytes are scaled by 1/255, other numbers are taken as they are.
+
+        Returns
+        -------
+        ndarray of shape (n, code_size), float64 where X is, else float32
+            Codes, each number at least 0. A convolutional code is flattened in the order height, width, channel.
+
+        Raises
+        ------
+        NotFittedError
+            When the autoencoder has not been fitted.
+        ValueError
+            When it has no code, or the images are of another size or scale than those of training.
+        """
+        self._check_has_code("transform")
+        images, _ = self._check_images(X)
+        return self._infer(lambda network, rows: network.encode(rows), images)
+
+    def inverse_transform(self, X: ArrayLike) -> Floats:
+        """Decode codes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, code_size)
+            Codes, as :meth:`transform` returned them.
+
+        Returns
+        -------
+        ndarray of shape (n, h, w, c), or (n, features) after flat images in ``fit``; float64 where X is, else float32
+            In [0, 1] with ``loss="bce"``, unbounded with ``loss="mse"``.
+
+        Raises
+        ------
+        NotFittedError
+            When the autoencoder has not been fitted.
+        ValueError
+            When it has no code, the codes have another length, or ``undo_clipping`` is ``"estimate"``.
+        """
+        self._check_has_code("inverse_transform")
+        check_is_fitted(self, "network_")
+        codes = np.asarray(X)
+        codes = np.ascontiguousarray(codes, dtype=codes.dtype if codes.dtype in DTYPES else np.float32)
+        if codes.ndim != 2 or codes.shape[1] != self.network_.code_size:
+            raise ValueError(f"X has shape {codes.shape}; expected codes ('n', {self.network_.code_size})")
+        decoded = self._infer(lambda network, rows: network.decode(rows), codes, activation=self._activation)
+        images = self._unclip(decoded, None)
+        return images.reshape(len(images), -1) if self._flat else images
+
+    def reconstruct(self, X: ArrayLike) -> Floats:
+        """Encode and decode images: with ``noise`` or ``corruption``, the images without it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, h, w), (n, h, w, c) or (n, features)
+            Images; where :attr:`any_size` is true, of any height and width. Unsigned bytes are scaled by 1/255, other
+            numbers are taken as they are.
+
+        Returns
+        -------
+        ndarray of the shape of X, float64 where X is, else float32
+            In [0, 1] with ``loss="bce"`` or ``undo_clipping``, unbounded with ``loss="mse"``.
+
+        Raises
+        ------
+        NotFittedError
+            When the autoencoder has not been fitted.
+        ValueError
+            When the images are of another size or scale than those of training.
+        """
+        images, _ = self._check_images(X, any_size=self.any_size)
+        restored = self._infer(
+            lambda network, rows: network(rows), images, activation=self._activation, halo=self.network_.halo
+        )
+        return self._unclip(restored, images).reshape(np.shape(X))
+
+    def score(self, X: ArrayLike, y: ArrayLike | None = None) -> float:
+        """Minus the mean squared error of ``reconstruct(X)``, against ``y`` or, without it or with labels, ``X``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, h, w), (n, h, w, c) or (n, features)
+            Images to reconstruct.
+        y : array-like of the same shape, optional
+            What the output is compared with; by default ``X``. One number an image is a label, and not looked at.
+
+        Returns
+        -------
+        float
+            At most 0; higher is better.
+
+        Raises
+        ------
+        NotFittedError
+            When the autoencoder has not been fitted.
+        ValueError
+            When ``X`` or ``y`` is of another size or scale than in training, or they differ in number.
+        """
+        output, target = self._compared(X, y)
+        return -float(np.mean(np.square(output - target), dtype=np.float64))
+
+    def score_samples(self, X: ArrayLike, y: ArrayLike | None = None) -> NDArray[np.float64]:
+        """Minus each image's mean squared error, so that the images unlike those of training score lowest.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, h, w), (n, h, w, c) or (n, features)
+            Images to reconstruct.
+        y : array-like of the same shape, optional
+            What the output is compared with; by default ``X``. One number an image is a label, and not looked at.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+            At most 0; their mean is :meth:`score`.
+
+        Raises
+        ------
+        NotFittedError
+            When the autoencoder has not been fitted.
+        ValueError
+            When ``X`` or ``y`` is of another size or scale than in training, or they differ in number.
+        """
+        output, target = self._compared(X, y)
+        errors: NDArray[np.float64] = np.square(output - target, dtype=np.float64).reshape(len(output), -1).mean(1)
+        return -errors
+
+    def code_size_for(self, image_shape: Shape) -> int:
+        """Count the numbers in a code of such images; nothing is trained.
+
+        Parameters
+        ----------
+        image_shape : tuple of int
+            Height, width, channels.
+
+        Returns
+        -------
+        int
+        """
+        return int(self._unfitted_network(image_shape).code_size)
+
+    def _compared(self, X: ArrayLike, y: ArrayLike | None) -> tuple[Floats, Floats]:
+        """Reconstructed images, and what they are compared with, of equal shape."""
+        output = self.reconstruct(X)  # first, since it says when nothing was fitted
+        values, name = (y, "y") if y is not None and is_target(y) else (X, "X")
+        shape = self.image_shape_
+        if output.ndim > 2:
+            shape = (*output.shape[1:3], shape[2])  # a convolutional one takes other sizes
+        target = to_images(values, shape, name=name)
+        if name == "y" and target.size:
+            known = self._target_range or self.pixel_range_
+            check_pixel_range(float(target.min()), float(target.max()), known, name=name)
+        if len(target) != len(output):
+            raise ValueError(f"X has {len(output)} images but {name} has {len(target)}; give one target an image")
+        return output.reshape(target.shape), target
+
+    def _check_has_code(self, method: str) -> None:
+        """Raise ValueError where no code determines the image."""
+        if not self.has_code:
+            raise ValueError(f"{method} needs a code that determines the image, and this network has none")
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.network_.code_size)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    @property
+    def _activation(self) -> Callable[..., Tensor] | None:
+        return LOSSES[self.loss].activation if self.loss in LOSSES else None
+
+    def _unclip(self, output: Floats, given: Floats | None) -> Floats:
+        """Undo clipping where that is wanted."""
+        level = self.undo_clipping
+        if level is None:
+            return output
+        if level == ESTIMATE:
+            if given is None:
+                raise ValueError("undo_clipping='estimate' needs the noisy images, which a code is not; set a level")
+            # Too few pixels to tell: taken as free of noise.
+            level = estimate_noise_level(given) if min(given.shape[1:3]) >= SMALLEST_FOR_LEVEL else 0
+            if level == 0:
+                return output
+        return undo_clipping(output, float(level)).astype(output.dtype)
+
+    @property
+    def effective_corruption(self) -> Corrupt | None:
+        """Corruption of the training inputs: ``corruption``, or Gaussian noise of level ``noise``; None without both.
+
+        Raises
+        ------
+        ValueError
+            When both are given, ``noise`` is neither a level nor a pair of levels, or ``corruption`` is not callable.
+        """
+        return corruption_of(self.noise, self.corruption)
+
+    @property
+    def title(self) -> str:
+        """Line that says what kind of network is trained, its size, and the noise that it learns to remove."""
+        denoising = self.effective_corruption is not None or self.self_supervised
+        said = " ".join(filter(None, ["denoising" if denoising else "", self._kind, "autoencoder"]))
+        said = said[0].upper() + said[1:] + self._size_in_words()
+        return said if self.noise is None else f"{said}, noise {self.noise}"
+
+    def _size_in_words(self) -> str:
+        """What the title says of the network's size, beginning with a comma."""
+        return ""
+
+    @property
+    def curve_note(self) -> str:
+        """Sentences on what the figure of a training's loss shows; empty where there is nothing to say."""
+        noisy = f"Both are of images with noise of level {self.noise}, compared with the clean ones."
+        return " ".join(filter(None, [noisy if self.noise is not None else "", super().curve_note]))
+
+    def _facts(self) -> dict[str, Any]:
+        bounds = (0, 1) if self.undo_clipping else LOSSES[self.loss].output_range
+        return {
+            "code_size": self.network_.code_size if self.has_code else "none (skip or residual)",
+            "any_size": self.any_size,
+            "pixels": "trained on {:g} to {:g}".format(*self.pixel_range_),
+            "output": "unbounded" if bounds is None else "in [{:g}, {:g}]".format(*bounds),
+        }
+
+    def fitted_state(self) -> dict[str, Any]:
+        """Return what a fitted autoencoder has learnt besides its network's weights, as JSON holds it.
+
+        Returns
+        -------
+        dict
+            ``fitted`` in the file ``model.json``; :meth:`restore_state` takes it.
+        """
+        return super().fitted_state() | {"target_range": self._target_range}
+
+    def restore_state(self, state: Mapping[str, Any]) -> None:
+        """Take over what :meth:`fitted_state` returned.
+
+        Parameters
+        ----------
+        state : mapping
+            As JSON gives it back. What older versions did not write has the value that it had then.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            When it is damaged.
+        """
+        super().restore_state(state)
+        if state.get("target_range") is not None:
+            low, high = state["target_range"]
+            self._target_range = float(low), float(high)
+
+    def export_part(self, part: str = "whole") -> ExportedPart:
+        """Return a part of a fitted autoencoder as a module that can be exported.
+
+        Parameters
+        ----------
+        part : {"whole", "encoder", "decoder"}, default="whole"
+
+        Returns
+        -------
+        ExportedPart
+
+        Raises
+        ------
+        ValueError
+            When ``undo_clipping`` is ``"estimate"``, or the network has no code by which it could be divided.
+        """
+        if self.undo_clipping == ESTIMATE:
+            raise ValueError(
+                "undo_clipping='estimate' cannot go into an ONNX file; set_params(undo_clipping=LEVEL) first"
+            )
+        if part != "whole" and not self.has_code:
+            raise ValueError(
+                f"with skip or residual the network cannot be divided; export it whole, without part={part!r}"
+            )
+        level = None if self.undo_clipping is None else float(self.undo_clipping)
+        methods = {"whole": self.reconstruct, "encoder": self.transform, "decoder": self.inverse_transform}
+        any_size = self.any_size and part == "whole"
+        shapes = image_shapes(self.image_shape_, self.network_.stride if any_size else None)
+        return ExportedPart(
+            module=ExportedCodec(self.network_, part, LOSSES[self.loss], level),
+            outputs=("codes",) if part == "encoder" else ("restored", "restored_bytes"),
+            expected=methods[part],
+            inputs="codes" if part == "decoder" else "images",
+            shapes=[(n, self.network_.code_size) for n in (2, 5)] if part == "decoder" else shapes,
+            any_size=any_size,
+        )
+
+
+def is_target(y: ArrayLike) -> bool:
+    """Whether ``y`` holds images, and not labels, one number an image."""
+    return np.asarray(y).ndim != 1
