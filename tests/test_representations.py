@@ -17,13 +17,13 @@ from torch import nn
 import hourglass as hg
 from hourglass import plots
 from hourglass.data import Images
-from hourglass.estimators.facts import normalisation_of, optimiser_in_words
+from hourglass.estimators.facts import normalisation_of
 from hourglass.experiments.captions import NORMALISED
 from hourglass.experiments.result import stored_runs
 from hourglass.models import describe
 from hourglass.nn import NORMS, ConvCodec, ConvNet, DenseCodec
 from hourglass.nn.layers import SameConv2d, SamePool2d, TransposedConv2d, UpsampleConv2d, same_padding
-from hourglass.training import OPTIMISERS, History
+from hourglass.training import OPTIMISERS, History, optimiser_in_words
 
 QUICK = {"n_steps": 5, "batch_size": 20}
 

@@ -28,10 +28,11 @@ from hourglass.training import (
     History,
     PlainProgress,
     Report,
+    ResidentSource,
     ShuffledSampler,
     Trainer,
+    stopwatch,
 )
-from hourglass.training import loop as loop_module
 
 
 def tensorflow_adam(weight, gradients, rate, b1=0.9, b2=0.999, eps=1e-8):
@@ -135,7 +136,9 @@ def trainer(n_steps=30, seed=0, **options):
     nn.init.zeros_(net.bias)
     settings = {"sampler": ShuffledSampler(40, 8, generator), "n_steps": n_steps} | options
     rate = settings.pop("lr", 0.01)
-    return Trainer(net, settings.pop("loss", LOSSES["mse"]), Adam(net.parameters(), rate), x, **settings)
+    return Trainer(
+        net, settings.pop("loss", LOSSES["mse"]), Adam(net.parameters(), rate), ResidentSource(x), **settings
+    )
 
 
 def test_training_lowers_the_loss_and_records_every_update():
@@ -198,7 +201,7 @@ def test_early_stopping_ends_after_its_patience_and_restores_the_best():
     losses = iter([3.0, 1.0, 2.0, 1.5, 0.1])
     weights = []
 
-    def measure(index):
+    def measure(index, step):
         weights.append(run.module.weight.detach().clone())
         return {"validation_loss": next(losses)}
 
@@ -214,11 +217,11 @@ def test_early_stopping_ends_after_its_patience_and_restores_the_best():
 def test_reports_come_after_the_first_step_then_every_n_and_at_the_end():
     modes = []
 
-    def measure(index):
+    def measure(index, step):
         modes.append(run.module.training)
         return {"size": float(len(index))}
 
-    run = trainer(12, reports=[Report(measure, 5), Report(lambda index: {"other": 1.0}, 10)])
+    run = trainer(12, reports=[Report(measure, 5), Report(lambda index, step: {"other": 1.0}, 10)])
     history = run.run()
     assert list(history.reports) == [1, 6, 11, 12]
     assert history.series("size")[1].tolist() == [8, 8, 8, 8]
@@ -229,13 +232,13 @@ def test_reports_come_after_the_first_step_then_every_n_and_at_the_end():
 
 def test_time_leaves_out_reports_and_speed_the_warm_up(monkeypatch):
     clock = {"now": 0.0}
-    monkeypatch.setattr(loop_module.time, "perf_counter", lambda: clock["now"])
+    monkeypatch.setattr(stopwatch.time, "perf_counter", lambda: clock["now"])
 
     def loss(output, target):
         clock["now"] += 10.0 if len(run.history.epoch) < 20 else 1.0
         return (output - target).square().mean()
 
-    def measure(index):
+    def measure(index, step):
         clock["now"] += 1000.0
         return {}
 
@@ -275,7 +278,9 @@ def test_bfloat16_computes_in_it_and_keeps_weights_and_loss_in_float32():
 
 def test_plain_progress_writes_a_line_a_report():
     stream = io.StringIO()
-    trainer(12, reports=[Report(lambda index: {"accuracy": 0.5}, 5)], progress=PlainProgress("lesson", stream)).run()
+    trainer(
+        12, reports=[Report(lambda index, step: {"accuracy": 0.5}, 5)], progress=PlainProgress("lesson", stream)
+    ).run()
     lines = stream.getvalue().splitlines()
     assert len(lines) == 4
     assert all(line.startswith("lesson: step ") for line in lines)
@@ -304,7 +309,7 @@ def test_progress_stops_when_training_fails():
 
 
 def test_history_goes_to_csv_and_back(tmp_path):
-    history = trainer(12, reports=[Report(lambda index: {"accuracy": 0.25}, 5)]).run()
+    history = trainer(12, reports=[Report(lambda index, step: {"accuracy": 0.25}, 5)]).run()
     history.write_csv(tmp_path / "history.csv")
     lines = (tmp_path / "history.csv").read_text().splitlines()
     assert lines[0] == "step,epoch,learning_rate,loss,accuracy"

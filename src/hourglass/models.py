@@ -15,11 +15,11 @@ from sklearn.utils.validation import check_is_fitted
 import hourglass
 from hourglass.denoising.corruption import CORRUPTIONS, corruption_from_json, corruption_to_json
 from hourglass.estimators import Autoencoder, ConvAutoencoder, ConvClassifier, DenseAutoencoder, NetworkEstimator
-from hourglass.estimators.facts import normalisation, optimiser_in_words, ruling_parameters
+from hourglass.estimators.facts import normalisation, ruling_parameters
 from hourglass.estimators.fitting import CHECKPOINT_PARAMETERS, describes_network, remember_network
 from hourglass.persistence import read_model, write_model
 from hourglass.runtime.hardware import resolve_device
-from hourglass.training import OPTIMISERS, optimiser_tensors, restore_optimiser
+from hourglass.training import OPTIMISERS, optimiser_in_words, optimiser_tensors, restore_optimiser
 
 ESTIMATORS: dict[str, type[NetworkEstimator]] = {
     cls.__name__: cls for cls in (ConvAutoencoder, ConvClassifier, DenseAutoencoder)

@@ -12,7 +12,7 @@ from typing import Any
 
 from hourglass.atomic import write_whole
 from hourglass.estimators import Autoencoder, ConvClassifier
-from hourglass.estimators.facts import normalisation_of, optimiser_in_words, ruling_parameters
+from hourglass.estimators.facts import normalisation_of, ruling_parameters
 from hourglass.experiments import EXPERIMENTS, RECIPES, StoredRun, stored_runs
 from hourglass.experiments.captions import (
     CAPTIONS,
@@ -27,7 +27,7 @@ from hourglass.experiments.captions import (
 from hourglass.experiments.measures import DIGITS, MEASURES, METHODS, mean_and_deviation
 from hourglass.lab import stored_findings
 from hourglass.plots import classifier_curves, save_figure
-from hourglass.training import History
+from hourglass.training import History, optimiser_in_words
 
 PAGE, COMPARISON = "report.html", "bn-comparison"
 KINDS = {"Autoencoders": "test_bce", "Classifiers": "test_accuracy"}

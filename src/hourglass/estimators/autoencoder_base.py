@@ -15,9 +15,11 @@ from hourglass.data.arrays import Shape, to_images
 from hourglass.denoising import BlindSpot
 from hourglass.denoising.clipping import SMALLEST_FOR_LEVEL, estimate_noise_level, undo_clipping
 from hourglass.denoising.corruption import CORRUPTIONS, Strength, clips
-from hourglass.estimators.base import DTYPES, NetworkEstimator
+from hourglass.estimators.base import NetworkEstimator
 from hourglass.estimators.checks import Corrupt, check_choice, check_number, check_pixel_range, corruption_of
 from hourglass.estimators.fitting import Floats, Task, check_validation, start_at_mean, train, transaction
+from hourglass.estimators.given import DTYPES, by_blocks, check_images, image_source, is_stored, training_source
+from hourglass.estimators.held_out import HeldOut
 from hourglass.nn import Codec
 from hourglass.training import LOSSES, Progress
 
@@ -129,45 +131,39 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
         self.check_parameters()
         unit = "loss='bce'" if self.loss == "bce" else None
         continues = (one_pass or self.warm_start) and self._continues()
-        images, _ = self._check_images(
-            X, fitting=not continues, continuing=continues, unit_range=self._why_unit_range()
+        source = training_source(
+            self, X, fitting=not continues, continuing=continues, unit_range=self._why_unit_range()
         )
-        images = images.astype(np.float32, copy=False)
-        targets = self._targets(y, "y", unit_range=unit) if y is not None and _is_target(y) else None
-        if targets is not None and len(targets) != len(images):
-            raise ValueError(f"X has {len(images)} images but y has {len(targets)}; give one target an image")
+        targets = image_source(self, y, "y", unit_range=unit) if y is not None and _is_target(y) else None
+        if targets is not None and len(targets) != len(source):
+            raise ValueError(f"X has {len(source)} images but y has {len(targets)}; give one target an image")
         if targets is not None and self.self_supervised:
             raise ValueError("self_supervised=True learns from X alone; leave y out, or set self_supervised=False")
         if not continues:
             self._seed()
             self._target_range = None
         if targets is not None:
-            self._target_range = float(targets.min()), float(targets.max())
+            self._target_range = targets.value_range()
+            source = source.paired(targets)
         validation = None
         if validation_data is not None:
             inputs, expected = check_validation(self, validation_data)
-            validation = inputs, self._targets(expected, "validation_data[1]", unit_range=unit)
+            expected = image_source(self, expected, "validation_data[1]", unit_range=unit)
+            validation = HeldOut(inputs.paired(expected), self._corrupt() if self.self_supervised else None)
         elif self.validation_fraction is not None and not one_pass:
-            kept, held = self._hold_out(len(images))
-            validation = self._corrupted(images[held]), (images if targets is None else targets)[held]
-            images, targets = images[kept], None if targets is None else targets[kept]
-        mask = None
-        if validation is not None and self.self_supervised:
-            hidden, mask = BlindSpot(torch.Generator().manual_seed(0))(_channels_first(validation[0]))
-            validation = hidden.permute(0, 2, 3, 1).numpy(), validation[1]
+            kept, held = self._hold_out(len(source))
+            validation = HeldOut(source.subset(held), self._corrupt())
+            source = source.subset(kept)
 
         def prepare(codec: Codec) -> None:
             if self.output_bias == "mean" and not getattr(codec, "residual", False):
-                start_at_mean(codec, images if targets is None else targets, logits=self.loss == "bce")
+                start_at_mean(codec, source, logits=self.loss == "bce")
 
         def measure(output: Tensor, target: Tensor) -> dict[str, float]:
-            if mask is not None:
-                output, target = output[mask.to(output.device)], target[mask.to(output.device)]
             return {"loss": float(LOSSES[self.loss](output, target))}
 
         task = Task(
-            inputs=images,
-            targets=targets,
+            source=source,
             measure=measure,
             prepare=prepare,
             corrupt=self._corrupt(),
@@ -186,7 +182,9 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
         ndarray of shape (n, code_size), float64 where X is, else float32
             Codes, each number at least 0. A convolutional code is flattened in the order height, width, channel.
         """
-        images, _ = self._check_images(X)
+        if is_stored(X):
+            return by_blocks(self.transform, X)
+        images, _ = check_images(self, X)
         return self._infer(lambda network, rows: network.encode(rows), images)
 
     def inverse_transform(self, X: ArrayLike) -> Floats:
@@ -218,7 +216,9 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
         ndarray of the shape of X, float64 where X is, else float32
             In [0, 1] with ``loss="bce"`` or ``undo_clipping``, unbounded with ``loss="mse"``.
         """
-        images, _ = self._check_images(X, any_size=self._any_size)
+        if is_stored(X) and self.undo_clipping != ESTIMATE:  # a level is estimated from all images
+            return by_blocks(self.reconstruct, X)
+        images, _ = check_images(self, X, any_size=self._any_size)
         restored = self._infer(
             lambda network, rows: network(rows), images, activation=self._activation, halo=self.network_.halo
         )
@@ -301,9 +301,6 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
             return f"{self._given_corruption}, which is clipped to black and white,"
         return f"undo_clipping={self.undo_clipping!r}" if self.undo_clipping is not None else None
 
-    def _targets(self, values: ArrayLike, name: str, *, unit_range: str | None = None) -> Floats:
-        return to_images(values, self.image_shape_, unit_range=unit_range, name=name)
-
     @property
     def _activation(self) -> Callable[..., Tensor] | None:
         return torch.sigmoid if self.loss == "bce" else None
@@ -343,19 +340,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
             return lambda images, generator: BlindSpot(generator)(images)
         return self.effective_corruption
 
-    def _corrupted(self, images: Floats) -> Floats:
-        """Held-out images, corrupted once as each batch is in training."""
-        corruption = self.effective_corruption
-        if corruption is None:
-            return images
-        corrupted = corruption(_channels_first(images), torch.Generator().manual_seed(0))
-        return np.asarray(corrupted.permute(0, 2, 3, 1).numpy())
-
 
 def _is_target(y: ArrayLike) -> bool:
     """Whether ``y`` holds images, and not labels, one number an image."""
     return np.asarray(y).ndim != 1
-
-
-def _channels_first(images: Floats) -> Tensor:
-    return torch.from_numpy(images).permute(0, 3, 1, 2)

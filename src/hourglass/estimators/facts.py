@@ -12,7 +12,6 @@ from torch import nn
 from hourglass.estimators.base import NetworkEstimator
 from hourglass.estimators.classifier import ConvClassifier
 from hourglass.nn.internals import AnyNorm
-from hourglass.training import OPTIMISERS
 
 # Of the place of a training, not of what is trained.
 _OF_THE_MACHINE = ("device", "verbose", "checkpoint_dir", "checkpoint_every")
@@ -59,16 +58,6 @@ def normalisation_of(estimator: NetworkEstimator) -> str:
         probe.classes_ = np.arange(10)
     with torch.device("meta"):
         return normalisation(probe._build())
-
-
-def optimiser_in_words(name: str) -> str:
-    """Name and constants of an optimiser, one of ``OPTIMISERS``, as they are built for a training."""
-    optimiser = OPTIMISERS[name]([torch.zeros(1, requires_grad=True)], 1.0)
-    constants = optimiser.defaults
-    if "betas" not in constants:
-        return "plain stochastic gradient descent"
-    beta1, beta2 = constants["betas"]
-    return f"Adam, β₁ = {beta1:g}, β₂ = {beta2:g}, ε = {constants['eps']:g} outside the bias correction, as TensorFlow"
 
 
 def _layer_in_words(layer: Any) -> str:

@@ -3,7 +3,7 @@
 The readable modules stay the only definition of what is computed; a trick is used where it applies, and a test holds it
 equal to the plain form. ``tools/measure_speed.py FOLDER tricks`` measures what each adds.
 
->>> from hourglass import tricks
+>>> from hourglass.runtime import tricks
 >>> with tricks.without("one-pixel"):
 ...     tricks.uses("one-pixel")
 False
@@ -15,7 +15,6 @@ from contextlib import contextmanager
 
 TRICKS = {
     "allocator": "keep freed memory instead of giving it back to the kernel",
-    "flat-adam": "Adam on all parameters as one vector",
     "few-outputs": "convolutions to one or few channels as a matrix product and nine shifted sums",
     "one-pixel": "convolutions of maps of one pixel as matrix products",
     "output-phases": "the decoder's last two convolutions in inference without the large map between them",
