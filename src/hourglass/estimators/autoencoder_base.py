@@ -151,7 +151,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
             expected = image_source(self, expected, "validation_data[1]", unit_range=unit)
             validation = HeldOut(inputs.paired(expected), self._corrupt() if self.self_supervised else None)
         elif self.validation_fraction is not None and not one_pass:
-            kept, held = self._hold_out(len(source))
+            kept, held = self._hold_out(source)
             validation = HeldOut(source.subset(held), self._corrupt())
             source = source.subset(kept)
 

@@ -27,7 +27,7 @@ from hourglass.estimators.fitting import Floats, describes_network
 from hourglass.estimators.pieces import apply_in_pieces, to_tensor
 from hourglass.runtime.forks import compute_alone_after_fork
 from hourglass.runtime.hardware import PRECISIONS, has_bfloat16, resolve_device
-from hourglass.training import OPTIMISERS, SCHEDULES, Interval
+from hourglass.training import OPTIMISERS, SCHEDULES, Interval, Source
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -211,15 +211,21 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
         network.reset_parameters(torch.Generator().manual_seed(seed))
         return network
 
-    def _hold_out(self, n: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    def _hold_out(self, source: Source) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Indices of the images to train on and of those held out, as ``validation_fraction`` says."""
+        groups = source.groups
+        n = len(source) if groups is None else int(groups.max()) + 1
         order = self._random.permutation(n)
         held = max(1, round((self.validation_fraction or 0) * n))
         if held >= n:
+            what = "images" if groups is None else "files"
             raise ValueError(
-                f"validation_fraction={self.validation_fraction} of {n} images leaves none to train on; give more"
+                f"validation_fraction={self.validation_fraction} of {n} {what} leaves none to train on; give more"
             )
-        return np.sort(order[held:]), np.sort(order[:held])
+        if groups is None:
+            return np.sort(order[held:]), np.sort(order[:held])
+        chosen = np.isin(groups, order[:held])
+        return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
     def _seed(self) -> None:
         """Begin the estimator's own stream of random numbers."""

@@ -207,7 +207,7 @@ report_every, validate_every, precision, device, random_state, verbose, determin
             inputs, expected = check_validation(self, validation_data)
             validation = HeldOut(inputs.paired(torch.from_numpy(self._one_hot(np.asarray(expected)))))
         elif self.validation_fraction is not None and not one_pass:
-            kept, held = self._hold_out(len(source))
+            kept, held = self._hold_out(source)
             validation = HeldOut(source.subset(held))
             source, weights = source.subset(kept), None if weights is None else weights[kept]
         if weights is not None:

@@ -58,6 +58,11 @@ class Source(ABC):
     def fingerprint(self) -> Mapping[str, str]:
         """Texts that are equal for equal data alone, by the name of the part; a checkpoint keeps them."""
 
+    @property
+    def groups(self) -> NDArray[np.int64] | None:
+        """Number of each row's group ``(size,)``; rows of one group are held out together. None where each is alone."""
+        return None
+
     def weights(self, index: Tensor) -> Tensor | None:
         """Weight of each row in the loss ``(n,)``, of mean 1 over the source; None where all weigh alike."""
         return None
@@ -236,6 +241,11 @@ class Subset(Source):
         return self.source.weights(self.rows[index])
 
     @property
+    def groups(self) -> NDArray[np.int64] | None:
+        groups = self.source.groups
+        return None if groups is None else groups[self.rows.cpu().numpy()]
+
+    @property
     def fingerprint(self) -> Mapping[str, str]:
         return {**self.source.fingerprint, "rows": fingerprint(self.rows.cpu().numpy())}
 
@@ -263,6 +273,10 @@ class Paired(Source):
 
     def weights(self, index: Tensor) -> Tensor | None:
         return self.source.weights(index) if self._weights is None else self._weights[index]
+
+    @property
+    def groups(self) -> NDArray[np.int64] | None:
+        return self.source.groups
 
     @property
     def fingerprint(self) -> Mapping[str, str]:
