@@ -22,6 +22,7 @@ from hourglass.runtime.hardware import (
 )
 from hourglass.training import (
     LOSSES,
+    OPTIMISERS,
     SCHEDULES,
     Adam,
     EarlyStopping,
@@ -59,10 +60,39 @@ def test_adam_is_tensorflows(size):
     np.testing.assert_allclose(found, tensorflow_adam(np.ones(5), gradients, 0.01), rtol=1e-12)
 
 
-def test_training_does_not_load_the_compiler():
+def test_momentum_and_decoupled_decay_follow_their_formulas():
+    gradients = np.random.default_rng(1).normal(size=(5, 3))
+    start = np.array([1.0, -2.0, 0.5])
+    expected, velocity = start, 0.0
+    for gradient in gradients:
+        velocity = 0.9 * velocity + gradient
+        expected = expected - 0.1 * velocity
+    np.testing.assert_allclose(stepped("sgd-momentum", start, gradients, 0.1), expected, rtol=1e-12)
+    expected, m, v = start, 0.0, 0.0
+    for t, gradient in enumerate(gradients, 1):
+        m, v = 0.9 * m + 0.1 * gradient, 0.999 * v + 0.001 * gradient**2
+        change = m / (1 - 0.9**t) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+        expected = expected - 0.1 * 0.01 * expected - 0.1 * change
+    np.testing.assert_allclose(stepped("adamw", start, gradients, 0.1), expected, rtol=1e-12)
+    np.testing.assert_allclose(stepped("sgd", start, gradients, 0.1), start - 0.1 * gradients.sum(0), rtol=1e-12)
+
+
+def stepped(name, start, gradients, rate):
+    """Weights after the gradients, each of which is given to the optimiser in one step."""
+    weight = torch.tensor(start, requires_grad=True)
+    optimiser = OPTIMISERS[name]([weight], rate)
+    for gradient in gradients:
+        optimiser.zero_grad()
+        (weight * torch.from_numpy(gradient)).sum().backward()
+        optimiser.step()
+    return weight.detach().numpy()
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_training_does_not_load_the_compiler(name):
     script = (
         "import sys, hourglass as hg, numpy as np;"
-        "hg.ConvAutoencoder(n_steps=1).fit(np.zeros((2, 8, 8)));"
+        f"hg.ConvAutoencoder(n_steps=1, optimiser={name!r}).fit(np.zeros((2, 8, 8)));"
         "print([name for name in ('torch._dynamo', 'sympy') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -164,19 +164,16 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
     )
 
 
-def fingerprint(values: NDArray[Any]) -> str:
-    """Text that tells arrays apart: number and shape, and a hash of these, the dtype and every byte in its place."""
-    array = np.ascontiguousarray(values)
-    digest = hashlib.sha256(f"{array.shape} {array.dtype} ".encode())
-    data = array.reshape(-1).view(np.uint8)
-    whole = len(data) // 8 * 8
-    # Four numbers for every mebibyte, made by sums that wrap around, are hashed: several times as fast as hashing all.
-    words, size = data[:whole].view(np.uint64), 1 << 17
-    odd = np.arange(1, 2 * size, 2, dtype=np.uint64)
-    for start in range(0, len(words), size):
-        block = words[start : start + size]
-        weighted = block * odd[: len(block)]
-        parts = (np.add.reduce(block), np.bitwise_xor.reduce(block), np.add.reduce(weighted))
-        digest.update(np.array([*parts, np.bitwise_xor.reduce(weighted)], dtype=np.uint64).tobytes())
-    digest.update(data[whole:].tobytes())
-    return f"{len(array):,} of {' × '.join(map(str, array.shape[1:]))}, {digest.hexdigest()[:16]}"
+def fingerprint(values: NDArray[Any], blocks: Iterable[NDArray[Any]] | None = None) -> str:
+    """Text that is equal for equal arrays alone: number and shape, and SHA-256 of these, the type and the content.
+
+    Parameters
+    ----------
+    values : ndarray
+    blocks : iterable of ndarray, optional
+        The same values, part by part and in order, where they should not be read as a whole.
+    """
+    digest = hashlib.sha256(f"{values.shape} {values.dtype.str} ".encode())
+    for block in [values] if blocks is None else blocks:
+        digest.update(np.ascontiguousarray(block).reshape(-1).view(np.uint8))
+    return f"{len(values):,} of {' × '.join(map(str, values.shape[1:]))}, {digest.hexdigest()[:16]}"

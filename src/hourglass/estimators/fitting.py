@@ -297,6 +297,8 @@ def _checkpoints(estimator: Estimator, task: Task, n_steps: int) -> Checkpoints 
     for name in sorted(estimator.get_params().keys() - elsewhere):
         value = getattr(estimator, name)
         identity[name] = value if isinstance(value, bool | int | float | str | None) else repr(value)
+    # How data are identified: a checkpoint with other fingerprints says so when it is refused.
+    identity["fingerprint"] = "SHA-256"
     identity |= task.source.fingerprint
     identity["validation"] = [] if task.validation is None else list(task.validation.source.fingerprint.values())
     surroundings = {"threads": torch.get_num_threads(), "torch": torch.__version__}

@@ -58,7 +58,7 @@ class MemmapSource(Source):
 
     @property
     def fingerprint(self) -> Mapping[str, str]:
-        return {"images": fingerprint(self.array)}
+        return {"images": fingerprint(self.array, self.raw_blocks())}
 
     def raw_blocks(self) -> Iterator[NDArray[Any]]:
         """Every row once, in order, with the file's own numbers, in blocks of about 16 MB."""
