@@ -175,5 +175,5 @@ def fingerprint(values: NDArray[Any], blocks: Iterable[NDArray[Any]] | None = No
     """
     digest = hashlib.sha256(f"{values.shape} {values.dtype.str} ".encode())
     for block in [values] if blocks is None else blocks:
-        digest.update(np.ascontiguousarray(block).reshape(-1).view(np.uint8))
+        digest.update(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
     return f"{len(values):,} of {' × '.join(map(str, values.shape[1:]))}, {digest.hexdigest()[:16]}"

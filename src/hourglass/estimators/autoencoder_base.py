@@ -74,8 +74,9 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
 
         Parameters
         ----------
-        X : array-like of shape (n, h, w), (n, h, w, c) or (n, features)
-            Unsigned bytes are scaled by 1/255, other numbers are taken as they are.
+        X : array-like of shape (n, h, w), (n, h, w, c) or (n, features), or hourglass.training.Source
+            Unsigned bytes are scaled by 1/255, other numbers are taken as they are. An array in a file
+            (:class:`numpy.memmap`) is read batch by batch and not copied into memory.
         y : array-like of the same shape, optional
             What the output is compared with, as clean images for noisy ones; by default ``X`` itself. One
             number an image is a label, as a pipeline passes, and not looked at.

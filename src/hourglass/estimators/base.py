@@ -214,7 +214,8 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
     def _hold_out(self, source: Source) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Indices of the images to train on and of those held out, as ``validation_fraction`` says."""
         groups = source.groups
-        n = len(source) if groups is None else int(groups.max()) + 1
+        there = None if groups is None else np.unique(groups)
+        n = len(source) if there is None else len(there)
         order = self._random.permutation(n)
         held = max(1, round((self.validation_fraction or 0) * n))
         if held >= n:
@@ -222,9 +223,9 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
             raise ValueError(
                 f"validation_fraction={self.validation_fraction} of {n} {what} leaves none to train on; give more"
             )
-        if groups is None:
+        if groups is None or there is None:
             return np.sort(order[held:]), np.sort(order[:held])
-        chosen = np.isin(groups, order[:held])
+        chosen = np.isin(groups, there[order[:held]])
         return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
     def _seed(self) -> None:

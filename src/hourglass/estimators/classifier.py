@@ -116,8 +116,9 @@ report_every, validate_every, precision, device, random_state, verbose, determin
 
         Parameters
         ----------
-        X : array-like of shape (n, h, w), (n, h, w, c) or (n, features)
-            Unsigned bytes are scaled by 1/255, other numbers are taken as they are.
+        X : array-like of shape (n, h, w), (n, h, w, c) or (n, features), or hourglass.training.Source
+            Unsigned bytes are scaled by 1/255, other numbers are taken as they are. An array in a file
+            (:class:`numpy.memmap`) is read batch by batch and not copied into memory.
         y : array-like of shape (n,)
             Labels: numbers, text, booleans, dates or times; at least two different ones.
         sample_weight : array-like of shape (n,), optional
