@@ -146,6 +146,15 @@ def test_another_runs_checkpoint_is_refused_with_what_differs(few, tmp_path, sto
         clone(estimator).fit(few.train.images * 0.999)
     with pytest.raises(ValueError, match="estimator is 'ConvAutoencoder' there, 'DenseAutoencoder' here"):
         hg.DenseAutoencoder(**QUICK, checkpoint_dir=tmp_path).fit(few.train.images)
+    for path in tmp_path.glob("*.json"):
+        document = json.loads(path.read_text())
+        path.with_suffix(".kept").write_text(path.read_text())
+        del document["identity"]["fingerprint"], document["checksum"]
+        path.write_text(json.dumps(document | {"checksum": _checksum(document)}))
+    with pytest.raises(ValueError, match="fingerprint is absent there, 'SHA-256' here"):
+        clone(estimator).fit(few.train.images)
+    for path in tmp_path.glob("*.kept"):
+        path.rename(path.with_suffix(".json"))
     for version in (1, 3):
         for path in tmp_path.glob("*.json"):
             document = json.loads(path.read_text()) | {"format": version}

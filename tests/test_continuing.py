@@ -13,7 +13,7 @@ from hourglass import metrics
 from hourglass.data import Dataset
 from hourglass.denoising import corrupt
 from hourglass.experiments import find
-from hourglass.training import Adam
+from hourglass.training import OPTIMISERS, Adam
 
 STEPS = {"dense": 300, "conv": 150, "denoise": 60}
 
@@ -73,7 +73,7 @@ def test_the_rate_of_training_on(few):
         clone(ae).set_params(continue_learning_rate=0).fit(X)
 
 
-@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
 @pytest.mark.parametrize("make", [hg.DenseAutoencoder, hg.ConvAutoencoder, hg.ConvClassifier])
 def test_a_saved_model_learns_on_as_the_one_in_memory_does(make, optimiser, few, tmp_path):
     X, y = few.train.images, few.train.labels

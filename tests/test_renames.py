@@ -131,3 +131,14 @@ def test_committed_lines_are_of_the_present_format_and_complete(name):
     data = {"dataset", "images", "rest", "trained_on"}
     there = [{key: value for key, value in row["cell"].items() if key not in data} for row in rows]
     assert all(cell in there for cell in study.plan(study.seeds, study.n_steps))
+
+
+def test_committed_lines_are_of_the_data_that_comes_along():
+    identity = identified(hg.load("sample"))
+    for path in (RESULTS / "lab").glob("*/cells.jsonl"):
+        for line in path.read_text().splitlines():
+            cell = json.loads(line)["cell"]
+            if cell["dataset"] == "sample":
+                assert {name: cell[name] for name in identity} == identity
+            else:
+                assert cell["dataset"] == "mnist"

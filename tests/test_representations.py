@@ -17,13 +17,12 @@ from torch import nn
 import hourglass as hg
 from hourglass import plots
 from hourglass.data import Images
-from hourglass.estimators.description import optimiser_in_words
 from hourglass.experiments.result import stored_runs
 from hourglass.nn import NORMS, ConvCodec, ConvNet, DenseCodec
 from hourglass.nn.layers import SameConv2d, SamePool2d, same_padding
 from hourglass.nn.norms import NORMS_IN_WORDS
 from hourglass.nn.upsampling import TransposedConv2d, UpsampleConv2d
-from hourglass.training import OPTIMISERS, History
+from hourglass.training import OPTIMISERS, History, optimiser_in_words
 
 QUICK = {"n_steps": 5, "batch_size": 20}
 

@@ -18,7 +18,7 @@ from hourglass.data import load
 from hourglass.denoising import GaussianNoise
 from hourglass.experiments import EXPERIMENTS
 from hourglass.nn import Codec, ConvCodec, ConvNet, DenseCodec
-from hourglass.training import LOSSES, Adam, Trainer
+from hourglass.training import LOSSES, Adam, ResidentSource, Trainer
 
 SAMPLE = Path(__file__).parent / "data"
 # Read before the tests are kept from the environment.
@@ -213,8 +213,9 @@ def replay(path, digits, dtype, optimiser):
         network,
         LOSSES["bce"],
         optimiser(network.parameters(), 1e-3 if is_codec else 2e-3),
-        channels_first(images, dtype),
-        None if is_codec else F.one_hot(torch.from_numpy(labels), 10).to(dtype),
+        ResidentSource(
+            channels_first(images, dtype), None if is_codec else F.one_hot(torch.from_numpy(labels), 10).to(dtype)
+        ),
         sampler=iter(torch.from_numpy(trace["batches"]).long()),
         n_steps=len(trace["batches"]),
         corrupt=NumberedNoise(int(trace["seed"])) if experiment_of(path) == "denoise" else None,

@@ -22,16 +22,18 @@ from hourglass.runtime.hardware import (
 )
 from hourglass.training import (
     LOSSES,
+    OPTIMISERS,
     SCHEDULES,
     Adam,
     EarlyStopping,
     History,
     PlainProgress,
     Report,
+    ResidentSource,
     ShuffledSampler,
     Trainer,
+    stopwatch,
 )
-from hourglass.training import loop as loop_module
 
 
 def tensorflow_adam(weight, gradients, rate, b1=0.9, b2=0.999, eps=1e-8):
@@ -58,10 +60,39 @@ def test_adam_is_tensorflows(size):
     np.testing.assert_allclose(found, tensorflow_adam(np.ones(5), gradients, 0.01), rtol=1e-12)
 
 
-def test_training_does_not_load_the_compiler():
+def test_momentum_and_decoupled_decay_follow_their_formulas():
+    gradients = np.random.default_rng(1).normal(size=(5, 3))
+    start = np.array([1.0, -2.0, 0.5])
+    expected, velocity = start, 0.0
+    for gradient in gradients:
+        velocity = 0.9 * velocity + gradient
+        expected = expected - 0.1 * velocity
+    np.testing.assert_allclose(stepped("sgd-momentum", start, gradients, 0.1), expected, rtol=1e-12)
+    expected, m, v = start, 0.0, 0.0
+    for t, gradient in enumerate(gradients, 1):
+        m, v = 0.9 * m + 0.1 * gradient, 0.999 * v + 0.001 * gradient**2
+        change = m / (1 - 0.9**t) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+        expected = expected - 0.1 * 0.01 * expected - 0.1 * change
+    np.testing.assert_allclose(stepped("adamw", start, gradients, 0.1), expected, rtol=1e-12)
+    np.testing.assert_allclose(stepped("sgd", start, gradients, 0.1), start - 0.1 * gradients.sum(0), rtol=1e-12)
+
+
+def stepped(name, start, gradients, rate):
+    """Weights after the gradients, each of which is given to the optimiser in one step."""
+    weight = torch.tensor(start, requires_grad=True)
+    optimiser = OPTIMISERS[name]([weight], rate)
+    for gradient in gradients:
+        optimiser.zero_grad()
+        (weight * torch.from_numpy(gradient)).sum().backward()
+        optimiser.step()
+    return weight.detach().numpy()
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_training_does_not_load_the_compiler(name):
     script = (
         "import sys, hourglass as hg, numpy as np;"
-        "hg.ConvAutoencoder(n_steps=1).fit(np.zeros((2, 8, 8)));"
+        f"hg.ConvAutoencoder(n_steps=1, optimiser={name!r}).fit(np.zeros((2, 8, 8)));"
         "print([name for name in ('torch._dynamo', 'sympy') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -135,7 +166,9 @@ def trainer(n_steps=30, seed=0, **options):
     nn.init.zeros_(net.bias)
     settings = {"sampler": ShuffledSampler(40, 8, generator), "n_steps": n_steps} | options
     rate = settings.pop("lr", 0.01)
-    return Trainer(net, settings.pop("loss", LOSSES["mse"]), Adam(net.parameters(), rate), x, **settings)
+    return Trainer(
+        net, settings.pop("loss", LOSSES["mse"]), Adam(net.parameters(), rate), ResidentSource(x), **settings
+    )
 
 
 def test_training_lowers_the_loss_and_records_every_update():
@@ -198,7 +231,7 @@ def test_early_stopping_ends_after_its_patience_and_restores_the_best():
     losses = iter([3.0, 1.0, 2.0, 1.5, 0.1])
     weights = []
 
-    def measure(index):
+    def measure(index, step):
         weights.append(run.module.weight.detach().clone())
         return {"validation_loss": next(losses)}
 
@@ -214,11 +247,11 @@ def test_early_stopping_ends_after_its_patience_and_restores_the_best():
 def test_reports_come_after_the_first_step_then_every_n_and_at_the_end():
     modes = []
 
-    def measure(index):
+    def measure(index, step):
         modes.append(run.module.training)
         return {"size": float(len(index))}
 
-    run = trainer(12, reports=[Report(measure, 5), Report(lambda index: {"other": 1.0}, 10)])
+    run = trainer(12, reports=[Report(measure, 5), Report(lambda index, step: {"other": 1.0}, 10)])
     history = run.run()
     assert list(history.reports) == [1, 6, 11, 12]
     assert history.series("size")[1].tolist() == [8, 8, 8, 8]
@@ -229,13 +262,13 @@ def test_reports_come_after_the_first_step_then_every_n_and_at_the_end():
 
 def test_time_leaves_out_reports_and_speed_the_warm_up(monkeypatch):
     clock = {"now": 0.0}
-    monkeypatch.setattr(loop_module.time, "perf_counter", lambda: clock["now"])
+    monkeypatch.setattr(stopwatch.time, "perf_counter", lambda: clock["now"])
 
     def loss(output, target):
         clock["now"] += 10.0 if len(run.history.epoch) < 20 else 1.0
         return (output - target).square().mean()
 
-    def measure(index):
+    def measure(index, step):
         clock["now"] += 1000.0
         return {}
 
@@ -275,7 +308,9 @@ def test_bfloat16_computes_in_it_and_keeps_weights_and_loss_in_float32():
 
 def test_plain_progress_writes_a_line_a_report():
     stream = io.StringIO()
-    trainer(12, reports=[Report(lambda index: {"accuracy": 0.5}, 5)], progress=PlainProgress("lesson", stream)).run()
+    trainer(
+        12, reports=[Report(lambda index, step: {"accuracy": 0.5}, 5)], progress=PlainProgress("lesson", stream)
+    ).run()
     lines = stream.getvalue().splitlines()
     assert len(lines) == 4
     assert all(line.startswith("lesson: step ") for line in lines)
@@ -304,7 +339,7 @@ def test_progress_stops_when_training_fails():
 
 
 def test_history_goes_to_csv_and_back(tmp_path):
-    history = trainer(12, reports=[Report(lambda index: {"accuracy": 0.25}, 5)]).run()
+    history = trainer(12, reports=[Report(lambda index, step: {"accuracy": 0.25}, 5)]).run()
     history.write_csv(tmp_path / "history.csv")
     lines = (tmp_path / "history.csv").read_text().splitlines()
     assert lines[0] == "step,epoch,learning_rate,loss,accuracy"

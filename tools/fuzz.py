@@ -71,7 +71,7 @@ def checkpoint(folder: Path) -> Callable[[bytes], None]:
     import torch
 
     from hourglass.nn import DenseCodec
-    from hourglass.training import LOSSES, Adam, ShuffledSampler, Trainer
+    from hourglass.training import LOSSES, Adam, ResidentSource, Trainer
     from hourglass.training.checkpoints import Checkpoints, Interval, _checksum
 
     folder.mkdir()
@@ -82,8 +82,11 @@ def checkpoint(folder: Path) -> Callable[[bytes], None]:
     reader._check = lambda *_: None  # type: ignore[method-assign]  # for this process alone
     x = torch.zeros(6, 1, 8, 8)
     codec = DenseCodec((8, 8, 1), 2)
-    sampler = ShuffledSampler(6, 6, torch.Generator().manual_seed(0))
-    trainer = Trainer(codec, LOSSES["mse"], Adam(codec.parameters()), x, sampler=sampler, n_steps=1, checkpoints=reader)
+    source = ResidentSource(x)
+    sampler = source.order(6, torch.Generator().manual_seed(0))
+    trainer = Trainer(
+        codec, LOSSES["mse"], Adam(codec.parameters()), source, sampler=sampler, n_steps=1, checkpoints=reader
+    )
 
     def feed(data: bytes) -> None:
         length = int.from_bytes(data[:2], "little")

@@ -28,10 +28,9 @@ OUT = Path(__file__).parents[1] / "benchmarks" / "results" / "own.json"
 ROUNDS, PAIRS, SEEDS = 5, 8, 5
 # Steps of one round, and which tricks have a part in the network.
 TIMED = {
-    "dense": (2000, ["flat-adam"]),
-    "conv": (80, ["flat-adam", "few-outputs"]),
+    "conv": (80, ["few-outputs"]),
     "denoise": (50, ["few-outputs", "upsample-phases"]),
-    "bn-layer": (100, ["flat-adam", "one-pixel"]),
+    "bn-layer": (100, ["one-pixel"]),
 }
 # Shortened, so that five seeds with and without take minutes.
 QUALITY = {"dense": 400, "conv": 250, "denoise": 150, "bn-none": 200, "bn-layer": 200, "bn-manual": 200}

@@ -5,10 +5,12 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hourglass.atomic import write_together
@@ -171,3 +173,18 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
         for name in {**there, **here}
         if shown(there, name) != shown(here, name)
     )
+
+
+def fingerprint(values: NDArray[Any], blocks: Iterable[NDArray[Any]] | None = None) -> str:
+    """Text that is equal for equal arrays alone: number and shape, and SHA-256 of these, the type and the content.
+
+    Parameters
+    ----------
+    values : ndarray
+    blocks : iterable of ndarray, optional
+        The same values, part by part and in order, where they should not be read as a whole.
+    """
+    digest = hashlib.sha256(f"{values.shape} {values.dtype.str} ".encode())
+    for block in [values] if blocks is None else blocks:
+        digest.update(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
+    return f"{len(values):,} of {' × '.join(map(str, values.shape[1:]))}, {digest.hexdigest()[:16]}"

@@ -1,6 +1,5 @@
 """Arrays of images as people have them, to the one form that the networks take, and back."""
 
-import hashlib
 import math
 from typing import Any
 
@@ -118,21 +117,3 @@ def check_unit_range(images: NDArray[Any], reason: str, *, name: str) -> None:
             f"{name} spans [{images.min():g}, {images.max():g}], but {reason} needs [0, 1]; "
             "scale the images, or do without it"
         )
-
-
-def fingerprint(values: NDArray[Any]) -> str:
-    """Text that tells arrays apart: number and shape, and a hash of these, the dtype and every byte in its place."""
-    array = np.ascontiguousarray(values)
-    digest = hashlib.sha256(f"{array.shape} {array.dtype} ".encode())
-    data = array.reshape(-1).view(np.uint8)
-    whole = len(data) // 8 * 8
-    # Four numbers for every mebibyte, made by sums that wrap around, are hashed: several times as fast as hashing all.
-    words, size = data[:whole].view(np.uint64), 1 << 17
-    odd = np.arange(1, 2 * size, 2, dtype=np.uint64)
-    for start in range(0, len(words), size):
-        block = words[start : start + size]
-        weighted = block * odd[: len(block)]
-        parts = (np.add.reduce(block), np.bitwise_xor.reduce(block), np.add.reduce(weighted))
-        digest.update(np.array([*parts, np.bitwise_xor.reduce(weighted)], dtype=np.uint64).tobytes())
-    digest.update(data[whole:].tobytes())
-    return f"{len(array):,} of {' × '.join(map(str, array.shape[1:]))}, {digest.hexdigest()[:16]}"

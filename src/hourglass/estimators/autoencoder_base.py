@@ -4,16 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
-import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from hourglass.data.arrays import to_images
 from hourglass.denoising import BlindSpot
 from hourglass.denoising.corruption import CORRUPTIONS, clips
 from hourglass.estimators.checks import check_choice, check_number
-from hourglass.estimators.fitting import Floats, Task, check_validation, start_at_mean, train, transaction
+from hourglass.estimators.fitting import Task, check_validation, start_at_mean, train, transaction
+from hourglass.estimators.given import image_source, training_source
+from hourglass.estimators.held_out import HeldOut
 from hourglass.estimators.reconstruction import ESTIMATE, Reconstruction, is_target
 from hourglass.nn import Codec
 from hourglass.training import LOSSES, Progress, image_losses
@@ -169,8 +169,9 @@ class Autoencoder(Reconstruction):
 
         Parameters
         ----------
-        X : array-like of shape (n, h, w), (n, h, w, c) or (n, features)
-            Unsigned bytes are scaled by 1/255, other numbers are taken as they are.
+        X : array-like of shape (n, h, w), (n, h, w, c) or (n, features), or hourglass.training.Source
+            Unsigned bytes are scaled by 1/255, other numbers are taken as they are. An array in a file
+            (:class:`numpy.memmap`) is read batch by batch and not copied into memory.
         y : array-like of the same shape, optional
             What the output is compared with, as clean images for noisy ones; by default ``X`` itself. One
             number an image is a label, as a pipeline passes, and not looked at.
@@ -245,45 +246,39 @@ class Autoencoder(Reconstruction):
         loss = LOSSES[self.loss]
         unit = f"loss={self.loss!r}" if loss.unit_range else None
         continues = (one_pass or self.warm_start) and self._continues()
-        images, _ = self._check_images(
-            X, fitting=not continues, continuing=continues, unit_range=self._why_unit_range()
+        source = training_source(
+            self, X, fitting=not continues, continuing=continues, unit_range=self._why_unit_range()
         )
-        images = images.astype(np.float32, copy=False)
-        targets = self._targets(y, "y", unit_range=unit) if y is not None and is_target(y) else None
-        if targets is not None and len(targets) != len(images):
-            raise ValueError(f"X has {len(images)} images but y has {len(targets)}; give one target an image")
+        targets = image_source(self, y, "y", unit_range=unit) if y is not None and is_target(y) else None
+        if targets is not None and len(targets) != len(source):
+            raise ValueError(f"X has {len(source)} images but y has {len(targets)}; give one target an image")
         if targets is not None and self.self_supervised:
             raise ValueError("self_supervised=True learns from X alone; leave y out, or set self_supervised=False")
         if not continues:
             self._seed()
             self._target_range = None
         if targets is not None:
-            self._target_range = float(targets.min()), float(targets.max())
+            self._target_range = targets.value_range()
+            source = source.paired(targets)
         validation = None
         if validation_data is not None:
             inputs, expected = check_validation(self, validation_data)
-            validation = inputs, self._targets(expected, "validation_data[1]", unit_range=unit)
+            expected = image_source(self, expected, "validation_data[1]", unit_range=unit)
+            validation = HeldOut(inputs.paired(expected), self._corrupt() if self.self_supervised else None)
         elif self.validation_fraction is not None and not one_pass:
-            kept, held = self._hold_out(len(images))
-            validation = self._corrupted(images[held]), (images if targets is None else targets)[held]
-            images, targets = images[kept], None if targets is None else targets[kept]
-        mask = None
-        if validation is not None and self.self_supervised:
-            hidden, mask = BlindSpot(torch.Generator().manual_seed(0))(_channels_first(validation[0]))
-            validation = hidden.permute(0, 2, 3, 1).numpy(), validation[1]
+            kept, held = self._hold_out(source)
+            validation = HeldOut(source.subset(held), self._corrupt())
+            source = source.subset(kept)
 
         def prepare(codec: Codec) -> None:
             if self.output_bias == "mean" and not getattr(codec, "residual", False):
-                start_at_mean(codec, images if targets is None else targets, loss.starting_bias)
+                start_at_mean(codec, source, loss.starting_bias)
 
         def measure(output: Tensor, target: Tensor) -> dict[str, float]:
-            if mask is not None:
-                output, target = output[mask.to(output.device)], target[mask.to(output.device)]
             return {"loss": float(loss(output, target))}
 
         task = Task(
-            inputs=images,
-            targets=targets,
+            source=source,
             measure=measure,
             prepare=prepare,
             corrupt=self._corrupt(),
@@ -302,9 +297,6 @@ class Autoencoder(Reconstruction):
             return f"{self._given_corruption}, which is clipped to black and white,"
         return f"undo_clipping={self.undo_clipping!r}" if self.undo_clipping is not None else None
 
-    def _targets(self, values: ArrayLike, name: str, *, unit_range: str | None = None) -> Floats:
-        return to_images(values, self.image_shape_, unit_range=unit_range, name=name)
-
     @property
     def _given_corruption(self) -> str:
         """The parameter that says how inputs are corrupted, as in a call."""
@@ -314,15 +306,3 @@ class Autoencoder(Reconstruction):
         if self.self_supervised:
             return lambda images, generator: BlindSpot(generator)(images)
         return self.effective_corruption
-
-    def _corrupted(self, images: Floats) -> Floats:
-        """Held-out images, corrupted once as each batch is in training."""
-        corruption = self.effective_corruption
-        if corruption is None:
-            return images
-        corrupted = corruption(_channels_first(images), torch.Generator().manual_seed(0))
-        return np.asarray(corrupted.permute(0, 2, 3, 1).numpy())
-
-
-def _channels_first(images: Floats) -> Tensor:
-    return torch.from_numpy(images).permute(0, 3, 1, 2)

@@ -11,30 +11,23 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import issparse
 from sklearn.utils import assert_all_finite
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Tensor
 
-from hourglass.data.arrays import Shape, check_image_shape, check_unit_range, infer_image_shape
+from hourglass.data.arrays import Shape
 from hourglass.estimators.checks import (
-    check_bytes_fit,
     check_choice,
     check_number,
     check_pixel_range,
     check_random_state,
     check_shape,
-    warn_if_scaled_down,
 )
 from hourglass.estimators.description import SelfDescribing
 from hourglass.estimators.fitting import Floats, describes_network
 from hourglass.estimators.pieces import apply_in_pieces, to_tensor
 from hourglass.runtime.forks import compute_alone_after_fork
 from hourglass.runtime.hardware import PRECISIONS, has_bfloat16, resolve_device
-from hourglass.training import OPTIMISERS, SCHEDULES, Interval
-
-# Integers and half precision become the first.
-DTYPES = (np.float32, np.float64)
+from hourglass.training import OPTIMISERS, SCHEDULES, Interval, Source
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -60,8 +53,10 @@ class NetworkEstimator(SelfDescribing):
     warm_start : bool, default=False
         Whether ``fit`` goes on from the weights and the optimiser's state of the last call, where there was one; by
         default it draws new weights.
-    optimiser : {"adam", "sgd"}, default="adam"
-        Adam, as TensorFlow computes it, or plain stochastic gradient descent, which needs larger learning rates.
+    optimiser : str, default="adam"
+        Name in :data:`hourglass.training.OPTIMISERS`: ``"adam"``, Adam as TensorFlow computes it; ``"sgd"`` and
+        ``"sgd-momentum"``, plain stochastic gradient descent and that with momentum 0.9, which need larger learning
+        rates; ``"adamw"``, Adam with a weight decay of 0.01.
     schedule : {"one-cycle", "linear", "constant"}, default="one-cycle"
         How the learning rate goes over the steps.
     validation_fraction : float, optional
@@ -197,82 +192,6 @@ class NetworkEstimator(SelfDescribing):
         check_random_state(self.random_state)
         check_shape("image_shape", self.image_shape)
 
-    def _check_images(
-        self,
-        X: Any,
-        y: Any = None,
-        *,
-        fitting: bool = False,
-        continuing: bool = False,
-        unit_range: str | None = None,
-        any_size: bool = False,
-    ) -> tuple[Floats, Any]:
-        """Images ``(n, h, w, c)``, float32 or float64 as they came, and ``y`` as scikit-learn checks it.
-
-        Parameters
-        ----------
-        X, y
-            As the public methods take them.
-        fitting : bool, default=False
-            Whether the model takes its image shape and pixel range from these images.
-        continuing : bool, default=False
-            Whether a network that was trained before continues to train on these images.
-        unit_range : str, optional
-            Parameter that needs pixels in [0, 1], for the error message; by default any range is accepted.
-        any_size : bool, default=False
-            Whether images of another height and width are accepted.
-        """
-        if not fitting:
-            check_is_fitted(self, "network_")
-        array = X if hasattr(X, "columns") or issparse(X) else np.asarray(X)
-        stacked = array.ndim > 2
-        shape = self.image_shape if fitting else self.image_shape_
-        shape = shape and tuple(shape)  # type: ignore[assignment]  # three numbers, as check_parameters has seen
-        if stacked:
-            shape = shape or infer_image_shape(array.shape, square=self._square_images)
-            if any_size and array.shape[3:] in ((), (shape[2],)) and array.size:
-                shape = (*array.shape[1:3], shape[2])
-            check_image_shape(array.shape, shape, name="X")
-            dtypes = {array.dtype}
-            array = array.reshape(len(array), -1)
-        else:
-            dtypes = set(getattr(array, "dtypes", ())) or {getattr(array, "dtype", None)}
-        training = fitting or continuing
-        check_width = not stacked or fitting
-        # In inference the numbers are looked at piece by piece, when they are in the cache anyway.
-        rows, y = self._validated(array, y, fitting=fitting, check_width=check_width, ensure_all_finite=training)
-        if shape is None:
-            shape = infer_image_shape(rows.shape, square=self._square_images)
-        check_image_shape(rows.shape, shape, name="X")
-        images = rows.reshape(len(rows), *shape)
-        if dtypes == {np.dtype(np.uint8)}:
-            if not fitting:
-                check_bytes_fit(self.pixel_range_)
-            images = images / images.dtype.type(255)
-        if unit_range is not None:
-            check_unit_range(images, unit_range, name="X")
-        span = (float(images.min()), float(images.max())) if training else None
-        if fitting and span:
-            self.pixel_range_: tuple[float, float] = span
-            self.image_shape_: Shape = tuple(int(length) for length in shape)  # type: ignore[assignment]  # three numbers
-            self._flat = not stacked
-        elif continuing and span:
-            check_pixel_range(*span, self.pixel_range_, name="X")
-            self.pixel_range_ = min(span[0], self.pixel_range_[0]), max(span[1], self.pixel_range_[1])
-        else:
-            warn_if_scaled_down(images, self.pixel_range_)
-        return images, y
-
-    def _validated(
-        self, rows: Any, y: Any, *, fitting: bool, check_width: bool, ensure_all_finite: bool
-    ) -> tuple[Floats, Any]:
-        options: dict[str, Any] = {"dtype": DTYPES, "ensure_all_finite": ensure_all_finite}
-        if y is not None:
-            return validate_data(self, rows, y, reset=fitting, **options)  # type: ignore[no-any-return]  # untyped
-        if check_width:
-            return validate_data(self, rows, reset=fitting, **options), None
-        return check_array(rows, estimator=self, input_name="X", **options), None
-
     def _continues(self) -> bool:
         """Whether there is a network to train on from; it has to be the one that the parameters describe.
 
@@ -292,15 +211,22 @@ class NetworkEstimator(SelfDescribing):
             self._seed()
         return True
 
-    def _hold_out(self, n: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    def _hold_out(self, source: Source) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Indices of the images to train on and of those held out, as ``validation_fraction`` says."""
+        groups = source.groups
+        there = None if groups is None else np.unique(groups)
+        n = len(source) if there is None else len(there)
         order = self._random.permutation(n)
         held = max(1, round((self.validation_fraction or 0) * n))
         if held >= n:
+            what = "images" if groups is None else "files"
             raise ValueError(
-                f"validation_fraction={self.validation_fraction} of {n} images leaves none to train on; give more"
+                f"validation_fraction={self.validation_fraction} of {n} {what} leaves none to train on; give more"
             )
-        return np.sort(order[held:]), np.sort(order[:held])
+        if groups is None or there is None:
+            return np.sort(order[held:]), np.sort(order[:held])
+        chosen = np.isin(groups, there[order[:held]])
+        return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
     def _seed(self) -> None:
         """Begin the estimator's own stream of random numbers."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from hourglass.estimators.base import NetworkEstimator
 from hourglass.estimators.exported import ExportedClassifier, ExportedPart, image_shapes
 from hourglass.estimators.fitting import Floats
+from hourglass.estimators.given import by_blocks, check_images, is_stored
 from hourglass.estimators.records import labels_from_json, labels_to_json
 from hourglass.training import LOSSES, class_losses
 
@@ -47,7 +48,9 @@ class Classification(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]  
         ValueError
             When the images are of another size or scale than those of training.
         """
-        images, _ = self._check_images(X)
+        if is_stored(X):
+            return by_blocks(self.logits, X)
+        images, _ = check_images(self, X)
         return self._infer(lambda network, rows: network(rows), images)
 
     def decision_function(self, X: ArrayLike) -> Floats:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Self, cast
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
@@ -14,6 +15,8 @@ from torch import Tensor
 from hourglass.estimators.checks import check_choice, check_class_weight, check_classes
 from hourglass.estimators.classification import Classification
 from hourglass.estimators.fitting import Task, check_validation, train, transaction
+from hourglass.estimators.given import labelled_source
+from hourglass.estimators.held_out import HeldOut
 from hourglass.training import LOSSES, Observer, Progress, class_losses
 
 
@@ -138,8 +141,9 @@ class Classifier(Classification):
 
         Parameters
         ----------
-        X : array-like of shape (n, h, w), (n, h, w, c) or (n, features)
-            Unsigned bytes are scaled by 1/255, other numbers are taken as they are.
+        X : array-like of shape (n, h, w), (n, h, w, c) or (n, features), or hourglass.training.Source
+            Unsigned bytes are scaled by 1/255, other numbers are taken as they are. An array in a file
+            (:class:`numpy.memmap`) is read batch by batch and not copied into memory.
         y : array-like of shape (n,)
             Labels: numbers, text, booleans, dates or times; at least two different ones.
         sample_weight : array-like of shape (n,), optional
@@ -230,9 +234,8 @@ class Classifier(Classification):
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None: a classifier learns from labels")
         continues = (one_pass or self.warm_start) and self._continues()
-        images, labels = self._check_images(X, y, fitting=not continues, continuing=continues)
+        source, labels = labelled_source(self, X, y, fitting=not continues, continuing=continues)
         check_classification_targets(labels)
-        images = images.astype(np.float32, copy=False)
         if not continues:
             if one_pass and classes is None:
                 raise ValueError("the first call of partial_fit needs classes: every label that will come")
@@ -241,26 +244,28 @@ class Classifier(Classification):
         elif classes is not None and not np.array_equal(np.unique(np.asarray(classes)), self.classes_):
             raise ValueError(f"classes={classes!r} are not those of the first call, {self.classes_.tolist()}")
         targets = self._one_hot(labels)
-        weights = self._weights(sample_weight, labels, X)
+        weights = self._weights(sample_weight, labels)
+        source = source.paired(torch.from_numpy(targets))
         if weights is not None and not weights.all():  # also where they vanish beside the largest
-            images, targets, weights = images[weights > 0], targets[weights > 0], weights[weights > 0]
+            source, weights = source.subset(weights > 0), weights[weights > 0]
         validation = None
         if validation_data is not None:
             inputs, expected = check_validation(self, validation_data)
-            validation = inputs, self._one_hot(np.asarray(expected))
+            validation = HeldOut(inputs.paired(torch.from_numpy(self._one_hot(np.asarray(expected)))))
         elif self.validation_fraction is not None and not one_pass:
-            kept, held = self._hold_out(len(images))
-            validation = images[held], targets[held]
-            images, targets, weights = images[kept], targets[kept], None if weights is None else weights[kept]
+            kept, held = self._hold_out(source)
+            validation = HeldOut(source.subset(held))
+            source, weights = source.subset(kept), None if weights is None else weights[kept]
+        if weights is not None:
+            weights = weights / weights.mean(dtype=np.float64).astype(np.float32)
+            source = source.paired(weights=torch.from_numpy(weights))
 
         def measure(output: Tensor, target: Tensor) -> dict[str, float]:
             accuracy = (output.argmax(1) == target.argmax(1)).double().mean()
             return {"loss": float(LOSSES[self.loss](output, target)), "accuracy": float(accuracy)}
 
         task = Task(
-            inputs=images,
-            targets=targets,
-            weights=None if weights is None else weights / weights.mean(dtype=np.float64).astype(np.float32),
+            source=source,
             measure=measure,
             report_training=True,
             validation=validation,
@@ -271,11 +276,11 @@ class Classifier(Classification):
         )
         train(self, task)
 
-    def _weights(self, sample_weight: ArrayLike | None, labels: NDArray[Any], X: Any) -> NDArray[np.float32] | None:
+    def _weights(self, sample_weight: ArrayLike | None, labels: NDArray[Any]) -> NDArray[np.float32] | None:
         """Weight of each image, the product of its own and its class's; None where all weigh alike."""
         if sample_weight is None and self.class_weight is None:
             return None
-        weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        weights = _check_sample_weight(sample_weight, labels, dtype=np.float64, ensure_non_negative=True)
         if isinstance(self.class_weight, str):
             weights = weights * compute_sample_weight(self.class_weight, labels)
         elif self.class_weight is not None:

@@ -14,7 +14,7 @@ from hourglass.data.arrays import Shape
 from hourglass.denoising.corruption import CORRUPTIONS, corruption_to_json
 from hourglass.estimators.exported import ExportedPart
 from hourglass.nn.internals import AnyNorm
-from hourglass.training import OPTIMISERS
+from hourglass.training import optimiser_in_words
 
 # Of the place of a training, not of what is trained.
 _OF_THE_MACHINE = ("device", "verbose", "checkpoint_dir", "checkpoint_every")
@@ -223,16 +223,6 @@ class SelfDescribing(BaseEstimator):  # type: ignore[misc]  # scikit-learn is un
             When the estimator has no such part.
         """
         raise ValueError(f"a {type(self).__name__} has no part {part!r} that can be exported")
-
-
-def optimiser_in_words(name: str) -> str:
-    """Name and constants of an optimiser, one of ``OPTIMISERS``, as they are built for a training."""
-    optimiser = OPTIMISERS[name]([torch.zeros(1, requires_grad=True)], 1.0)
-    own: str | None = getattr(optimiser, "in_words", None)
-    if own is not None:
-        return own
-    constants = {key: value for key, value in optimiser.defaults.items() if type(value) in (int, float, tuple)}
-    return ", ".join([type(optimiser).__name__, *(f"{key} = {constants[key]}" for key in constants if key != "lr")])
 
 
 def _layer_in_words(layer: Any) -> str:

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hourglass.atomic import locked
-from hourglass.data.arrays import fingerprint, to_images
 from hourglass.estimators.checks import check_pixel_range, warn_if_dead
-from hourglass.estimators.pieces import apply_in_pieces, to_tensor
+from hourglass.estimators.given import image_source
+from hourglass.estimators.held_out import Corrupt, HeldOut, Measure
+from hourglass.estimators.pieces import apply_in_pieces
 from hourglass.nn import Codec, dead_units
 from hourglass.runtime.forks import compute_alone_after_fork
 from hourglass.runtime.hardware import deterministic_algorithms, resolve_device, resolve_precision
@@ -30,7 +31,7 @@ from hourglass.training import (
     Observer,
     Progress,
     Report,
-    ShuffledSampler,
+    Source,
     Trainer,
     progress_for,
     warmed_up,
@@ -51,7 +52,6 @@ CHECKPOINT_PARAMETERS = ("checkpoint_dir", "checkpoint_every")
 IMAGES_TO_COUNT_ON = 256
 
 Floats = NDArray[np.floating[Any]]
-Measure = Callable[[Tensor, Tensor], dict[str, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +60,7 @@ class Task:
 
     Parameters
     ----------
-    inputs : ndarray of shape (n, h, w, c)
-    targets : ndarray of shape (n, ...), optional
-        What the output is compared with; by default the inputs.
-    weights : ndarray of shape (n,), optional
-        Of each image in the loss.
+    source : Source
     measure : callable
         Of outputs and targets, to numbers by name. They are recorded as ``validation_…`` and, with
         ``report_training``, of each reported batch as ``training_…``.
@@ -73,8 +69,7 @@ class Task:
     corrupt : callable, optional
         Of a batch and a generator; see :class:`hourglass.training.Trainer`.
     report_training : bool, default=False
-    validation : pair of ndarray, optional
-        Inputs and targets that are measured and not trained on.
+    validation : HeldOut, optional
     progress : Progress, optional
         By default as the estimator's ``verbose`` says.
     observer : Observer, optional
@@ -84,14 +79,12 @@ class Task:
         One pass over the images at one rate, as ``partial_fit`` does, in place of the schedule.
     """
 
-    inputs: Floats
-    targets: Floats | None = None
-    weights: Floats | None = None
+    source: Source
     measure: Measure
     prepare: Callable[[Any], None] = lambda network: None
-    corrupt: Callable[[Tensor, torch.Generator], Tensor | tuple[Tensor, Tensor]] | None = None
+    corrupt: Corrupt | None = None
     report_training: bool = False
-    validation: tuple[Floats, Floats] | None = None
+    validation: HeldOut | None = None
     progress: Progress | None = None
     observer: Observer | None = None
     continues: bool = False
@@ -151,11 +144,10 @@ def train(estimator: Estimator, task: Task) -> None:
         optimiser = OPTIMISERS[estimator.optimiser](network.parameters(), rate)
     for group in optimiser.param_groups:  # a schedule has left its last rate there
         group["lr"] = rate
-    x = to_tensor(task.inputs, device)
-    y = x if task.targets is None else to_tensor(task.targets, device)
+    source = task.source.to(device)
     noise_generator = torch.Generator(device).manual_seed(noise_seed)
-    epoch = math.ceil(len(x) / min(estimator.batch_size, len(x)))
-    n_steps = epoch if task.one_pass else count_steps(estimator, len(x), epoch)
+    epoch = math.ceil(len(source) / min(estimator.batch_size, len(source)))
+    n_steps = epoch if task.one_pass else count_steps(estimator, len(source), epoch)
     schedule = SCHEDULES["constant" if task.one_pass else estimator.schedule]
     estimator.device_ = str(device)
     estimator.precision_ = resolve_precision(estimator.precision, device, pays=estimator._bfloat16_pays)
@@ -164,15 +156,13 @@ def train(estimator: Estimator, task: Task) -> None:
         network,
         LOSSES[estimator.loss],
         optimiser,
-        x,
-        y,
-        weights=None if task.weights is None else to_tensor(task.weights, device),
-        sampler=ShuffledSampler(len(x), estimator.batch_size, torch.Generator().manual_seed(order_seed), device),
+        source,
+        sampler=source.order(estimator.batch_size, torch.Generator().manual_seed(order_seed)),
         n_steps=n_steps,
         schedule=warmed_up(schedule, min(WARM_UP, n_steps) / n_steps) if warm_up else schedule,
         corrupt=None if corrupt is None else lambda images: corrupt(images, noise_generator),
         precision=estimator.precision_,
-        reports=_reports(estimator, task, network, x, y, estimator.report_every or epoch),
+        reports=_reports(estimator, task, network, source, estimator.report_every or epoch),
         stopping=EarlyStopping("validation_loss", estimator.patience)
         if estimator.patience and not task.one_pass
         else None,
@@ -192,12 +182,13 @@ def train(estimator: Estimator, task: Task) -> None:
     _take_over(estimator, task, trainer, setup)
     # From here on an interruption finds the training done.
     estimator._interrupted = True
-    estimator.dead_units_ = dead_units(network, x[:IMAGES_TO_COUNT_ON])
-    warn_if_dead(network, x)
+    looked_at = source.first(IMAGES_TO_COUNT_ON)
+    estimator.dead_units_ = dead_units(network, looked_at)
+    warn_if_dead(network, looked_at)
     del estimator._interrupted
 
 
-def check_validation(estimator: Estimator, validation_data: Any) -> tuple[Floats, Any]:
+def check_validation(estimator: Estimator, validation_data: Any) -> tuple[Source, Any]:
     """Images and targets to measure, the images checked as those of training are."""
     if not isinstance(validation_data, tuple | list) or len(validation_data) != 2:
         raise ValueError("validation_data is no pair; expected (images, targets)")
@@ -207,20 +198,19 @@ def check_validation(estimator: Estimator, validation_data: Any) -> tuple[Floats
             "give one of them"
         )
     images, targets = validation_data
-    images = to_images(images, estimator.image_shape_, name="validation_data[0]")
-    if images.size:
-        span = float(images.min()), float(images.max())
-        check_pixel_range(*span, estimator.pixel_range_, name="validation_data[0]")
-    if len(images) != len(targets):
+    source = image_source(estimator, images, "validation_data[0]")
+    if len(source):
+        check_pixel_range(*source.value_range(), estimator.pixel_range_, name="validation_data[0]")
+    if len(source) != len(targets):
         raise ValueError(
-            f"validation_data has {len(images)} images and {len(targets)} targets; give one target an image"
+            f"validation_data has {len(source)} images and {len(targets)} targets; give one target an image"
         )
-    return images, targets
+    return source, targets
 
 
-def start_at_mean(codec: Codec, outputs: Floats, starting_bias: Callable[[Tensor], Tensor] | None) -> None:
+def start_at_mean(codec: Codec, source: Source, starting_bias: Callable[[Tensor], Tensor] | None) -> None:
     """Set the last layer's bias so that the untrained network gives about the mean of the wanted outputs."""
-    mean = torch.from_numpy(outputs.mean(0, dtype=np.float64)).float()
+    mean = torch.from_numpy(source.mean_target()).float()
     # One bias for all pixels takes the logit of their common mean, not the mean of their logits.
     if codec.output_bias.numel() != mean.numel():
         mean = mean.mean((0, 1), keepdim=True)
@@ -270,25 +260,28 @@ def count_steps(estimator: Estimator, images: int, epoch: int) -> int:
     return max(DEFAULT_STEPS, epoch)
 
 
-def _reports(estimator: Estimator, task: Task, network: nn.Module, x: Tensor, y: Tensor, every: int) -> list[Report]:
-    def training_report(index: Tensor) -> dict[str, float]:
+def _reports(estimator: Estimator, task: Task, network: nn.Module, source: Source, every: int) -> list[Report]:
+    def training_report(index: Tensor, step: int) -> dict[str, float]:
         if not task.report_training:
             return {}
-        numbers = task.measure(network(x[index]), y[index])
+        inputs, targets = source.take(index, step)
+        numbers = task.measure(network(inputs), targets)
         return {f"training_{name}": value for name, value in numbers.items()}
 
     reports = [Report(training_report, every)]
     if task.validation is not None:
-        held_out, expected = (to_tensor(part, x.device) for part in task.validation)
+        held_out = task.validation.to(source.device)
 
-        def validation_report(index: Tensor) -> dict[str, float]:
-            numbers = task.measure(apply_in_pieces(network, held_out, estimator.image_shape_), expected)
+        def validation_report(index: Tensor, step: int) -> dict[str, float]:
+            numbers = held_out.measure(
+                lambda inputs: apply_in_pieces(network, inputs, estimator.image_shape_), task.measure
+            )
             return {f"validation_{name}": value for name, value in numbers.items()}
 
         reports.append(Report(validation_report, estimator.validate_every or every))
     if (observer := task.observer) is not None:
         observer.begin(network.train())
-        reports.append(Report(lambda index: observer.measure(network), every))
+        reports.append(Report(lambda index, step: observer.measure(network), every))
     return reports
 
 
@@ -302,11 +295,10 @@ def _checkpoints(estimator: Estimator, task: Task, n_steps: int) -> Checkpoints 
     for name in sorted(estimator.get_params().keys() - elsewhere):
         value = getattr(estimator, name)
         identity[name] = value if isinstance(value, bool | int | float | str | None) else repr(value)
-    identity["images"] = fingerprint(task.inputs)
-    for name, values in (("targets", task.targets), ("weights", task.weights)):
-        if values is not None:
-            identity[name] = fingerprint(values)
-    identity["validation"] = [fingerprint(part) for part in task.validation or ()]
+    # How data are identified: a checkpoint with other fingerprints says so when it is refused.
+    identity["fingerprint"] = "SHA-256"
+    identity |= task.source.fingerprint
+    identity["validation"] = [] if task.validation is None else list(task.validation.source.fingerprint.values())
     surroundings = {"threads": torch.get_num_threads(), "torch": torch.__version__}
     return Checkpoints(estimator.checkpoint_dir, identity, Interval.parse(estimator.checkpoint_every), surroundings)
 

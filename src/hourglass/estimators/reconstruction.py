@@ -13,10 +13,11 @@ from torch import Tensor
 from hourglass.data.arrays import Shape, to_images
 from hourglass.denoising.clipping import SMALLEST_FOR_LEVEL, estimate_noise_level, undo_clipping
 from hourglass.denoising.corruption import Strength
-from hourglass.estimators.base import DTYPES, NetworkEstimator
+from hourglass.estimators.base import NetworkEstimator
 from hourglass.estimators.checks import Corrupt, check_pixel_range, corruption_of
 from hourglass.estimators.exported import ExportedCodec, ExportedPart, image_shapes
 from hourglass.estimators.fitting import Floats
+from hourglass.estimators.given import DTYPES, by_blocks, check_images, is_stored
 from hourglass.training import LOSSES
 
 ESTIMATE = "estimate"
@@ -64,7 +65,9 @@ class Reconstruction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
             When it has no code, or the images are of another size or scale than those of training.
         """
         self._check_has_code("transform")
-        images, _ = self._check_images(X)
+        if is_stored(X):
+            return by_blocks(self.transform, X)
+        images, _ = check_images(self, X)
         return self._infer(lambda network, rows: network.encode(rows), images)
 
     def inverse_transform(self, X: ArrayLike) -> Floats:
@@ -118,7 +121,9 @@ class Reconstruction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         ValueError
             When the images are of another size or scale than those of training.
         """
-        images, _ = self._check_images(X, any_size=self.any_size)
+        if is_stored(X) and self.undo_clipping != ESTIMATE:  # a level is estimated from all images
+            return by_blocks(self.reconstruct, X)
+        images, _ = check_images(self, X, any_size=self.any_size)
         restored = self._infer(
             lambda network, rows: network(rows), images, activation=self._activation, halo=self.network_.halo
         )

@@ -1,5 +1,6 @@
 """Image files of any size, depth and structure through an autoencoder."""
 
+from hourglass.imagefiles.crop_source import ImageFolderSource
 from hourglass.imagefiles.crops import TrainingImages, read_images, training_images
 from hourglass.imagefiles.files import open_image
 from hourglass.imagefiles.folders import Found, Outcome, OutputFullError, Plan, find_images, plan, process
@@ -11,6 +12,7 @@ from hourglass.imagefiles.restorer import ImageRestorer
 __all__ = [
     "Found",
     "ImageFile",
+    "ImageFolderSource",
     "ImageRestorer",
     "Numbers",
     "Outcome",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hourglass.data import Dataset
-from hourglass.data.arrays import fingerprint
+from hourglass.persistence import fingerprint
 from hourglass.renames import FORMAT, FormatError, present_row
 
 Cell = Mapping[str, Any]

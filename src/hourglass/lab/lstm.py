@@ -17,7 +17,7 @@ from hourglass.lab.study import Rows, Study, Table
 from hourglass.lab.words import Geometric, verdict
 from hourglass.nn import LSTMClassifier
 from hourglass.plots import new_figure
-from hourglass.training import LOSSES, SCHEDULES, Adam, Report, ShuffledSampler, Trainer
+from hourglass.training import LOSSES, SCHEDULES, Adam, Report, ResidentSource, Trainer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,16 +50,16 @@ def measure(cell: Cell, data: Dataset) -> Measures:
         network = LSTMClassifier(features, classes=10, steps=steps, gamma=cell["gamma"], noise=cell["noise"])
     network.reset_parameters(torch.Generator().manual_seed(cell["seed"]))
 
-    def report(index: Tensor) -> dict[str, float]:
+    def report(index: Tensor, step: int) -> dict[str, float]:
         return {"accuracy": round(accuracy(network, shown), 4)}
 
+    source = ResidentSource(images, F.one_hot(labels, 10).float())
     trainer = Trainer(
         network,
         LOSSES["softmax"],
         Adam(network.parameters(), cell["learning_rate"]),
-        images,
-        F.one_hot(labels, 10).float(),
-        sampler=ShuffledSampler(len(images), cell["batch_size"], torch.Generator().manual_seed(cell["seed"])),
+        source,
+        sampler=source.order(cell["batch_size"], torch.Generator().manual_seed(cell["seed"])),
         n_steps=cell["n_steps"],
         schedule=SCHEDULES["one-cycle"],
         reports=[Report(report, EVERY)],

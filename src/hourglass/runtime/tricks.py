@@ -15,7 +15,6 @@ from contextlib import contextmanager
 
 TRICKS = {
     "allocator": "keep freed memory instead of giving it back to the kernel",
-    "flat-adam": "Adam on all parameters as one vector",
     "few-outputs": "convolutions to one or few channels as a matrix product and nine shifted sums",
     "one-pixel": "convolutions of maps of one pixel as matrix products",
     "output-phases": "the decoder's last two convolutions in inference without the large map between them",

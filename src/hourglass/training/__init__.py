@@ -1,14 +1,24 @@
 """Training of any PyTorch module; knows neither codecs nor noise nor experiments."""
 
 from hourglass.training.checkpoints import Checkpoints, Interval
+from hourglass.training.events import Listener, Observer, Report
 from hourglass.training.history import History
 from hourglass.training.interruption import Interrupted
-from hourglass.training.loop import Observer, Report, Trainer
+from hourglass.training.loop import Trainer
 from hourglass.training.losses import LOSSES, Loss, class_losses, image_losses
-from hourglass.training.optimisers import OPTIMISERS, SGD, Adam, optimiser_tensors, restore_optimiser
+from hourglass.training.memmap import MemmapSource
+from hourglass.training.optimisers import (
+    OPTIMISERS,
+    SGD,
+    Adam,
+    optimiser_in_words,
+    optimiser_tensors,
+    restore_optimiser,
+)
 from hourglass.training.progress import PlainProgress, Progress, RichProgress, progress_for
-from hourglass.training.sampler import ShuffledSampler
+from hourglass.training.sampler import Order, ShuffledSampler
 from hourglass.training.schedules import SCHEDULES, warmed_up
+from hourglass.training.source import ResidentSource, Source
 from hourglass.training.stopping import EarlyStopping
 
 __all__ = [
@@ -22,16 +32,22 @@ __all__ = [
     "History",
     "Interrupted",
     "Interval",
+    "Listener",
     "Loss",
+    "MemmapSource",
     "Observer",
+    "Order",
     "PlainProgress",
     "Progress",
     "Report",
+    "ResidentSource",
     "RichProgress",
     "ShuffledSampler",
+    "Source",
     "Trainer",
     "class_losses",
     "image_losses",
+    "optimiser_in_words",
     "optimiser_tensors",
     "progress_for",
     "restore_optimiser",

@@ -1,9 +1,24 @@
 """Which images make each batch."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Protocol
 
 import torch
 from torch import Tensor
+
+
+class Order(Protocol):
+    """Endless iterator of index batches, each a tensor ``(batch_size,)`` of int64.
+
+    Attributes
+    ----------
+    state : dict of str to torch.Tensor
+        Everything that the next batch depends on; a checkpoint keeps it, and assigning it resumes the order.
+    """
+
+    state: Mapping[str, Tensor]
+
+    def __next__(self) -> Tensor: ...
 
 
 class ShuffledSampler(Iterator[Tensor]):
@@ -34,15 +49,14 @@ class ShuffledSampler(Iterator[Tensor]):
         self._left = torch.empty(0, dtype=torch.int64, device=self.device)
 
     @property
-    def state(self) -> tuple[Tensor, Tensor]:
-        """What is left of the permutation, and the generator's state."""
-        return self._left, self.generator.get_state()
+    def state(self) -> Mapping[str, Tensor]:
+        """Rest of the permutation (``left``) and state of the generator (``generator``)."""
+        return {"left": self._left, "generator": self.generator.get_state()}
 
     @state.setter
-    def state(self, state: tuple[Tensor, Tensor]) -> None:
-        left, generator = state
-        self._left = left.to(self.device)
-        self.generator.set_state(generator)
+    def state(self, state: Mapping[str, Tensor]) -> None:
+        self._left = state["left"].to(self.device)
+        self.generator.set_state(state["generator"])
 
     def __next__(self) -> Tensor:
         if len(self._left) < self.batch_size:
@@ -50,10 +64,3 @@ class ShuffledSampler(Iterator[Tensor]):
             self._left = torch.cat([self._left, permutation])
         batch, self._left = self._left[: self.batch_size], self._left[self.batch_size :]
         return batch
-
-
-def take(images: Tensor, index: Tensor) -> Tensor:
-    """Rows by index, laid out in memory as they were; several times as fast as ``images[index]`` on the CPU."""
-    if images.dim() == 4 and images.is_contiguous(memory_format=torch.channels_last):
-        return images.permute(0, 2, 3, 1).index_select(0, index).permute(0, 3, 1, 2)
-    return images.index_select(0, index)

@@ -1,0 +1,64 @@
+"""Images that are measured during training and not trained on."""
+
+from collections.abc import Callable, Iterator
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hourglass.training import ResidentSource, Source
+
+# Function that takes a batch and a generator and returns the corrupted batch, and where wanted a mask of the loss.
+Corrupt = Callable[[Tensor, torch.Generator], Tensor | tuple[Tensor, Tensor]]
+# Function that takes outputs and targets and returns numbers by name.
+Measure = Callable[[Tensor, Tensor], dict[str, float]]
+Block = tuple[Tensor, Tensor, Tensor | None]
+
+
+class HeldOut:
+    """Images that are measured and not trained on.
+
+    Parameters
+    ----------
+    source : Source
+    corrupt : callable, optional
+        Applied to the inputs, always with the same random numbers; where it returns a mask, the measure is over the
+        masked places alone.
+    """
+
+    def __init__(self, source: Source, corrupt: Corrupt | None = None) -> None:
+        self.source, self.corrupt = source, corrupt
+        self._kept: list[Block] = []
+
+    def to(self, device: torch.device) -> Self:
+        """The same on another device."""
+        return type(self)(self.source.to(device), self.corrupt)
+
+    def measure(self, function: Callable[[Tensor], Tensor], measure: Measure) -> dict[str, float]:
+        """Numbers by name: what ``measure`` returns for the function's outputs, as a mean over the images."""
+        # What is in memory is corrupted once, the rest for every measurement.
+        if isinstance(self.source, ResidentSource) and not self._kept:
+            self._kept = list(self._read())
+        parts = []
+        for inputs, targets, mask in self._kept or self._read():
+            output = function(inputs)
+            if mask is not None:
+                output, targets = output[mask], targets[mask]
+            parts.append((len(inputs), measure(output, targets)))
+        if len(parts) == 1:
+            return parts[0][1]
+        sizes = [size for size, _ in parts]
+        names = parts[0][1]
+        return {name: float(np.average([numbers[name] for _, numbers in parts], weights=sizes)) for name in names}
+
+    def _read(self) -> Iterator[Block]:
+        generator = torch.Generator().manual_seed(0)
+        for inputs, targets in self.source.blocks():
+            if self.corrupt is None:
+                yield inputs, targets, None
+                continue
+            # A copy, since a corruption of somebody's own might write into its argument.
+            corrupted = self.corrupt(inputs.cpu().clone(), generator)
+            images, mask = corrupted if isinstance(corrupted, tuple) else (corrupted, None)
+            yield images.to(inputs.device), targets, None if mask is None else mask.to(inputs.device)

@@ -1,0 +1,208 @@
+"""Random crops of image files to train on, fresh in every step."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hourglass.imagefiles.crops import to_channels
+from hourglass.imagefiles.files import open_image
+from hourglass.imagefiles.folders import FILE_ERRORS, Outcome
+from hourglass.imagefiles.image import Raw
+from hourglass.imagefiles.missing import fill, missing
+from hourglass.imagefiles.ranges import Ranges, Seen, TrainingRanges, ValueRange
+from hourglass.persistence import fingerprint
+from hourglass.training import Source
+
+# Share of the memory available that decoded images may take.
+_SHARE = 0.5
+_MEMINFO = Path("/proc/meminfo")
+
+
+class ImageFolderSource(Source):
+    """Random crops of image files, other ones in every step.
+
+    Row ``i`` is a crop of file ``i mod n``, so that each file is seen equally often. Where it is cut depends on
+    ``random_state``, the step and ``i`` alone. The decoded images stay in memory in the types of their files.
+
+    Parameters
+    ----------
+    paths : sequence of path-like
+    size : tuple of int
+        Height and width of the crops; an image that is smaller is continued at its edge by reflection.
+    count : int, default=4096
+        Crops that count as an epoch, from all files together, equally many from each; at least one.
+    colour : {"auto", "grey", "rgb"}, default="auto"
+        ``auto`` is RGB where any image has colour.
+    ranges : Ranges, optional
+        How the range of each file's numbers is found; by default as ``auto`` says.
+    random_state : int, default=0
+    on_outcome : callable, optional
+        Called with the :class:`Outcome` of each file; by default the error of one that cannot be read is raised.
+
+    Attributes
+    ----------
+    image_shape : tuple of int
+        Height, width and channels of the crops.
+    ranges : dict
+        What a model has to remember of the ranges; see :meth:`hourglass.imagefiles.ranges.TrainingRanges.record`.
+    bounded : bool
+        Whether no number can lie outside [0, 1], so that noise may be clipped to it.
+
+    Raises
+    ------
+    ValueError
+        When no file could be read.
+    MemoryError
+        When the decoded images would take more than half of the memory available.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str | os.PathLike[str]],
+        *,
+        size: tuple[int, int],
+        count: int = 4096,
+        colour: str = "auto",
+        ranges: Ranges | None = None,
+        random_state: int = 0,
+        on_outcome: Callable[[Outcome], None] | None = None,
+    ) -> None:
+        self.random_state = random_state
+        known = TrainingRanges(ranges or Ranges())
+        room, held = _memory_available() * _SHARE, 0
+        files: list[list[_Decoded]] = []
+        for path in map(Path, paths):
+            try:
+                found = _decoded(path, size, known)
+            except FILE_ERRORS as error:
+                if on_outcome is None:
+                    raise
+                on_outcome(Outcome(path, error=error))
+                continue
+            if on_outcome is not None:
+                on_outcome(Outcome(path))
+            held += sum(image.values.nbytes for image in found)
+            if held > room:
+                raise MemoryError(
+                    f"after {len(files) + 1} of {len(paths)} files the decoded images take {held / 2**20:,.0f} MB, "
+                    f"more than half of the memory available ({room / _SHARE / 2**20:,.0f} MB); "
+                    "give fewer or smaller files"
+                )
+            if found:
+                files.append(found)
+        if not files:
+            raise ValueError("no image could be read, so that there is nothing to train on")
+        self._files = [[_Image(image.values, known.of(image.seen)) for image in found] for found in files]
+        self._images = [image for found in self._files for image in found]
+        # Of each file: where its images begin in the list, and how many there are.
+        self._counts = np.array([len(found) for found in self._files])
+        self._starts = np.cumsum(self._counts) - self._counts
+        most = max(image.values.shape[2] for image in self._images)
+        channels = most if colour == "auto" else 1 if colour == "grey" else 3
+        self.image_shape = (*size, channels)
+        self.ranges = known.record()
+        self.bounded = all(image.value_range.bounded for image in self._images)
+        self._each = -(-count // len(paths))
+
+    def __len__(self) -> int:
+        return self._each * len(self._files)
+
+    def take(self, index: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        rows = index.cpu().numpy()
+        height, width, channels = self.image_shape
+        files = rows % len(self._files)
+        chosen = self._starts[files] + _drawn(self.random_state, step, rows, 0, self._counts[files])
+        shapes = np.array([self._images[i].values.shape for i in chosen]).reshape(-1, 3)
+        tops = _drawn(self.random_state, step, rows, 1, shapes[:, 0] - height + 1)
+        lefts = _drawn(self.random_state, step, rows, 2, shapes[:, 1] - width + 1)
+        crops = np.empty((len(rows), height, width, channels), np.float32)
+        for crop, i, top, left in zip(crops, chosen, tops, lefts, strict=True):
+            image = self._images[i]
+            part = image.value_range.normalise(image.values[top : top + height, left : left + width])
+            crop[...] = to_channels(part, channels)
+        batch = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2)
+        return batch, batch
+
+    @property
+    def groups(self) -> NDArray[np.int64]:
+        return np.arange(len(self)) % len(self._files)
+
+    @property
+    def fingerprint(self) -> Mapping[str, str]:
+        height, width, channels = self.image_shape
+        ranges = [(image.value_range.low, image.value_range.high) for image in self._images]
+        content = "; ".join([str(self._counts.tolist()), *(fingerprint(image.values) for image in self._images)])
+        digest = fingerprint(np.frombuffer(f"{content}; {ranges}; {self.random_state}".encode(), np.uint8))
+        crops = f"{len(self):,} crops of {height} × {width} × {channels}"
+        return {"images": f"{crops} from {len(self._files):,} files, {digest}"}
+
+    def value_range(self) -> tuple[float, float]:
+        ends = [
+            image.value_range.normalise(np.array([image.values.min(), image.values.max()]).reshape(2, 1, 1))
+            for image in self._images
+        ]
+        return float(np.min(ends)), float(np.max(ends))
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """An image with its own numbers: their range is known when all files have been seen."""
+
+    values: Raw
+    seen: Seen
+
+
+@dataclass(frozen=True)
+class _Image:
+    values: Raw
+    value_range: ValueRange
+
+
+def _decoded(path: Path, size: tuple[int, int], known: TrainingRanges) -> list[_Decoded]:
+    """Every image of a file that has any data, holes filled, continued to at least a size."""
+    found = []
+    with closing(open_image(path)) as file:
+        for plane in file.planes():
+            seen, holes = known.see(plane), missing(plane)
+            for bands in plane.groups:
+                if holes[..., bands].all():  # which nothing can be learnt from
+                    continue
+                values = plane.values[..., bands].copy()
+                fill(values, holes[..., bands])
+                short = [(0, max(wanted - there, 0)) for wanted, there in zip(size, values.shape, strict=False)]
+                if any(after for _, after in short):
+                    values = np.pad(values, [*short, (0, 0)], mode="symmetric")
+                found.append(_Decoded(values, seen))
+    return found
+
+
+def _drawn(seed: int, step: int, rows: NDArray[Any], what: int, ends: NDArray[Any]) -> NDArray[np.int64]:
+    """Numbers from 0 to below the ends that look random: each a hash of seed, step, row and what it is for.
+
+    The hash is splitmix64's: Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014.
+    """
+    mixed = np.zeros(len(rows), np.uint64)
+    for part in (seed, step, rows, what):
+        mixed = mixed + np.asarray(part).astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        mixed = mixed ^ (mixed >> np.uint64(31))
+    share = (mixed >> np.uint64(11)).astype(np.float64) / 2.0**53
+    return np.asarray((share * ends).astype(np.int64))
+
+
+def _memory_available() -> float:
+    """Bytes that processes may still take; infinite where the kernel does not say."""
+    try:
+        lines = dict(line.split(":") for line in _MEMINFO.read_text().splitlines())
+        return float(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return float("inf")
