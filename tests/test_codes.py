@@ -1,4 +1,4 @@
-"""Codes of pictures: tables of them, with any file name, and back."""
+"""Codes of images: tables of them, with any file name, and back."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from hourglass.imagefiles import find_images
 from hourglass.imagefiles.codes import encode_files, png_names, read_codes, write_codes
 
 
-def test_names_of_decoded_pictures_are_kept_apart():
+def test_names_of_decoded_images_are_kept_apart():
     names = ["a.png", "a.jpg", "img.1", "img.2", "b/c.JPG", "b/c d"]
     assert [path.as_posix() for path in png_names(names)] == [
         "a.png", "a.jpg.png", "img.1.png", "img.2.png", "b/c.png", "b/c d.png",

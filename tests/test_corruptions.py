@@ -66,8 +66,8 @@ def by_a_stack_without_channels(images, corruption, few, monkeypatch):
     return np.stack([corrupt(images[..., channel], corruption) for channel in range(images.shape[-1])], axis=-1)
 
 
-def by_comparing_pictures(images, corruption, few, monkeypatch):
-    """What `hourglass evaluate` gives to every method, one picture after another."""
+def by_comparing_images(images, corruption, few, monkeypatch):
+    """What `hourglass evaluate` gives to every method, one image after another."""
     from hourglass.imagefiles import comparison
 
     seen, bytes_ = [], ValueRange(0, 255, "8 bits", bounded=True)
@@ -83,7 +83,7 @@ def by_comparing_pictures(images, corruption, few, monkeypatch):
         seen.append(noisy)
         return np.zeros_like(noisy)
 
-    monkeypatch.setattr(comparison, "PictureRestorer", lambda estimator: SimpleNamespace(change=keep))
+    monkeypatch.setattr(comparison, "ImageRestorer", lambda estimator: SimpleNamespace(change=keep))
     monkeypatch.setattr(comparison, "_choose", lambda trials, level, unclip: [])
     comparison.compare_denoisers(None, [Path(str(i)) for i in range(len(images))], corruption)
     return np.stack(seen)
@@ -110,7 +110,7 @@ def by_validating(images, corruption, few, monkeypatch):
     return ae._corrupted(images)
 
 
-CALLERS = [by_corrupt, by_a_stack_without_channels, by_comparing_pictures, by_training, by_validating]
+CALLERS = [by_corrupt, by_a_stack_without_channels, by_comparing_images, by_training, by_validating]
 
 
 @pytest.mark.parametrize("channels", [1, 3])

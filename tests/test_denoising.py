@@ -189,7 +189,7 @@ def test_the_denoiser_that_comes_along_works(sample):
 
 def test_noise_is_short_for_gaussian_noise(few):
     short, long = (
-        hg.DenseAutoencoder(**given, batches=5, random_state=0).fit(few.train.images)
+        hg.DenseAutoencoder(**given, n_steps=5, random_state=0).fit(few.train.images)
         for given in ({"noise": 0.3}, {"corruption": GaussianNoise(0.3)})
     )
     assert short.effective_corruption == long.effective_corruption == GaussianNoise(0.3)
@@ -215,11 +215,11 @@ def test_noise_is_short_for_gaussian_noise(few):
 @pytest.mark.parametrize("kind", [hg.DenseAutoencoder, hg.ConvAutoencoder])
 def test_a_corruption_has_one_place(kind, given, said, few):
     with pytest.raises(ValueError, match=said):
-        kind(**given, batches=1).fit(few.train.images)
+        kind(**given, n_steps=1).fit(few.train.images)
 
 
 def test_an_experiments_noise_is_one_number(few):
     data = hg.Dataset("few", few.train, few.test[:20], validation_size=50)
     for changes in ({"noise": (0.1, 0.2)}, {"noise": None, "corruption": Blur(1.0)}):
         with pytest.raises(ValueError, match="an experiment's noise is one number"):
-            hg.run("denoise", dataset=data, batches=1, **changes)
+            hg.run("denoise", dataset=data, n_steps=1, **changes)

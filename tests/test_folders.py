@@ -12,7 +12,7 @@ from PIL import Image
 from hourglass.imagefiles import OutputFullError, find_images, plan, process, suffixes
 
 
-def picture(path, seed=0, size=(20, 16)):
+def save_image(path, seed=0, size=(20, 16)):
     path.parent.mkdir(parents=True, exist_ok=True)
     array = np.random.default_rng(seed).integers(0, 256, size).astype(np.uint8)
     Image.fromarray(array).save(path, "PNG")
@@ -27,10 +27,10 @@ def same(plane, value_range):
 def mixed(tmp_path):
     """A folder as people have them: two images, companions, and files of kinds that are not read."""
     root = tmp_path / "in"
-    picture(root / "a.png")
-    picture(root / "sub" / "b.PNG", 1)
+    save_image(root / "a.png")
+    save_image(root / "sub" / "b.PNG", 1)
     for name in ("._a.png", ".hidden.png", ".thumbnails/a.png", "@eaDir/a.png/SYNOFILE_THUMB.png", "__MACOSX/a.png"):
-        picture(root / name)
+        save_image(root / name)
     for name in ("Thumbs.db", "desktop.ini", ".DS_Store"):
         (root / name).write_bytes(b"x")
     for name in ("scan.gif", "raw.dng", "mri.dcm", "other.dcm", "sub/notes.txt", "README"):
@@ -83,8 +83,8 @@ def test_what_is_left_out_is_counted_at_the_end(hourglass, mixed):
 
 
 def test_several_inputs_stand_before_the_output(hourglass, tmp_path):
-    one, two = picture(tmp_path / "a.png"), picture(tmp_path / "b.png", 1)
-    picture(tmp_path / "more" / "a.png", 2)
+    one, two = save_image(tmp_path / "a.png"), save_image(tmp_path / "b.png", 1)
+    save_image(tmp_path / "more" / "a.png", 2)
     assert hourglass("denoise", one, two, tmp_path / "more", "out", "-q") == (0, "", "")
     written = [path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png")]
     assert sorted(written) == ["a.png", "b.png", "more/a.png"]
@@ -97,7 +97,7 @@ def test_several_inputs_stand_before_the_output(hourglass, tmp_path):
 @pytest.mark.parametrize("words", [(), ("--overwrite",), ("--resume",)])
 @pytest.mark.parametrize("inputs", [("a.png", "b.png"), ("a.png", "b.png", "c.png"), (".", "."), ("a.png", ".")])
 def test_an_input_is_never_replaced(inputs, words, hourglass, tmp_path):
-    before = [picture(tmp_path / f"{name}.png", i).read_bytes() for i, name in enumerate("abc")]
+    before = [save_image(tmp_path / f"{name}.png", i).read_bytes() for i, name in enumerate("abc")]
     code, _, err = hourglass("denoise", *inputs, *words)
     assert (code, len(err.splitlines())) == (1, 1), err
     assert [(tmp_path / f"{name}.png").read_bytes() for name in "abc"] == before
@@ -105,7 +105,7 @@ def test_an_input_is_never_replaced(inputs, words, hourglass, tmp_path):
 
 
 def test_in_place_replaces_the_inputs(hourglass, tmp_path):
-    paths = [picture(tmp_path / "in" / f"{name}.png", i) for i, name in enumerate("ab")]
+    paths = [save_image(tmp_path / "in" / f"{name}.png", i) for i, name in enumerate("ab")]
     before = [path.read_bytes() for path in paths]
     assert hourglass("denoise", tmp_path / "in", "--in-place", "-q") == (0, "", "")
     after = [path.read_bytes() for path in paths]
@@ -115,7 +115,7 @@ def test_in_place_replaces_the_inputs(hourglass, tmp_path):
 
 
 def test_a_named_output_file_is_replaced(hourglass, tmp_path):
-    one, two = picture(tmp_path / "a.png"), picture(tmp_path / "out.png", 1)
+    one, two = save_image(tmp_path / "a.png"), save_image(tmp_path / "out.png", 1)
     before = two.read_bytes()
     assert hourglass("denoise", one, "--out", two)[0] == 1
     assert hourglass("denoise", one, "--out", two, "--overwrite", "-q") == (0, "", "")
@@ -124,14 +124,14 @@ def test_a_named_output_file_is_replaced(hourglass, tmp_path):
 
 
 def test_one_place_alone_is_a_misuse(hourglass, tmp_path):
-    code, _, err = hourglass("denoise", picture(tmp_path / "a.png"))
+    code, _, err = hourglass("denoise", save_image(tmp_path / "a.png"))
     assert code == 2
     assert "give OUT behind it, or --in-place" in err
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_cannot_be_written_is_found_before_the_work(hourglass, tmp_path):
-    picture(tmp_path / "in" / "a.png")
+    save_image(tmp_path / "in" / "a.png")
     (tmp_path / "out").mkdir(mode=0o500)
     code, _, err = hourglass("denoise", tmp_path / "in", tmp_path / "out")
     assert code == 1
@@ -139,8 +139,8 @@ def test_a_folder_that_cannot_be_written_is_found_before_the_work(hourglass, tmp
 
 
 def test_every_folder_of_the_outputs_is_checked_first(tmp_path, monkeypatch):
-    picture(tmp_path / "in" / "a.png")
-    picture(tmp_path / "in" / "sub" / "b.png")
+    save_image(tmp_path / "in" / "a.png")
+    save_image(tmp_path / "in" / "sub" / "b.png")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "sub").write_text("a file in the way")
     with pytest.raises(FileExistsError, match="is a file"):
@@ -153,7 +153,7 @@ def test_a_full_disk_ends_the_run_and_says_how_to_resume(number, tmp_path, monke
     from pathlib import Path
 
     for i in range(4):
-        picture(tmp_path / "in" / f"{i}.png", i)
+        save_image(tmp_path / "in" / f"{i}.png", i)
     replace, computed = Path.replace, []
 
     def full(self, target):
@@ -181,7 +181,7 @@ def test_a_full_disk_ends_the_run_and_says_how_to_resume(number, tmp_path, monke
 def test_an_output_that_cannot_be_written_is_named_by_its_own_name(tmp_path, monkeypatch):
     from pathlib import Path
 
-    picture(tmp_path / "in" / "a.png")
+    save_image(tmp_path / "in" / "a.png")
 
     def refuse(self, target):
         raise PermissionError(errno.EACCES, "Permission denied", str(self))
@@ -216,7 +216,7 @@ class Stream:
      (("a.png", "-"), "PNG"), (("a.png", "-", "--format", "webp"), "WEBP")],
 )  # fmt: skip
 def test_a_stream_in_and_a_stream_out(words, kind, hourglass, tmp_path, monkeypatch):
-    path = picture(tmp_path / "a.png", size=(30, 25))
+    path = save_image(tmp_path / "a.png", size=(30, 25))
     source, target = Stream(path.read_bytes()), Stream()
     monkeypatch.setattr(sys, "stdin", source)
     monkeypatch.setattr(sys, "stdout", target)
@@ -227,7 +227,7 @@ def test_a_stream_in_and_a_stream_out(words, kind, hourglass, tmp_path, monkeypa
 
 
 def test_a_stream_into_a_file(hourglass, tmp_path, monkeypatch):
-    path = picture(tmp_path / "a.png", size=(30, 25))
+    path = save_image(tmp_path / "a.png", size=(30, 25))
     monkeypatch.setattr(sys, "stdin", Stream(path.read_bytes()))
     assert hourglass("denoise", "-", "b.png")[0] == 0
     with Image.open(tmp_path / "b.png") as image:
@@ -242,13 +242,13 @@ def test_a_stream_into_a_file(hourglass, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("words", [("-", "a.png", "-"), ("-", "--in-place"), ("a.png", "b.png", "--format", "png")])
 def test_streams_that_make_no_sense_are_misuse(words, hourglass, tmp_path):
-    picture(tmp_path / "a.png")
+    save_image(tmp_path / "a.png")
     assert hourglass("denoise", *words)[0] == 2
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
 def test_errors_about_a_stream_call_it_standard_input(hourglass, tmp_path, monkeypatch):
-    for content in (b"no image at all", picture(tmp_path / "a.png").read_bytes()[:60]):
+    for content in (b"no image at all", save_image(tmp_path / "a.png").read_bytes()[:60]):
         monkeypatch.setattr(sys, "stdin", Stream(content))
         code, _, err = hourglass("denoise", "-", "b.png")
         assert code == 1
@@ -260,12 +260,12 @@ def test_errors_about_a_stream_call_it_standard_input(hourglass, tmp_path, monke
 )
 def test_an_interruption_says_how_to_go_on(words, how, hourglass, tmp_path, monkeypatch):
     for i in range(3):
-        picture(tmp_path / f"a/{i}.png", seed=i)
+        save_image(tmp_path / f"a/{i}.png", seed=i)
 
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hourglass.imagefiles.PictureRestorer.restore", interrupt)
+    monkeypatch.setattr("hourglass.imagefiles.ImageRestorer.restore", interrupt)
     code, _, err = hourglass("denoise", "a", *words)
     assert code == 130
     assert f"hourglass: interrupted; {how}" in err

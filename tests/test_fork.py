@@ -56,10 +56,10 @@ def fit_again(models):
     return clone(models.dense).fit(images(200)).history_.loss
 
 
-def restore_a_picture(models):
-    from hourglass.imagefiles import PictureRestorer
+def restore_an_image(models):
+    from hourglass.imagefiles import ImageRestorer
 
-    return PictureRestorer(models.conv, tile=64)(images(1, 150, 170)[0, :, :, None])
+    return ImageRestorer(models.conv)(images(1, 600, 500)[0, :, :, None])
 
 
 def add_noise(models):
@@ -113,10 +113,10 @@ CASES = {
         np.ones((300, models.conv.network_.code_size), np.float32)
     ),
     "float64": lambda models: models.conv.reconstruct(images(100).astype(float)),
-    "large image in strips": lambda models: models.conv.reconstruct(images(1, 900, 700)),
+    "large image in blocks": lambda models: models.conv.reconstruct(images(1, 900, 700)),
     "predict": lambda models: models.classifier.predict_proba(images(300)),
     "fit": fit_again,
-    "picture": restore_a_picture,
+    "image": restore_an_image,
     "noise": add_noise,
     "in a thread": in_a_thread,
     "threads of its own": on_threads_of_its_own,

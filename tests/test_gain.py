@@ -26,18 +26,18 @@ def scene(seed):
     """Soft blobs and edges on [0.15, 0.85], so that noise stays within the file's numbers."""
     random = np.random.default_rng(seed)
     y, x = np.mgrid[:96, :96]
-    picture = np.zeros((96, 96))
+    image = np.zeros((96, 96))
     for _ in range(12):
         row, column, radius, height = random.uniform((0, 0, 6, -0.4), (96, 96, 22, 0.4))
-        picture += height * (np.hypot(y - row, x - column) < radius)
-    return 0.15 + 0.7 * (picture - picture.min()) / np.ptp(picture)
+        image += height * (np.hypot(y - row, x - column) < radius)
+    return 0.15 + 0.7 * (image - image.min()) / np.ptp(image)
 
 
-def exposed(picture, camera):
+def exposed(image, camera):
     largest, offset, dtype = camera
     if dtype == "float32":
-        return (picture * largest + offset).astype(dtype)
-    return np.rint(picture * (largest - offset) + offset).astype(dtype)
+        return (image * largest + offset).astype(dtype)
+    return np.rint(image * (largest - offset) + offset).astype(dtype)
 
 
 def as_scene(values, camera):

@@ -11,7 +11,7 @@ import tifffile
 from PIL import Image
 
 import hourglass as hg
-from hourglass.imagefiles import PictureRestorer, Ranges, find_images, open_image, training_images
+from hourglass.imagefiles import ImageRestorer, Ranges, find_images, open_image, training_images
 from hourglass.imagefiles.image import Numbers, Plane
 from hourglass.imagefiles.ranges import FileRanges, TrainingRanges, ValueRange
 
@@ -186,8 +186,8 @@ def test_colours_stay_below_their_alpha():
     values[..., 3] = 90
     values[..., :3] = np.random.default_rng(0).integers(0, 91, (6, 6, 3))
     model = hg.load_pretrained(device="cpu")
-    restorer = PictureRestorer(model)
-    restorer.__class__ = type("White", (PictureRestorer,), {"__call__": lambda self, pixels: np.ones_like(pixels) * 2})
+    restorer = ImageRestorer(model)
+    restorer.__class__ = type("White", (ImageRestorer,), {"__call__": lambda self, pixels: np.ones_like(pixels) * 2})
     one = Plane(values, ("red", "green", "blue", "premultiplied"), Numbers(np.dtype(np.uint8), 8))
     done = restorer.restore(one, FileRanges(Ranges(), lambda: [one], "a").of_plane(one))
     assert (done[..., :3] == 90).all()
@@ -209,7 +209,7 @@ def test_what_standard_output_cannot_hold_is_said_before_the_work(hourglass, tmp
     from hourglass.imagefiles import restorer
 
     deep(tmp_path / "a.tif", noise())
-    monkeypatch.setattr(restorer.PictureRestorer, "restore", lambda *_: pytest.fail("computed"))
+    monkeypatch.setattr(restorer.ImageRestorer, "restore", lambda *_: pytest.fail("computed"))
 
     class Out(io.StringIO):
         buffer = io.BytesIO()

@@ -69,11 +69,11 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("picture", [photo, text])
+@pytest.mark.parametrize("image", [photo, text])
 @pytest.mark.parametrize("name", FORMS)
-def test_forms_come_back_closely(name, picture, tmp_path):
+def test_forms_come_back_closely(name, image, tmp_path):
     path = tmp_path / "a.jpg"
-    path.write_bytes(FORMS[name](picture()))
+    path.write_bytes(FORMS[name](image()))
     _, _, target = rewritten(path, lambda values: None)
     assert target.read_bytes() == path.read_bytes()
     planes, values, target = rewritten(path, touch)
@@ -184,7 +184,7 @@ def mpo(kinds, *, gap=b"", trailer=b"", marks=()):
         ([0x30000, 0], (), 2), ([0x30000, 0, 0x10002], [(1, b"x hdrgm:Version=1")], 2), ([0x30000], (), 1),
     ],
 )  # fmt: skip
-def test_every_picture_of_an_mpo_is_a_plane(kinds, marks, planes, tmp_path):
+def test_every_image_of_an_mpo_is_a_plane(kinds, marks, planes, tmp_path):
     path = tmp_path / "a.mpo"
     content = mpo(kinds, gap=b"\0" * 5, trailer=b"a film", marks=marks)
     path.write_bytes(content)

@@ -276,7 +276,7 @@ def test_what_a_study_found_is_on_the_page_though_the_next_one_fails(tmp_path, c
     assert "One image at a time, and folding" in (tmp_path / "report.html").read_text()
 
 
-@pytest.mark.parametrize("words", [("--seed", 0), ("--recipe", "fast"), ("--json",), ("--resume",)])
+@pytest.mark.parametrize("words", [("--seed", 0), ("--recipe", "fast"), ("--json",)])
 def test_a_study_refuses_what_it_would_not_look_at(words, tmp_path, capsys):
     code, _, err = run(capsys, "run", "bn-inference", *words, "--out", tmp_path)
     assert code == 2

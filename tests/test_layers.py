@@ -19,7 +19,7 @@ from hourglass.nn import (
     UpsampleConv2d,
     same_padding,
 )
-from hourglass.nn.layers import from_height_width_channel, to_height_width_channel
+from hourglass.nn.shapes import from_height_width_channel, to_height_width_channel
 
 
 @given(st.integers(1, 100), st.sampled_from([1, 3, 5]), st.integers(1, 4))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import hourglass as hg
-from hourglass.imagefiles import PictureRestorer, Ranges, find_images, parse_range, read_images, training_images
+from hourglass.imagefiles import ImageRestorer, Ranges, find_images, parse_range, read_images, training_images
 from hourglass.imagefiles.image import Numbers, Plane
 from hourglass.imagefiles.missing import missing
 from hourglass.imagefiles.ranges import FileRanges, TrainingRanges, ValueRange, remembered
@@ -212,14 +212,14 @@ class Halving:
     """A restorer whose network halves what it sees, and remembers it."""
 
     def __new__(cls):
-        restorer = PictureRestorer(hg.models.load_pretrained(device="cpu"))
+        restorer = ImageRestorer(hg.models.load_pretrained(device="cpu"))
         restorer.seen = []
 
         def apply(pixels):
             restorer.seen.append(pixels)
             return pixels / 2
 
-        restorer.__class__ = type("Halving", (PictureRestorer,), {"__call__": lambda self, pixels: apply(pixels)})
+        restorer.__class__ = type("Halving", (ImageRestorer,), {"__call__": lambda self, pixels: apply(pixels)})
         return restorer
 
 
@@ -260,7 +260,7 @@ def test_each_further_band_is_an_image_and_alpha_stays():
     one = plane(random.integers(0, 256, (12, 13, 5)), numbers, roles)
     restorer = Halving()
     done = restorer.restore(one, of_file(Ranges(), one))
-    assert [seen.shape for seen in restorer.seen] == [(12, 13, 3), (12, 13, 1)]
+    assert [seen.shape for seen in restorer.seen] == [(12, 13, 1)] * 4  # a grey model sees colours one by one
     np.testing.assert_array_equal(done[..., 4], one.values[..., 4])
     np.testing.assert_allclose(done[..., :4], one.values[..., :4] / 2, atol=0.5)
     inks = plane(random.integers(0, 256, (12, 13, 4)), numbers, ("ink",) * 4)
@@ -278,7 +278,7 @@ def test_bands_beside_premultiplied_colours_are_not_divided_by_alpha():
     one = plane(values, numbers, ("red", "green", "blue", "extra", "premultiplied"))
     restorer = Halving()
     done = restorer.restore(one, of_file(Ranges(), one))
-    np.testing.assert_allclose(restorer.seen[1][..., 0], values[..., 3] / 255, atol=1e-6)
+    np.testing.assert_allclose(restorer.seen[3][..., 0], values[..., 3] / 255, atol=1e-6)
     np.testing.assert_allclose(done[..., 3], values[..., 3] / 2, atol=0.5)
 
 
@@ -291,7 +291,7 @@ def test_premultiplied_colours_are_seen_straight():
     one = plane(values, Numbers(np.dtype(np.uint8), 8), roles)
     restorer = Halving()
     done = restorer.restore(one, of_file(Ranges(), one))
-    [seen] = restorer.seen
+    seen = np.concatenate(restorer.seen, axis=2)
     visible = alpha[..., 0] > 0
     # A fifth of 256 levels is left where alpha is 51.
     np.testing.assert_allclose(seen[visible], (colour / 255)[visible], atol=0.5 / 51 + 1e-3)

@@ -20,8 +20,9 @@ from hourglass.data import Images
 from hourglass.estimators.description import optimiser_in_words
 from hourglass.experiments.result import stored_runs
 from hourglass.nn import NORMS, ConvCodec, ConvNet, DenseCodec
-from hourglass.nn.layers import SameConv2d, SamePool2d, TransposedConv2d, UpsampleConv2d, same_padding
+from hourglass.nn.layers import SameConv2d, SamePool2d, same_padding
 from hourglass.nn.norms import NORMS_IN_WORDS
+from hourglass.nn.upsampling import TransposedConv2d, UpsampleConv2d
 from hourglass.training import OPTIMISERS, History
 
 QUICK = {"n_steps": 5, "batch_size": 20}
@@ -57,7 +58,7 @@ def made(few, tmp_path_factory):
         "ConvAutoencoder, fitted": result.runs[0].estimator,
         "ConvClassifier, fitted": classified.runs[0].estimator,
         "image_rows": plots.image_rows({"a": images}),
-        "pictures": plots.pictures({"a": images[0]}),
+        "side_by_side": plots.side_by_side({"a": images[0]}),
         "codes": plots.codes(images, np.ones((4, 8)), (8,)),
         "training_curve": plots.training_curve(result.runs[0].history, loss_name="loss", validation_name="test"),
         "classifier_curves": plots.classifier_curves(curves),
@@ -72,7 +73,7 @@ NAMES = (
     "DenseAutoencoder, fitted with arrays", "ConvAutoencoder, fitted", "ConvClassifier, fitted",
 )  # fmt: skip
 FIGURES = (
-    "image_rows", "pictures", "codes", "training_curve", "classifier_curves", "checkerboards", "a run's figure",
+    "image_rows", "side_by_side", "codes", "training_curve", "classifier_curves", "checkerboards", "a run's figure",
 )  # fmt: skip
 
 

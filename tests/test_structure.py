@@ -13,15 +13,16 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "hourglass"
 # Rooms from the lowest; a module imports from its own room and from lower ones.
 FLOORS = [
-    {"__init__", "atomic", "markup", "renames", "runtime"},
+    {"__init__", "atomic", "errors", "markup", "renames", "runtime"},
     {"data", "figure", "metrics", "persistence"},
     {"denoising", "nn", "training"},
     {"plots"},
     {"estimators"},
     {"export", "imagefiles", "models"},
-    {"experiments"},
+    {"experiments", "image_training"},
     {"lab"},
     {"report"},
+    {"running"},
     {"cli"},
     {"__main__"},
 ]
@@ -92,7 +93,16 @@ def test_no_circle_of_modules():
         "hourglass",
         *(
             f"hourglass.{room}"
-            for room in ("data", "denoising", "nn", "training", "estimators", "imagefiles", "experiments")
+            for room in (
+                "data",
+                "denoising",
+                "nn",
+                "training",
+                "estimators",
+                "imagefiles",
+                "image_training",
+                "experiments",
+            )
         ),
     ],
 )
@@ -149,6 +159,20 @@ def test_no_switch_on_a_losses_name():
 def test_files_are_short():
     long = {path.name: count for path in SOURCE.rglob("*.py") if (count := len(path.read_text().splitlines())) > 400}
     assert not long
+
+
+def commands():
+    """Every command of the command line, as a function of the syntax tree."""
+    for path in (SOURCE / "cli").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef) and any("app.command" in ast.unparse(d) for d in node.decorator_list):
+                yield node
+
+
+def test_commands_are_thin():
+    lines = {node.name: node.end_lineno - node.body[1].lineno + 1 for node in commands()}
+    assert len(lines) == 12
+    assert not {name: count for name, count in lines.items() if count > 40}
 
 
 def test_no_two_files_have_one_name():

@@ -93,7 +93,7 @@ def test_the_last_convolutions_by_phases_are_the_same(colours, size, monkeypatch
 
 
 @pytest.mark.parametrize("shape", [(1, 700, 641, 1), (2, 803, 600, 1), (5, 230, 230, 1)])
-def test_large_images_in_strips_equal_the_whole(few, shape):
+def test_large_images_in_blocks_equal_the_whole(few, shape):
     ae = hg.ConvAutoencoder(channels=(4, 4), n_steps=3, random_state=0).fit(few.train.images)
     image = np.random.default_rng(0).random(shape, dtype=np.float32)
     with tricks.without("pieces"):
@@ -192,7 +192,7 @@ def test_tricks_are_switched_by_name():
     assert tricks.uses("one-pixel")
     with pytest.raises(ValueError, match="trick 'magic' is unknown"), tricks.without("magic"):
         pass
-    script = "from hourglass import tricks; print(*[tricks.uses(name) for name in tricks.TRICKS])"
+    script = "from hourglass.runtime import tricks; print(*[tricks.uses(name) for name in tricks.TRICKS])"
     for value, said in (
         ("all", {"False"}),
         ("flat-adam", {"True", "False"}),

@@ -25,7 +25,7 @@ import hourglass as hg
 from hourglass import cli, metrics, plots
 from hourglass.denoising import TotalVariation, corrupt, undo_clipping
 from hourglass.experiments.baselines import TEST_NOISE_SEED, TOTAL_VARIATION_WEIGHTS
-from hourglass.imagefiles import PictureRestorer, Ranges, read_images
+from hourglass.imagefiles import ImageRestorer, Ranges, read_images
 from hourglass.renames import FORMAT
 
 OUT = Path(__file__).parents[1] / "docs" / "results"
@@ -95,7 +95,7 @@ def photographs() -> dict[str, Any]:
 
 
 def copy(source: Path, target: Path, *, grey: bool) -> None:
-    """A picture as PNG, grey where that is wanted."""
+    """An image as PNG, grey where that is wanted."""
     pixels = imread(source)
     if grey and pixels.ndim == 3:
         imsave(target, img_as_ubyte(rgb2gray(pixels[..., :3])), check_contrast=False)
@@ -123,8 +123,8 @@ def draw(path: Path, model: Path) -> None:
         np.float32
     )
     estimator: Any = hg.load_model(model)
-    pieces: Sequence[Any] = (noisy, np.clip(PictureRestorer(estimator)(noisy), 0, 1), clean)
-    figure = plots.pictures(dict(zip(("noisy", "restored", "clean"), pieces, strict=True)))
+    pieces: Sequence[Any] = (noisy, np.clip(ImageRestorer(estimator)(noisy), 0, 1), clean)
+    figure = plots.side_by_side(dict(zip(("noisy", "restored", "clean"), pieces, strict=True)))
     plots.save_figure(figure, OUT / "denoising.png")
 
 

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from hourglass.estimators import ConvAutoencoder, ConvClassifier, DenseAutoencoder
     from hourglass.experiments import EXPERIMENTS, Experiment, Result, Run, run
     from hourglass.export import export_onnx
+    from hourglass.image_training import train_on_images
     from hourglass.models import load_model, load_pretrained, save
     from hourglass.report import write_report
+    from hourglass.running import run_many
 
 # Found when first asked for: PyTorch, scikit-learn and matplotlib take seconds to import.
 _HOMES = {
@@ -39,7 +41,9 @@ _HOMES = {
     "load_model": "hourglass.models",
     "load_pretrained": "hourglass.models",
     "run": "hourglass.experiments",
+    "run_many": "hourglass.running",
     "save": "hourglass.models",
+    "train_on_images": "hourglass.image_training",
     "write_report": "hourglass.report",
 }
 _MODULES = ("data", "denoising", "imagefiles", "metrics", "nn", "plots", "training")
@@ -66,7 +70,9 @@ __all__ = [
     "nn",
     "plots",
     "run",
+    "run_many",
     "save",
+    "train_on_images",
     "training",
     "write_report",
 ]

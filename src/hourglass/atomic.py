@@ -55,6 +55,15 @@ def check_writable(folder: str | os.PathLike[str]) -> None:
         ) from error
 
 
+def check_free(*files: str | os.PathLike[str], overwrite: bool = False) -> None:
+    """Raise OSError, before any work is done, unless files can be written and none exists or ``overwrite`` is set."""
+    for file in map(Path, files):
+        if file.exists() and not overwrite:
+            raise FileExistsError(f"{file} exists; --overwrite replaces it")
+    for folder in {Path(file).parent for file in files}:
+        check_writable(folder)
+
+
 def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
     """Write a file that appears whole or not at all, and leave none behind on failure.
 

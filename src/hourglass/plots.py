@@ -67,8 +67,8 @@ def image_rows(rows: Mapping[str, Stack], *, title: str = "") -> "Figure":
     return figure
 
 
-def pictures(columns: Mapping[str, Stack]) -> "Figure":
-    """Pictures of one size side by side, each under its label.
+def side_by_side(columns: Mapping[str, Stack]) -> "Figure":
+    """Images of one size side by side, each under its label.
 
     Parameters
     ----------
@@ -77,8 +77,8 @@ def pictures(columns: Mapping[str, Stack]) -> "Figure":
     """
     height, width = next(iter(columns.values())).shape[:2]
     with new_figure((3 * len(columns), 0.3 + 3 * height / width), 1, len(columns)) as (figure, axes):
-        for axis, (label, picture) in zip(axes[0], columns.items(), strict=True):
-            _show(axis, picture)
+        for axis, (label, image) in zip(axes[0], columns.items(), strict=True):
+            _show(axis, image)
             axis.set_title(label)
     return figure
 
@@ -254,7 +254,7 @@ def _bare(axis: "Axes") -> None:
 
 
 def _code_panel(code: Stack, shape: tuple[int, ...]) -> Stack:
-    """A code as one picture: numbers in rows of eight, or feature maps in rows of two with gaps between."""
+    """A code as one image: numbers in rows of eight, or feature maps in rows of two with gaps between."""
     if len(shape) == 1:
         padded = np.full(-(-len(code) // 8) * 8, np.nan)
         padded[: len(code)] = code

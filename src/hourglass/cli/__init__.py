@@ -4,9 +4,8 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-# The order of the commands in the help is that of their import.
 from hourglass.cli import experiment_commands, image_commands, model_commands, study_commands  # noqa: F401 - they register their commands
-from hourglass.cli.app import FAILURE, INTERRUPTED, app, complain, one_line
+from hourglass.cli.app import INTERRUPTED, app, complain, exit_code, one_line
 
 __all__ = ["main"]
 
@@ -40,7 +39,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         if debug:
             raise
         complain(one_line(error))
-        return getattr(error, "exit_code", FAILURE)
+        return exit_code(error)
     if code == INTERRUPTED:  # the parser's own answer to Ctrl-C
         complain("interrupted")
     return code if isinstance(code, int) else 0

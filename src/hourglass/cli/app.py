@@ -9,7 +9,11 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-app = typer.Typer(
+from hourglass.cli.screens import App, Screens
+from hourglass.errors import OptionError
+
+app = App(
+    cls=Screens,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -29,7 +33,7 @@ class Misuse(TyperException):
 
 
 class Stopped(TyperException):
-    """Work that a signal ended, and that can be gone on with."""
+    """Work that a signal ended, and that can be resumed."""
 
     def __init__(self, message: str, number: int) -> None:
         super().__init__(message)
@@ -61,6 +65,11 @@ def one_line(error: Exception) -> str:
     if isinstance(error, (ValueError, TyperException, OSError, FloatingPointError, ImportError)):
         return message
     return f"{type(error).__name__}: {message} (--debug shows where)"
+
+
+def exit_code(error: Exception) -> int:
+    """What a command exits with after an error: 2 for misuse, 1 for failure, or the error's own."""
+    return MISUSE if isinstance(error, OptionError) else int(getattr(error, "exit_code", FAILURE))
 
 
 def _show_version(wanted: bool) -> None:

@@ -11,36 +11,30 @@ import typer
 
 from hourglass.cli.app import Misuse, app, merge, parse_settings, stoppable
 from hourglass.cli.choices import dataset_name
-from hourglass.cli.shared import CheckpointEvery, Quiet
-from hourglass.cli.study_commands import run_studies, split
+from hourglass.cli.shared import CheckpointEvery, Quiet, teller
 
 if TYPE_CHECKING:
     from hourglass.experiments import Result, Run
+    from hourglass.lab import Findings
 
 
 @app.command("list")
 def list_experiments() -> None:
-    """Show experiments and the lab's studies: name, title, question."""
-    from rich.console import Console
-    from rich.table import Table
+    """Show the six experiments and the eight studies: what each asks, and how long it takes."""
+    from hourglass.cli.listing import show
 
-    from hourglass.experiments import EXPERIMENTS
-    from hourglass.lab import STUDIES
-
-    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-    table.add_column(no_wrap=True, style="bold")
-    table.add_column()
-    rows = [(each.name, each.title, each.question) for each in EXPERIMENTS.values()]
-    rows += [(each.name, each.title, each.question) for each in STUDIES.values()]
-    for name, title, question in rows:
-        table.add_row(name, f"{title}\n[dim]{question}[/dim]")
-    Console().print(table)
+    show()
 
 
 @app.command()
 def run(
     names: Annotated[
-        list[str], typer.Argument(metavar="NAME...", help="Experiments or studies; all, bn-lab.", show_default=False)
+        list[str],
+        typer.Argument(
+            metavar="NAME…",
+            help="Experiments or studies; all is the six experiments, bn-lab the eight studies.",
+            show_default=False,
+        ),
     ],
     dataset: Annotated[
         str,
@@ -53,26 +47,29 @@ def run(
     data_dir: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the data set's IDX files, or of a subfolder of its name.",
+            metavar="FOLDER",
+            help="Folder with the data set's IDX files, or with a subfolder of its name.",
             envvar="HOURGLASS_DATA",
             show_default=False,
         ),
     ] = None,
     recipe: Annotated[
         Literal["classic", "fast"],
-        typer.Option(help="The notebooks' schedule, or one that reaches its quality sooner."),
+        typer.Option(help="The notebooks' schedule, or one that reaches the same quality sooner."),
     ] = "classic",
     seed: Annotated[
-        int | None, typer.Option(help="The one seed to run.  [default: 0]", show_default=False, min=0)
+        int | None, typer.Option(help="Seed of a single run.  [default: 0]", show_default=False, min=0)
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option(metavar="N", help="Run the seeds 0 … N-1.", show_default=False, min=1)
+        int | None, typer.Option(help="Number of seeds to run: 0, 1, … N-1.", show_default=False, min=1)
     ] = None,
     epochs: Annotated[
-        float | None, typer.Option(help="Passes over the data, in place of the recipe's.", show_default=False)
+        float | None,
+        typer.Option(help="Passes over the data, in place of the recipe's.", show_default=False),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(help="Steps of training, in place of the recipe's.", show_default=False, min=1)
+        int | None,
+        typer.Option(help="Number of training steps, in place of the recipe's.", show_default=False, min=1),
     ] = None,
     device: Annotated[
         Literal["auto", "cpu", "cuda"] | None,
@@ -81,7 +78,8 @@ def run(
     precision: Annotated[
         Literal["float32", "bfloat16", "auto"] | None,
         typer.Option(
-            help="Of the forward pass; auto is bfloat16 where it is faster.  [default: float32]", show_default=False
+            help="Numbers of the forward pass; auto is bfloat16 where it is faster.  [default: float32]",
+            show_default=False,
         ),
     ] = None,
     settings: Annotated[
@@ -89,128 +87,114 @@ def run(
         typer.Option("--set", metavar="KEY=VALUE", help="Change a parameter of the estimator; may be repeated."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the results.  [default: runs/<time>]", show_default=False)
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder for the results.  [default: runs/<time>]", show_default=False),
     ] = None,
     resume: Annotated[
         bool,
         typer.Option(
             "--resume",
-            help="Leave finished runs in --out and resume an unfinished one from its last checkpoint. Where there is "
-            "an unfinished one, this is so anyway. A finished run is lengthened by more --epochs or "
-            "--steps; a schedule that goes down then rises again.",
+            help="Keep finished runs in --out, or train them longer if --epochs or --steps is larger (a learning rate "
+            "that has gone down rises again). An unfinished run is resumed with or without --resume.",
         ),
     ] = False,
     checkpoint_every: CheckpointEvery = "60s",
     jobs: Annotated[
         int | None,
-        typer.Option(help="Processes at once, of studies.  [default: one a core]", show_default=False, min=1),
+        typer.Option(help="Processes at once of a study.  [default: one a core]", show_default=False, min=1),
     ] = None,
     quiet: Quiet = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print each finished run's result as one line of JSON, and nothing else.")
     ] = False,
 ) -> None:
-    """Run experiments and write their figures and numbers to a page.
+    """Run experiments or studies, and write their numbers and figures to a report.
 
-    `hourglass list` shows them; `all` runs the six experiments, `bn-lab` every study of the batch-normalisation lab.
-    Studies look at --dataset, --data-dir, --seeds, --steps, --jobs and --out, where they go on with what is there.
+    `hourglass list` shows their names. Studies use only --dataset, --data-dir, --seeds, --steps, --jobs and --out,
+    and always resume what is in --out.
     """
-    from hourglass import experiments
-    from hourglass.data import load
-    from hourglass.report import write_report
+    from hourglass.running import run_many, split
 
-    chosen, studies = split(names)
-    if studies:
+    if split(names)[1]:
         given = {"--epochs": epochs, "--set": settings, "--seed": seed, "--device": device, "--precision": precision}
         strange = [option for option, value in given.items() if value is not None]
-        switched = {"--resume": resume, "--json": as_json, "--recipe": recipe != "classic"}
-        strange += [option for option, value in switched.items() if value]
+        strange += ["--json"] * as_json + ["--recipe"] * (recipe != "classic")
         if strange:
-            raise Misuse(f"{studies[0]} is a study, and has no {strange[0]}; its settings are its own")
+            raise Misuse(f"{split(names)[1][0]} is a study, and has no {strange[0]}; its settings are its own")
     if resume and out is None:
-        raise Misuse("--resume needs --out, the folder of the run to go on with")
-    parameters = merge(parse_settings(settings or []), epochs=epochs, n_steps=steps, device=device, precision=precision)
+        raise Misuse("--resume needs --out, the folder of the run to resume")
     if seed is not None and seeds is not None:
         raise Misuse("--seed runs one seed and --seeds several; give one of them")
-    try:
-        for name in chosen:
-            experiments.find(name).configure(recipe, **parameters | {"checkpoint_every": checkpoint_every})
-    except ValueError as error:
-        raise Misuse(str(error)) from error
-
+    parameters = merge(parse_settings(settings or []), epochs=epochs, n_steps=steps, device=device, precision=precision)
     folder = out or Path("runs") / datetime.now().strftime("%Y-%m-%d-%H%M%S")
-    chosen_seeds = range(seeds) if seeds else (seed or 0,)
-    going_on = experiments.check_out(folder, chosen, recipe, chosen_seeds, resume=resume or None)
-    if going_on and not resume and not quiet:
-        typer.echo(f"{folder} holds an unfinished run: going on with it", err=True)
-    data = load(dataset, data_dir)
-    results: list[Result] = []
-    finished: list[Run] = []
-
-    def note(run: "Run") -> None:
-        finished.append(run)
-        if as_json:
-            _print_json(run)
-
-    try:
-        for name in chosen:
-            with stoppable(f"to go on, repeat the command with --out {folder} --resume"):
-                result = experiments.run(
-                    name,
-                    dataset=data,
-                    recipe=recipe,
-                    seeds=chosen_seeds,
-                    out=folder,
-                    resume=going_on,
-                    checkpoint_every=checkpoint_every,
-                    verbose=int(not quiet),
-                    on_run=note,
-                    say=_silent if quiet else lambda message: typer.echo(message, err=True),
-                    **parameters,
-                )
-            results.append(result)
-            write_report(folder)
-        run_studies(studies, data, folder, seeds=seeds, n_steps=steps, jobs=jobs, quiet=quiet)
-    finally:
-        # Whatever ended it, what was finished is shown.
-        if results and not quiet and not as_json:
-            _print_table(results)
-        if finished or studies:
-            _report_anyway(folder, quiet=quiet, to_stderr=as_json)
-
-
-def _report_anyway(folder: Path, *, quiet: bool, to_stderr: bool) -> None:
-    """Write the page; where another error is on its way, that is the one to be told."""
-    from hourglass.report import write_report
-
-    on_its_way = sys.exc_info()[0] is not None
-    try:
-        page = write_report(folder)
-    except (OSError, ValueError):
-        if not on_its_way:
-            raise
-        return
-    if not quiet:
-        typer.echo(f"report: {page}", err=to_stderr)
+    shown = Shown(quiet=quiet, as_json=as_json)
+    with shown, stoppable(f"to go on, repeat the command with --out {folder} --resume"):
+        run_many(
+            names,
+            out=folder,
+            dataset=dataset,
+            data_dir=data_dir,
+            recipe=recipe,
+            seeds=seeds if seed is None else (seed,),
+            resume=resume or None,
+            checkpoint_every=checkpoint_every,
+            jobs=jobs,
+            parameters=parameters,
+            verbose=int(not quiet),
+            on_run=shown.run,
+            on_result=shown.result,
+            on_report=shown.report,
+            say=teller(quiet=quiet),
+        )
 
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(help="As `hourglass run --out` left it.", show_default=False)],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Folder that `hourglass run --out` wrote.", show_default=False)
+    ],
 ) -> None:
-    """Write the page of a folder of runs anew."""
+    """Write the report of a folder of runs again."""
     from hourglass.report import write_report
 
     typer.echo(f"report: {write_report(folder)}")
 
 
-def _silent(message: str) -> None:
-    pass
+class Shown:
+    """What a person or a script sees of the results of ``run``; the table and the report come last, however it ends."""
 
+    def __init__(self, *, quiet: bool, as_json: bool) -> None:
+        self.quiet, self.as_json = quiet, as_json
+        self._results: list[Result] = []
+        self._page: Path | None = None
 
-def _print_json(run: "Run") -> None:
-    sys.stdout.write(json.dumps(run.to_json(), allow_nan=False) + "\n")
-    sys.stdout.flush()
+    def run(self, run: "Run") -> None:
+        """Print a run as one line of JSON, where that is asked for."""
+        if self.as_json:
+            sys.stdout.write(json.dumps(run.to_json(), allow_nan=False) + "\n")
+            sys.stdout.flush()
+
+    def result(self, result: "Result | Findings") -> None:
+        """Print the answer of a study, and keep what belongs into the table."""
+        from hourglass.lab import Findings
+
+        if not isinstance(result, Findings):
+            self._results.append(result)
+        elif not self.quiet:
+            typer.echo(f"{result.study.name}: {result.answer}")
+
+    def report(self, page: Path) -> None:
+        """Keep the path of the report."""
+        self._page = page
+
+    def __enter__(self) -> "Shown":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._results and not self.quiet and not self.as_json:
+            _print_table(self._results)
+        if self._page is not None and not self.quiet:
+            typer.echo(f"report: {self._page}", err=self.as_json)
 
 
 def _print_table(results: Sequence["Result"]) -> None:

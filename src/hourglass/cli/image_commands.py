@@ -20,7 +20,6 @@ from hourglass.cli.shared import (
     InPlace,
     Model,
     Out,
-    Overlap,
     Overwrite,
     Places,
     Quiet,
@@ -28,30 +27,30 @@ from hourglass.cli.shared import (
     Resizing,
     Resume,
     Tally,
-    Tile,
+    autoencoder_or_pretrained,
     ranges_of,
 )
 
 if TYPE_CHECKING:
     from hourglass.estimators import Autoencoder
 
-TILE = 512
-
 
 @app.command(epilog=READ)
 def denoise(
     places: Places,
     model: Annotated[
-        Path | None, typer.Option(help="Folder of a model.  [default: the denoiser of digits]", show_default=False)
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Folder of a model.  [default: the denoiser of digits]", show_default=False
+        ),
     ] = None,
     value_range: Range = "auto",
-    tile: Tile = TILE,
-    overlap: Overlap = None,
     undo_clipping: Annotated[
         str | None,
         typer.Option(
             metavar="LEVEL",
-            help="Undo the bias of clipped noise of this level, or estimate; for self-supervised models.",
+            help="For self-supervised models: remove the bias that noise of this level left when it was clipped to "
+            "black and white; estimate finds the level itself.",
             show_default=False,
         ),
     ] = None,
@@ -64,16 +63,14 @@ def denoise(
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Remove noise from images: same names, sizes, depths, structures and metadata.
+    """Remove noise from images and keep their names, sizes, bit depths, structure and metadata.
 
-    Without --model, the denoiser of handwritten digits that comes in the package.
+    Without --model, the denoiser of handwritten digits in the package is used.
     """
-    from hourglass.models import load_autoencoder, load_pretrained
-
-    estimator = load_pretrained(device=device) if model is None else load_autoencoder(model, device=device)
+    estimator = autoencoder_or_pretrained(model, device=device)
     if undo_clipping is not None:
         estimator.set_params(undo_clipping=undo_clipping if undo_clipping == "estimate" else _level(undo_clipping))
-    job = Job("denoise", estimator, tile, overlap, value_range, overwrite, resume, hidden, quiet)
+    job = Job("denoise", estimator, value_range, overwrite, resume, hidden, quiet)
     job.run(places, out, in_place=in_place, style=style)
 
 
@@ -82,8 +79,6 @@ def reconstruct(
     places: Places,
     model: Model,
     value_range: Range = "auto",
-    tile: Tile = TILE,
-    overlap: Overlap = None,
     out: Out = None,
     in_place: InPlace = False,
     overwrite: Overwrite = False,
@@ -93,80 +88,71 @@ def reconstruct(
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Show what a model keeps of images: encode and decode them."""
+    """Encode and decode images, to show what a model keeps of them."""
     from hourglass.models import load_autoencoder
 
     estimator = load_autoencoder(model, device=device)
-    job = Job("reconstruct", estimator, tile, overlap, value_range, overwrite, resume, hidden, quiet)
+    job = Job("reconstruct", estimator, value_range, overwrite, resume, hidden, quiet)
     job.run(places, out, in_place=in_place, style=style)
 
 
 @app.command()
 def evaluate(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Clean images.", show_default=False)],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Folder of clean images, or one image.", show_default=False)
+    ],
     model: Annotated[
-        Path | None, typer.Option(help="Folder of a model.  [default: the denoiser of digits]", show_default=False)
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Folder of a model.  [default: the denoiser of digits]", show_default=False
+        ),
     ] = None,
     noise: Annotated[
         str | None,
         typer.Option(
-            help="Noise to put on the images, relative to the range of their numbers.  [default: the model's own]",
+            metavar="NOISE",
+            help="Noise to put on the images, as in `hourglass train`.  [default: the model's own]",
             show_default=False,
         ),
     ] = None,
-    style: Annotated[Literal["table", "csv", "json"], typer.Option("--format", help="Of the output.")] = "table",
+    style: Annotated[Literal["table", "csv", "json"], typer.Option("--format", help="Format of the scores.")] = "table",
     known: Annotated[
         Path | None,
-        typer.Option(help="Images to fit PCA on, where codes are compared.  [default: FOLDER]", show_default=False),
+        typer.Option(
+            metavar="FOLDER",
+            help="For models that compress: images on which PCA is fitted.  [default: FOLDER]",
+            show_default=False,
+        ),
     ] = None,
     value_range: Range = "auto",
     hidden: Hidden = False,
     resize: Resizing = False,
-    seed: Annotated[int, typer.Option(help="Of the noise.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the noise.", min=0)] = 0,
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Score a model on clean images: PSNR, SSIM and MSE, for each and in mean, relative to the range of the numbers.
+    """Score a model on clean images: PSNR, SSIM and MSE of each image, and their means.
 
-    A denoiser stands beside total variation, non-local means, wavelets and the median on the same noise, a model that
-    compresses beside PCA with as many numbers.
+    A denoiser is compared with total variation, non-local means, wavelets and the median on the same noise, a model
+    that compresses with PCA with as many numbers. Scores are relative to the range of the numbers.
     """
-    from hourglass.denoising import parse_corruption
-    from hourglass.imagefiles import find_images
-    from hourglass.imagefiles.comparison import compare_codes, compare_denoisers
-    from hourglass.models import load_autoencoder, load_pretrained
+    from hourglass.imagefiles.comparison import evaluate_images
 
-    estimator = load_pretrained(device=device) if model is None else load_autoencoder(model, device=device)
-    corruption: Any = None
-    if noise is not None:
-        try:
-            corruption = parse_corruption(noise)
-        except ValueError as error:
-            raise Misuse(str(error)) from error
-    elif estimator.effective_corruption is not None:
-        corruption = estimator.effective_corruption
-    elif estimator.self_supervised:
-        raise Misuse("the model learnt from noisy pictures, of a level that it was not told; name one with --noise")
-    if corruption is not None and (resize or known is not None):
-        raise Misuse("--resize and --known are for models that compress; leave them out, or --noise")
-    ranges = ranges_of(value_range, estimator)
-    found = find_images(folder, hidden=hidden)
-    with Tally("evaluate", len(found.paths), quiet=quiet, left_out=found.left_out) as tally:
-        if corruption is None:
-            scores = compare_codes(
-                estimator,
-                found.paths,
-                ranges=ranges,
-                resizing=resize,
-                known=find_images(known, hidden=hidden).paths if known else (),
-                on_outcome=tally.note,
-            )
-        else:
-            unclip = estimator.undo_clipping if isinstance(estimator.undo_clipping, float) else None
-            scores = compare_denoisers(
-                estimator, found.paths, corruption, ranges=ranges, seed=seed, unclip=unclip, on_outcome=tally.note
-            )
-    if corruption is None and scores and len(scores) == 1 and not quiet:
+    estimator = autoencoder_or_pretrained(model, device=device)
+    with Tally("evaluate", quiet=quiet) as tally:
+        scores = evaluate_images(
+            estimator,
+            folder,
+            noise=noise,
+            known=known,
+            ranges=ranges_of(value_range, estimator),
+            resizing=resize,
+            hidden=hidden,
+            random_state=seed,
+            on_found=tally.begin,
+            on_outcome=tally.note,
+        )
+    if list(scores) == ["model"] and not quiet:
         typer.echo(
             f"evaluate: PCA is left out, since it needs more images than a code has numbers "
             f"({estimator.network_.code_size}); name some with --known",
@@ -182,8 +168,6 @@ class Job:
 
     title: str
     estimator: "Autoencoder"
-    tile: int
-    overlap: int | None
     value_range: str
     overwrite: bool
     resume: bool
@@ -192,7 +176,7 @@ class Job:
 
     def run(self, places: list[Path], out: Path | None, *, in_place: bool, style: str | None) -> None:
         """Find inputs and outputs, check them, and restore one after another."""
-        from hourglass.imagefiles import PictureRestorer, plan, process
+        from hourglass.imagefiles import ImageRestorer, plan, process
         from hourglass.imagefiles.streams import STREAM, restore_stream
 
         if self.overwrite and self.resume:
@@ -200,7 +184,7 @@ class Job:
         if in_place and self.resume:
             raise Misuse("--resume cannot tell what --in-place has done already; name the inputs that are left")
         sources, target = _inputs_and_output(places, out, in_place=in_place)
-        restorer = PictureRestorer(self.estimator, tile=self.tile, overlap=self.overlap)
+        restorer = ImageRestorer(self.estimator)
         ranges = ranges_of(self.value_range, self.estimator)
         streamed = STREAM in (*sources, target)
         if style is not None and target != STREAM:
@@ -214,10 +198,8 @@ class Job:
             sources, target, overwrite=self.overwrite, resume=self.resume, named=out is not None, hidden=self.hidden
         )
         how = "name the inputs that are left" if in_place else "the same command with --resume does the rest"
-        with (
-            stoppable(how),
-            Tally(self.title, len(todo.pairs), quiet=self.quiet, left_out=todo.left_out) as tally,
-        ):
+        with stoppable(how), Tally(self.title, quiet=self.quiet) as tally:
+            tally.begin(todo)
             for outcome in process(todo.pairs, restorer.restore, ranges=ranges, resume=self.resume):
                 tally.note(outcome)
         tally.exit()
@@ -267,7 +249,7 @@ def _print_scores(scores: dict[str, dict[Path, dict[str, float]]], folder: Path,
 
 
 def _finite(row: dict[str, Any]) -> dict[str, Any]:
-    """A row as JSON holds it: None for NaN and, where a picture is given back exactly, an infinite PSNR."""
+    """A row as JSON holds it: None for NaN and, where an image is given back exactly, an infinite PSNR."""
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()
     }

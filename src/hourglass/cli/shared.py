@@ -1,8 +1,8 @@
-"""What commands on pictures share: options, the tally of files."""
+"""What commands on images share: options, the tally of files."""
 
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,34 +12,35 @@ from hourglass.cli.app import FAILURE, Misuse
 
 if TYPE_CHECKING:
     from hourglass.estimators import Autoencoder
-    from hourglass.imagefiles import Outcome, Ranges
+    from hourglass.estimators.base import NetworkEstimator
+    from hourglass.imagefiles import Found, Outcome, Plan, Ranges
 
-Model = Annotated[Path, typer.Option("--model", help="Folder of a model.", show_default=False)]
+Model = Annotated[Path, typer.Option("--model", metavar="FOLDER", help="Folder of a model.", show_default=False)]
 Input = Annotated[Path, typer.Argument(metavar="IN", help="Folder of images, or one.", show_default=False)]
 Output = Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the results.", show_default=False)]
 Places = Annotated[
     list[Path],
     typer.Argument(
         metavar="IN… OUT",
-        help="Images and folders of images; the last is the folder for the results, or for one image the file. - is "
-        "standard input and output.",
+        help="Images and folders of images, then the folder for the results; for one image it may be a file. - stands "
+        "for standard input and for standard output.",
         show_default=False,
     ),
 ]
 Out = Annotated[
     Path | None,
-    typer.Option("--out", help="Name the output apart, so that all of IN… are inputs.", show_default=False),
+    typer.Option("--out", metavar="OUT", help="Output, so that all other names are inputs.", show_default=False),
 ]
-InPlace = Annotated[bool, typer.Option("--in-place", help="Replace the inputs themselves; there is no OUT then.")]
+InPlace = Annotated[bool, typer.Option("--in-place", help="Replace the inputs; give no OUT.")]
 Hidden = Annotated[
     bool,
-    typer.Option("--hidden", help="Take files and folders too that are hidden, or that systems put beside images."),
+    typer.Option("--hidden", help="Include hidden files and folders, and those that systems put beside images."),
 ]
 Format = Annotated[
     Literal["png", "tiff", "jpeg", "webp"] | None,
     typer.Option(
         "--format",
-        help="Of standard output; in another than the input's, it holds the pixels alone.  [default: png]",
+        help="Format on standard output. If it is not the input's, only the pixels are written.  [default: png]",
         show_default=False,
     ),
 ]
@@ -48,25 +49,20 @@ Range = Annotated[
     typer.Option(
         "--range",
         metavar="auto|full|LOW,HIGH",
-        help="Which numbers of a file are 0 and 1 to the network. auto takes 0,255 for 8-bit files. For others it "
-        "takes what the file declares, or the model's range for files of the type that it learnt from, or the 0.1 and "
-        "99.9 percentiles of the numbers.",
+        help="Numbers of a file that the network sees as 0 and 1. auto takes 0,255 for 8-bit files; for others what "
+        "the file declares, else the range that the model was trained with on this type of numbers, else the 0.1 and "
+        "99.9 percentiles.",
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what exists.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Leave outputs that exist as they are, and do the rest.")]
-Tile = Annotated[int, typer.Option(help="Side of the tiles of large images, in pixels.", min=8)]
-Overlap = Annotated[
-    int | None,
-    typer.Option(help="Pixels that tiles share.  [default: the receptive field]", min=0, show_default=False),
-]
+Resume = Annotated[bool, typer.Option("--resume", help="Keep outputs that exist, and do the others.")]
 CheckpointEvery = Annotated[
     str,
-    typer.Option(metavar="N[s|steps|epochs]", help="How often to write what a run needs to go on; or never."),
+    typer.Option(metavar="N[s|steps|epochs]|never", help="How often to write the checkpoint that --resume needs."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")]
 Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")]
-Resizing = Annotated[bool, typer.Option("--resize", help="Resize images of another size to the model's.")]
+Resizing = Annotated[bool, typer.Option("--resize", help="Resize images of other sizes to the model's.")]
 
 READ = (
     "It reads PNG, JPEG (.jpg .jpeg .jpe .jfif), TIFF and BigTIFF with all their pages, BMP, WebP, AVIF, JPEG 2000 "
@@ -89,15 +85,35 @@ def ranges_of(text: str, estimator: "Autoencoder | None" = None) -> "Ranges":
     return Ranges(wanted, remembered(estimator) if estimator is not None else {})
 
 
-class Tally:
-    """Shows how the files go and counts those that failed."""
+def model_or_pretrained(folder: Path | None, *, device: str) -> "NetworkEstimator":
+    """The model in a folder, or without one the denoiser of digits that comes in the package."""
+    from hourglass.models import load_model, load_pretrained
 
-    def __init__(self, title: str, total: int, *, quiet: bool, left_out: Mapping[str, int] | None = None) -> None:
+    return load_pretrained(device=device) if folder is None else load_model(folder, device=device)
+
+
+def autoencoder_or_pretrained(folder: Path | None, *, device: str) -> "Autoencoder":
+    """As :func:`model_or_pretrained`, where only an autoencoder will do."""
+    from hourglass.models import load_autoencoder, load_pretrained
+
+    return load_pretrained(device=device) if folder is None else load_autoencoder(folder, device=device)
+
+
+def teller(*, quiet: bool) -> Callable[[str], None]:
+    """What shows a library's lines on standard error, or with ``quiet`` does not."""
+    return (lambda message: None) if quiet else (lambda message: typer.echo(message, err=True))
+
+
+class Tally:
+    """Shows how the files go and counts those that failed, from :meth:`begin` to :meth:`end`."""
+
+    def __init__(self, title: str, *, quiet: bool) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        self.total, self.done, self.skipped, self.failed = total, 0, 0, 0
-        self.title, self.quiet, self.left_out = title, quiet, Counter(left_out or {})
+        self.done, self.skipped, self.failed = 0, 0, 0
+        self.title, self.quiet, self.left_out = title, quiet, Counter[str]()
+        self.begun = self.ended = False
         self.ranges: dict[str, None] = {}
         self._bar = Progress(
             TextColumn(title),
@@ -110,13 +126,24 @@ class Tally:
         )
 
     def __enter__(self) -> "Tally":
-        self._bar.start()
-        self._task = self._bar.add_task(self.title, total=self.total, rate="")
         return self
 
     def __exit__(self, error: object, *_: object) -> None:
         self._bar.stop()
-        if not self.quiet and error is None:
+        if error is None and self.begun and not self.ended:
+            self.end()
+
+    def begin(self, found: "Found | Plan") -> None:
+        """Show the bar, of as many files as were found."""
+        self.begun, self.left_out = True, Counter(found.left_out)
+        self._bar.start()
+        self._task = self._bar.add_task(self.title, total=len(found), rate="")
+
+    def end(self) -> None:
+        """Put a line with the counts in the place of the bar."""
+        self._bar.stop()
+        self.ended = True
+        if not self.quiet:
             parts = [f"{self.done} done"]
             parts += [f"{self.skipped} there already"] if self.skipped else []
             parts += [f"{self.failed} failed"] if self.failed else []

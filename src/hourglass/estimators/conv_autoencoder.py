@@ -26,7 +26,8 @@ class ConvAutoencoder(Autoencoder):
     residual : bool, default=False
         Predict what to take away from the image (DnCNN); wants ``loss="mse"``. ``transform`` refuses likewise.
     norm : {"none", "batch", "batch-manual", "layer", "group", "instance", "ghost", "renorm"}, default="none"
-        Normalisation before each ReLU; those that look at each image by itself see each tile of a large picture so.
+        Normalisation before each ReLU; those that look at each image by itself see tiles of
+        512 × 512 pixels where an image file is larger.
     norm_momentum : float, default=0.1
         Share of the new batch in the moving statistics (PyTorch's convention; TensorFlow's 0.99 is 0.01).
     loss : {"mse", "bce"}, default="mse"

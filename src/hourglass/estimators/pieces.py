@@ -1,4 +1,9 @@
-"""Applying a network to many images, or to large ones: in pieces that fit the cache, several at once."""
+"""One way through a network for images of any number and size: in pieces of bounded memory, several at once.
+
+Small images go together, as many as fit the cache. A large image is cut into blocks in both directions, each computed
+with the halo of the network, so that the result is that of the whole image. Networks without a halo, which take one
+size or look at the whole image at once, get overlapping tiles that fade into each other.
+"""
 
 import math
 import threading
@@ -13,12 +18,18 @@ from torch import Tensor
 from hourglass.runtime import tricks
 from hourglass.runtime.threads import on_threads
 
-# Pixels in one piece: enough to fill the vector units, few enough for the cache.
+# Pixels in one piece of small images: enough to fill the vector units, few enough for the cache.
 PIECE = 200_000
-# How much higher a strip of a large image is than what it must see of its neighbours.
-_STRIP = 8
+# Pixels of the largest image that is computed whole, and of a block with its halo. The maps of the digits' denoiser
+# take 700 bytes a pixel on a heap that keeps what is freed; smaller blocks compute more of their neighbours.
+BLOCK = 160_000
+# A block measures at least so many halos each way, its own included: those of deep networks are wide.
+_HALOS = 6
+# Pixels of the tiles that go through a network at a time: several pieces for each of some threads.
+_TILES = 16 * PIECE
 
 Place = tuple[slice, ...]
+Cut = tuple[slice, slice, slice]
 
 
 def apply_in_pieces(
@@ -29,24 +40,32 @@ def apply_in_pieces(
     activation: Callable[..., Tensor] | None = None,
     halo: tuple[int, int] | None = None,
     check: Callable[[Tensor], None] | None = None,
+    block: int = BLOCK,
 ) -> Tensor:
     """Apply a function of rows to all of them.
+
+    On the CPU as many pieces are computed at once as PyTorch has threads, elsewhere one after another. Besides rows and
+    result, each piece in progress takes the memory that the function needs for ``block`` pixels.
 
     Parameters
     ----------
     function : callable
-        Of some of the rows, to as many rows.
+        Function that takes some of the rows and returns as many rows.
     rows : torch.Tensor of shape (n, ...)
         Images ``(n, c, h, w)``, or codes.
     shape : sequence of int
         Height and width of the image that a row is or becomes.
     activation : callable, optional
-        Of the outputs; takes ``out=``, as :func:`torch.sigmoid`.
+        Function of the outputs that takes ``out=``, as :func:`torch.sigmoid`.
     halo : (stride, radius), optional
-        Of a network that takes images of any size, in pixels: large ones are cut into strips, each computed with
-        so much of its neighbours that the result is the same.
+        Stride and receptive radius in pixels of a network that takes images of any size. Images of more than ``block``
+        pixels are cut into blocks that begin at multiples of the stride, each computed with at least ``radius``
+        pixels of its neighbours, so that the result is the same.
     check : callable, optional
         Called with each piece of the rows before it is computed; raises where the piece is not what it should be.
+    block : int, default=160_000
+        Largest number of pixels of a block with its halo; more where that would leave less than four halos of the
+        block itself each way.
 
     Returns
     -------
@@ -58,7 +77,7 @@ def apply_in_pieces(
     Exception
         Whatever ``check`` raises.
     """
-    places = list(_places(rows, shape, halo))
+    places = list(_places(rows, shape, halo, block))
     result: list[Tensor] = []
     lock = threading.Lock()
 
@@ -86,26 +105,128 @@ def apply_in_pieces(
     return result[0]
 
 
-def _places(rows: Tensor, shape: Sequence[int], halo: tuple[int, int] | None) -> Iterator[tuple[Place, Place, Place]]:
+def _places(
+    rows: Tensor, shape: Sequence[int], halo: tuple[int, int] | None, block: int
+) -> Iterator[tuple[Place, Place, Place]]:
     """Of each piece: where it is read, what of its output counts, where that goes."""
     height, width = shape[0], shape[1]
-    if halo is not None and height * width > 2 * PIECE and tricks.uses("pieces"):
-        stride, radius = halo
-        margin = math.ceil(radius / stride) * stride
-        strip = max(math.ceil(PIECE / width / stride) * stride, _STRIP * margin)
+    if halo is not None and height * width > block and tricks.uses("pieces"):
+        down, across = cut(height, width, halo, block)
         every = slice(None)
         for row in range(len(rows)):
-            for top in range(0, height, strip):
-                bottom = min(top + strip, height)
-                first, last = max(top - margin, 0), min(bottom + margin, height)
-                one = slice(row, row + 1)
-                inner = (every, every, slice(top - first, bottom - first))
-                yield (one, every, slice(first, last)), inner, (one, every, slice(top, bottom))
+            one = slice(row, row + 1)
+            for top in down:
+                for left in across:
+                    read, inner, written = zip(top, left, strict=True)
+                    yield (one, every, *read), (every, every, *inner), (one, every, *written)
         return
     count = max(1, PIECE // (height * width))
     for start in range(0, max(len(rows), 1), count):  # of no rows, one empty piece
         some = (slice(start, start + count),)
         yield some, (), some
+
+
+def cut(height: int, width: int, halo: tuple[int, int], block: int) -> tuple[list[Cut], list[Cut]]:
+    """Cut an image into blocks, such that the fewest pixels are computed twice.
+
+    Parameters
+    ----------
+    height, width : int
+        Of the image, in pixels.
+    halo : (stride, radius)
+        As for :func:`apply_in_pieces`.
+    block : int
+        Largest number of pixels of a block with its halo, as for :func:`apply_in_pieces`.
+
+    Returns
+    -------
+    down, across : list of (read, inner, written)
+        For each row and each column of blocks three slices: of the image, what a block is computed from; of the
+        block's output, what counts; of the result, where that goes.
+    """
+    stride, radius = halo
+    margin = math.ceil(radius / stride) * stride
+    most = max(block, (max(_HALOS * margin, 3 * stride)) ** 2)
+    best: tuple[int, int, int] | None = None
+    for columns in range(1, math.ceil(width / stride) + 1):
+        across = math.ceil(width / columns / stride) * stride
+        largest = (most // min(across + 2 * margin, width) - 2 * margin) // stride * stride
+        if most // min(across + 2 * margin, width) >= height:
+            largest = height
+        if largest < stride:
+            continue
+        rows = math.ceil(height / largest)
+        down = math.ceil(height / rows / stride) * stride
+        computed = (height + 2 * margin * (rows - 1)) * (width + 2 * margin * (columns - 1))
+        if best is None or computed < best[0]:
+            best = computed, down, across
+        if rows == 1:  # more columns compute more
+            break
+    _, down, across = best or (0, stride, stride)
+    return _cuts(height, down, margin), _cuts(width, across, margin)
+
+
+def _cuts(length: int, step: int, margin: int) -> list[Cut]:
+    found = []
+    for begin in range(0, length, step):
+        end = min(begin + step, length)
+        first, last = max(begin - margin, 0), min(end + margin, length)
+        found.append((slice(first, last), slice(begin - first, end - first), slice(begin, end)))
+    return found
+
+
+def apply_in_tiles(
+    function: Callable[[NDArray[Any]], NDArray[Any]],
+    image: NDArray[np.float32],
+    size: tuple[int, int],
+    overlap: tuple[int, int],
+) -> NDArray[np.float32]:
+    """Apply a function of images of one size to a larger or smaller image: tile by tile, one fading into the next.
+
+    The result is not that of a function that takes the whole image: what a tile does not see has no part in it. Where
+    the network has a halo, :func:`apply_in_pieces` is exact.
+
+    Parameters
+    ----------
+    function : callable
+        Function that takes images ``(n, tall, wide, c)`` and returns as many of the same shape.
+    image : ndarray of shape (h, w, c), float32
+    size : (tall, wide)
+        Height and width of a tile; an image that is smaller is continued by its edges.
+    overlap : (int, int)
+        Pixels over which a tile fades into the one below and the one beside it, at least 0 and at most half a tile
+        (rounded up).
+
+    Returns
+    -------
+    ndarray of shape (h, w, c), float32
+    """
+    height, width, channels = image.shape
+    (tall, wide), beyond = size, [max(size[0] - image.shape[0], 0), max(size[1] - image.shape[1], 0)]
+    padded = np.pad(image, ((0, beyond[0]), (0, beyond[1]), (0, 0)), mode="edge") if any(beyond) else image
+    result = np.zeros(padded.shape, dtype=np.float32)
+    down, across = (_fading(*axis) for axis in zip(padded.shape, size, overlap, strict=False))
+    places = [(top, left) for top in down for left in across]
+    count = max(1, _TILES // (tall * wide))
+    for start in range(0, len(places), count):
+        some = places[start : start + count]
+        tiles = np.empty((len(some), tall, wide, channels), dtype=np.float32)
+        for tile, ((top, _), (left, _)) in zip(tiles, some, strict=True):
+            tile[...] = padded[top : top + tall, left : left + wide]
+        for tile, ((top, low), (left, high)) in zip(function(tiles), some, strict=True):
+            result[top : top + tall, left : left + wide] += tile * np.multiply.outer(low, high)[..., None]
+    return result[:height, :width]
+
+
+def _fading(length: int, tile: int, overlap: int) -> list[tuple[int, NDArray[np.float32]]]:
+    """Begin and weights of each tile along one axis; the weights at each place sum to 1."""
+    starts = sorted({*range(0, length - tile, max(tile - overlap, 1)), length - tile})
+    places = np.arange(1, tile + 1)
+    ramp = np.minimum(np.minimum(places, places[::-1]), max(overlap, 1)).astype(np.float64)
+    total = np.zeros(length)
+    for start in starts:
+        total[start : start + tile] += ramp
+    return [(start, (ramp / total[start : start + tile]).astype(np.float32)) for start in starts]
 
 
 def _empty(size: tuple[int, ...], like: Tensor) -> Tensor:

@@ -6,22 +6,20 @@ from hourglass.imagefiles.folders import Found, Outcome, OutputFullError, Plan, 
 from hourglass.imagefiles.formats import suffixes
 from hourglass.imagefiles.image import ImageFile, Numbers, Plane
 from hourglass.imagefiles.ranges import Ranges, ValueRange, parse_range
-from hourglass.imagefiles.restorer import PictureRestorer
-from hourglass.imagefiles.tiling import apply_in_tiles
+from hourglass.imagefiles.restorer import ImageRestorer
 
 __all__ = [
     "Found",
     "ImageFile",
+    "ImageRestorer",
     "Numbers",
     "Outcome",
     "OutputFullError",
-    "PictureRestorer",
     "Plan",
     "Plane",
     "Ranges",
     "TrainingImages",
     "ValueRange",
-    "apply_in_tiles",
     "find_images",
     "open_image",
     "parse_range",

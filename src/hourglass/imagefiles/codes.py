@@ -1,4 +1,4 @@
-"""Codes of picture files to a table and back."""
+"""Codes of image files to a table and back."""
 
 import csv
 import io
@@ -11,16 +11,154 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hourglass.atomic import write_whole
+from hourglass.atomic import check_free, check_writable, write_whole
+from hourglass.errors import OptionError
 from hourglass.estimators import Autoencoder
 from hourglass.imagefiles.crops import read_sized
-from hourglass.imagefiles.folders import FILE_ERRORS, NAMES_SUFFIX, Outcome
+from hourglass.imagefiles.folders import FILE_ERRORS, NAMES_SUFFIX, Found, Outcome, find_images
 from hourglass.imagefiles.formats import suffixes
 from hourglass.imagefiles.ranges import Ranges
 from hourglass.imagefiles.streams import write_png
 
 CODE_SUFFIXES = (".npy", ".csv")
 Codes = NDArray[np.float32]
+
+
+def _ignore(_: object) -> None:
+    pass
+
+
+def check_codes_file(codes: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Check, before any work is done, that a table of codes can be written.
+
+    Parameters
+    ----------
+    codes : path-like
+        File to write, ``.npy`` or ``.csv``.
+    overwrite : bool, default=False
+        Whether a file that exists may be replaced.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    OptionError
+        When its suffix is another one.
+    FileExistsError
+        When it exists, or the file of names beside it, and ``overwrite`` is not set.
+    OSError
+        When its folder cannot be written.
+    """
+    path = Path(codes)
+    if path.suffix not in CODE_SUFFIXES:
+        raise OptionError(f"{path} ends in neither of {', '.join(CODE_SUFFIXES)}")
+    check_free(path, *([names_file(path)] if path.suffix == ".npy" else []), overwrite=overwrite)
+    return path
+
+
+def encode_images(
+    estimator: Autoencoder,
+    source: str | os.PathLike[str],
+    codes: str | os.PathLike[str],
+    *,
+    ranges: Ranges | None = None,
+    resizing: bool = False,
+    hidden: bool = False,
+    overwrite: bool = False,
+    on_found: Callable[[Found], None] = _ignore,
+    on_outcome: Callable[[Outcome], None] = _ignore,
+) -> None:
+    """Write the codes of an image file, or of a folder of them, as a table; nothing where no file could be read.
+
+    Parameters
+    ----------
+    estimator : DenseAutoencoder or ConvAutoencoder
+        Fitted.
+    source : path-like
+        Folder of images, or one image file.
+    codes : path-like
+        File to write, ``.npy`` or ``.csv``; see :func:`write_codes`.
+    ranges : Ranges, optional
+        How the range of each file's numbers is found; by default as ``auto`` says.
+    resizing : bool, default=False
+        Whether images of another size are resized to that of the model.
+    hidden : bool, default=False
+        As in :func:`hourglass.imagefiles.find_images`.
+    overwrite : bool, default=False
+        Whether a file that exists is replaced.
+    on_found : callable, optional
+        Function that is called with the :class:`Found` files before they are read.
+    on_outcome : callable, optional
+        Function that is called with the :class:`Outcome` of each file.
+
+    Raises
+    ------
+    OptionError
+        When ``codes`` has another suffix.
+    FileNotFoundError
+        When there is no image.
+    FileExistsError
+        When the table exists and ``overwrite`` is not set.
+    ValueError
+        When the model has no code.
+    """
+    path, source = check_codes_file(codes, overwrite=overwrite), Path(source)
+    found = find_images(source, hidden=hidden)
+    on_found(found)
+    root = source if source.is_dir() else source.parent
+    names, rows = encode_files(estimator, found.paths, root, ranges=ranges, resizing=resizing, on_outcome=on_outcome)
+    if names:
+        write_codes(path, names, rows)
+
+
+def decode_images(
+    estimator: Autoencoder,
+    codes: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    on_found: Callable[[Found], None] = _ignore,
+    on_outcome: Callable[[Outcome], None] = _ignore,
+) -> None:
+    """Write an image, PNG with 8 bits, for each code of a table.
+
+    Parameters
+    ----------
+    estimator : DenseAutoencoder or ConvAutoencoder
+        Fitted.
+    codes : path-like
+        Table as :func:`encode_images` wrote it.
+    target : path-like
+        Folder for the images.
+    overwrite : bool, default=False
+        Whether files that exist are replaced.
+    on_found : callable, optional
+        Function that is called with the files to write, as :class:`Found`.
+    on_outcome : callable, optional
+        Function that is called with the :class:`Outcome` of each file.
+
+    Raises
+    ------
+    FileExistsError
+        When an output exists and ``overwrite`` is not set.
+    ValueError
+        When ``codes`` is no table of codes, or its names do not make different files in ``target``.
+    OSError
+        When ``target`` cannot be written.
+    """
+    names, rows = read_codes(codes)
+    images = list(decode_files(estimator, names, rows, Path(target)))
+    there = [path for path, _ in images if path.exists()]
+    if there and not overwrite:
+        raise FileExistsError(f"{len(there)} outputs exist already ({there[0]}, …); --overwrite replaces them")
+    check_writable(target)
+    on_found(Found([path for path, _ in images]))
+    for path, pixels in images:
+        write_decoded(path, pixels)
+        on_outcome(Outcome(path))
 
 
 def encode_files(
@@ -32,7 +170,7 @@ def encode_files(
     resizing: bool = False,
     on_outcome: Callable[[Outcome], None] = lambda outcome: None,
 ) -> tuple[list[str], Codes]:
-    """Codes of picture files, which must have the size that the model was trained on unless ``resizing``.
+    """Codes of image files, which must have the size that the model was trained on unless ``resizing``.
 
     Returns
     -------
@@ -124,7 +262,7 @@ def read_codes(path: str | os.PathLike[str]) -> tuple[list[str], Codes]:
 def decode_files(
     estimator: Autoencoder, names: Sequence[str], codes: Codes, target: Path
 ) -> Iterable[tuple[Path, NDArray[np.float32]]]:
-    """Where each code's picture goes, as PNG of 8 bits, and its pixels.
+    """Where each code's image goes, as PNG of 8 bits, and its pixels.
 
     Raises
     ------

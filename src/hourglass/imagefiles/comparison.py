@@ -1,27 +1,119 @@
-"""How well a model restores the pictures of a folder, beside methods that need no network."""
+"""How well a model restores the images of a folder, beside methods that need no network."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hourglass.denoising.clipping import SMALLEST_FOR_LEVEL, estimate_noise_level
-from hourglass.denoising.corruption import Corruption, GaussianNoise, unclipped
+from hourglass.denoising.corruption import Corruption, GaussianNoise, parse_corruption, unclipped
 from hourglass.denoising.denoisers import DENOISERS, Denoiser, WithoutClippingBias
 from hourglass.denoising.stacks import corrupt
+from hourglass.errors import OptionError
 from hourglass.estimators import Autoencoder
 from hourglass.imagefiles.crops import ReadImage, read_images, read_sized
-from hourglass.imagefiles.folders import FILE_ERRORS, Outcome
+from hourglass.imagefiles.folders import FILE_ERRORS, Found, Outcome, find_images
 from hourglass.imagefiles.image import Pixels
 from hourglass.imagefiles.ranges import Ranges, ValueRange
-from hourglass.imagefiles.restorer import PictureRestorer
+from hourglass.imagefiles.restorer import ImageRestorer
 from hourglass.metrics import metrics_of_files
 
 Scores = dict[str, float]
 # Images on which each method chooses its strength.
 CHOOSING = 8
+
+
+def _ignore(_: object) -> None:
+    pass
+
+
+def evaluate_images(
+    estimator: Autoencoder,
+    folder: str | os.PathLike[str],
+    *,
+    noise: str | float | Corruption | None = None,
+    known: str | os.PathLike[str] | None = None,
+    ranges: Ranges | None = None,
+    resizing: bool = False,
+    hidden: bool = False,
+    random_state: int = 0,
+    on_found: Callable[[Found], None] = _ignore,
+    on_outcome: Callable[[Outcome], None] = _ignore,
+) -> dict[str, dict[Path, Scores]]:
+    """Score a model on a folder of clean images, beside methods that need no network.
+
+    A denoiser is compared with total variation, non-local means, wavelets and the median on the same noise
+    (:func:`compare_denoisers`), a model that compresses with PCA with as many numbers (:func:`compare_codes`).
+
+    Parameters
+    ----------
+    estimator : DenseAutoencoder or ConvAutoencoder
+        Fitted.
+    folder : path-like
+        Folder of clean images, or one image file.
+    noise : str, float or corruption, optional
+        Noise to put on the images, relative to the range of their numbers, as
+        :func:`hourglass.denoising.parse_corruption` reads it; by default that with which the model was trained.
+    known : path-like, optional
+        Folder of images on which PCA is fitted; by default those that are scored.
+    ranges : Ranges, optional
+        How the range of each file's numbers is found; by default as ``auto`` says.
+    resizing : bool, default=False
+        Whether images of another size are resized to that of a model that compresses.
+    hidden : bool, default=False
+        As in :func:`hourglass.imagefiles.find_images`.
+    random_state : int, default=0
+        Seed of the noise, at least 0.
+    on_found : callable, optional
+        Function that is called with the :class:`Found` files before they are read.
+    on_outcome : callable, optional
+        Function that is called with the :class:`Outcome` of each file.
+
+    Returns
+    -------
+    dict of str to dict of Path to dict
+        By method and image: ``psnr_db``, ``ssim``, ``mse``.
+
+    Raises
+    ------
+    OptionError
+        When ``noise`` is no noise, is missing for a model that does not know the level of what it learnt from, or is
+        given together with what only models that compress take.
+    FileNotFoundError
+        When there is no image.
+    """
+    corruption = _noise(estimator, noise)
+    if corruption is not None and (resizing or known is not None):
+        raise OptionError("resize and known are for models that compress; leave them out, or noise")
+    found = find_images(folder, hidden=hidden)
+    on_found(found)
+    if corruption is None:
+        fitted = find_images(known, hidden=hidden).paths if known is not None else ()
+        return compare_codes(
+            estimator, found.paths, ranges=ranges, resizing=resizing, known=fitted, on_outcome=on_outcome
+        )
+    unclip = estimator.undo_clipping if isinstance(estimator.undo_clipping, float) else None
+    return compare_denoisers(
+        estimator, found.paths, corruption, ranges=ranges, seed=random_state, unclip=unclip, on_outcome=on_outcome
+    )
+
+
+def _noise(estimator: Autoencoder, noise: str | float | Corruption | None) -> Any:
+    """The corruption to evaluate with, or None of a model that compresses."""
+    if noise is None:
+        if estimator.effective_corruption is None and estimator.self_supervised:
+            raise OptionError("the model learnt from noisy images of unknown level; name a level with noise (--noise)")
+        return estimator.effective_corruption
+    if isinstance(noise, Corruption):
+        return noise
+    try:
+        return parse_corruption(str(noise))
+    except ValueError as error:
+        raise OptionError(str(error)) from error
 
 
 def compare_denoisers(
@@ -68,7 +160,7 @@ def compare_denoisers(
     ranges = ranges or Ranges()
     chosen_on: dict[Path, _Trial] = {}
     scores: dict[str, dict[Path, Scores]] = {}
-    restorer = PictureRestorer(estimator)
+    restorer = ImageRestorer(estimator)
     read: list[tuple[int, Path]] = []
     for number, path in enumerate(paths):
         of_file: dict[str, dict[Path, Scores]] = {"noisy": {}, "model": {}}
@@ -128,12 +220,12 @@ def compare_codes(
     known: Sequence[Path] = (),
     on_outcome: Callable[[Outcome], None] = lambda outcome: None,
 ) -> dict[str, dict[Path, Scores]]:
-    """Score reconstructions from codes beside PCA with as many numbers, where there are enough pictures to fit it on.
+    """Score reconstructions from codes beside PCA with as many numbers, where there are enough images to fit it on.
 
     Parameters
     ----------
     known : sequence of Path, optional
-        Pictures that PCA is fitted on; by default those that are scored, which is to its advantage. PCA is left out
+        Images that PCA is fitted on; by default those that are scored, which is to its advantage. PCA is left out
         where there are no more of them than a code has numbers: it would know each by heart.
     """
     from sklearn.decomposition import PCA
@@ -175,7 +267,7 @@ def score(clean: ReadImage, output: Pixels) -> Scores:
 
 
 def mean_scores(scores: Mapping[str, Mapping[Path, Scores]]) -> dict[str, Scores]:
-    """Mean of each measure over the pictures, by method; pictures without it are left out."""
+    """Mean of each measure over the images, by method; images without it are left out."""
     return {
         method: {name: _mean(row[name] for row in rows.values()) for name in metrics_of_files()}
         for method, rows in scores.items()

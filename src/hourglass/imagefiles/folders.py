@@ -65,6 +65,9 @@ class Found:
     paths: list[Path] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
 
+    def __len__(self) -> int:
+        return len(self.paths)
+
 
 class OutputFullError(OSError):
     """No further output can be written: the disk is full, or has become read-only."""
@@ -149,6 +152,9 @@ class Plan:
 
     pairs: list[tuple[Path, Path]]
     left_out: Counter[str]
+
+    def __len__(self) -> int:
+        return len(self.pairs)
 
 
 def plan(

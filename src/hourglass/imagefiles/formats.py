@@ -51,11 +51,11 @@ FORMATS = (
         "JPEG",
         (".jpg", ".jpeg", ".jpe", ".jfif"),
         "8 bits: grey, YCbCr and RGB with every sampling, CMYK and YCCK (the four inks each as a grey image); "
-        "baseline and progressive; several pictures in one file (MPO).",
+        "baseline and progressive; several images in one file (MPO).",
         "Quantisation tables, sampling, progressive scans, restart intervals, and every segment: EXIF with its "
         "maker notes, XMP, IPTC, ICC, comments, what stands behind the image. Blocks that did not change keep "
-        "their coefficients, and an unchanged picture its bytes. Gain maps and depth maps stay as they are.",
-        "Thumbnails inside EXIF show the picture as it was.",
+        "their coefficients, and an unchanged image its bytes. Gain maps and depth maps stay as they are.",
+        "Thumbnails inside EXIF show the image as it was.",
         "12 bits, arithmetic coding, lossless coding.",
     ),
     Format(
@@ -86,8 +86,8 @@ FORMATS = (
         "WebP",
         (".webp",),
         "Lossy and lossless, with alpha.",
-        "Lossless stays lossless; ICC, EXIF, XMP and unknown chunks. An unchanged picture keeps its bytes.",
-        "A changed lossy picture is coded at quality 100, and is about 40 dB from what was computed: its colours "
+        "Lossless stays lossless; ICC, EXIF, XMP and unknown chunks. An unchanged image keeps its bytes.",
+        "A changed lossy image is coded at quality 100, and is about 40 dB from what was computed: its colours "
         "have half the resolution.",
         "Animations.",
     ),
@@ -95,8 +95,8 @@ FORMATS = (
         "AVIF",
         (".avif",),
         "8, 10 and 12 bits, with alpha.",
-        "EXIF, XMP, profiles, thumbnails, gain and depth maps. An unchanged picture keeps its bytes.",
-        "A changed picture is coded at quality 100, and its file grows.",
+        "EXIF, XMP, profiles, thumbnails, gain and depth maps. An unchanged image keeps its bytes.",
+        "A changed image is coded at quality 100, and its file grows.",
         "Sequences, grids that the decoder does not give back whole.",
     ),
     Format(
@@ -104,15 +104,15 @@ FORMATS = (
         (".jp2", ".j2k"),
         "8 to 16 bits, grey and RGB, with alpha; files and bare code streams.",
         "Reversible stays reversible; every box, such as XMP, GeoJP2 and resolution.",
-        "Layers and precincts; an irreversible picture is about 60 dB from what was computed.",
+        "Layers and precincts; an irreversible image is about 60 dB from what was computed.",
         "HTJ2K, palettes, YCC, components of different size.",
     ),
     Format(
         "HEIC",
         (".heic", ".heif"),
         "8 bits, with alpha; needs the extra `heif`.",
-        "EXIF, XMP, profiles, thumbnails, gain and depth maps. An unchanged picture keeps its bytes.",
-        "A changed picture is coded at quality 100, and its file grows.",
+        "EXIF, XMP, profiles, thumbnails, gain and depth maps. An unchanged image keeps its bytes.",
+        "A changed image is coded at quality 100, and its file grows.",
         "10 bits, sequences.",
         module="pillow_heif",
     ),

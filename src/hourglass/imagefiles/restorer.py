@@ -1,4 +1,4 @@
-"""A fitted autoencoder on pictures of any size and number of channels."""
+"""A fitted autoencoder on images of any size and number of channels."""
 
 import copy
 import math
@@ -8,51 +8,43 @@ from numpy.typing import NDArray
 
 from hourglass.denoising.clipping import SMALLEST_FOR_LEVEL, estimate_noise_level
 from hourglass.estimators import Autoencoder
+from hourglass.estimators.pieces import apply_in_tiles
 from hourglass.estimators.reconstruction import ESTIMATE
 from hourglass.imagefiles.image import Pixels, Plane, Raw
 from hourglass.imagefiles.missing import fill, missing
 from hourglass.imagefiles.ranges import ValueRange
-from hourglass.imagefiles.tiling import Apply, apply_in_tiles
+from hourglass.runtime.hardware import trim_memory
 
-# Pixels of a tile's side: its maps stay within some hundred megabytes, and the overlap is a small share of it.
-TILE = 512
+# Side, in pixels, of the tiles for networks that normalise by the moments of the image they see.
+_TILE = 512
 
 
-class PictureRestorer:
-    """Reconstructs pictures: with a denoiser, without their noise.
+class ImageRestorer:
+    """Reconstructs images: with a denoiser, without their noise.
 
-    A grey model takes the channels of a colour picture one by one; a colour model takes a grey picture as three
+    A grey model takes the channels of a colour image one by one; a colour model takes a grey image as three
     equal channels, and its output's mean.
 
     Parameters
     ----------
     estimator : DenseAutoencoder or ConvAutoencoder
-        Fitted. A convolutional one takes any size; a dense one sees tiles of the size that it was fitted on.
-    tile : int, default=512
-        Side of the tiles in pixels, rounded up to a multiple of the network's stride. Pictures that are no larger
-        are processed whole. A dense model has its own.
-    overlap : int, optional
-        Pixels that neighbouring tiles share; by default the receptive field, with which tiles and whole agree.
+        Fitted. Where a pixel of the output depends on a part of the input, as in a convolutional one, an image of any
+        size is reconstructed as a whole. A dense one sees overlapping tiles of the size that it was fitted on, and one
+        that normalises by the moments of the image (``norm`` "layernorm", "group" or "instance") tiles of 512 × 512
+        pixels.
 
     Raises
     ------
     ValueError
-        When the model takes neither one nor three channels, or the tiles are less than twice the overlap.
+        When the model takes neither one nor three channels.
     """
 
-    def __init__(self, estimator: Autoencoder, *, tile: int = TILE, overlap: int | None = None) -> None:
+    def __init__(self, estimator: Autoencoder) -> None:
         channels = estimator.image_shape_[2]
         if channels not in (1, 3):
-            raise ValueError(f"the model takes images of {channels} channels; picture files have 1 or 3")
+            raise ValueError(f"the model takes images of {channels} channels; image files have 1 or 3")
         self.estimator = estimator
         self.channels = channels
-        if estimator.any_size:
-            self.stride = int(estimator.network_.stride)
-            self.radius = int(estimator.network_.receptive_radius)
-            self.overlap = _up(2 * self.radius + 1 if overlap is None else overlap, self.stride)
-            self.tile = max(_up(tile, self.stride), 2 * self.overlap) if overlap is None else _up(tile, self.stride)
-            if self.tile < 2 * self.overlap:
-                raise ValueError(f"tile={tile} is less than twice overlap={overlap}; make tiles larger")
 
     def restore(self, plane: Plane, value_range: ValueRange) -> Raw:
         """Reconstruct one plane of a file.
@@ -84,35 +76,61 @@ class PictureRestorer:
         result = plane.values.copy()
         holes = missing(plane)
         of_colours = _premultiplied(plane)
-        for bands in plane.groups:
-            values, without = plane.values[..., bands], holes[..., bands]
-            weight = None if plane.roles[bands.start] == "extra" else of_colours
-            if _is_constant(values, without):
+        for group in plane.groups:
+            if _is_constant(plane.values[..., group], holes[..., group]):
                 continue
-            pixels = value_range.normalise(values)
-            if weight is not None:
-                straight = values / np.where(weight > 0, weight, 1)
-                pixels = ValueRange(value_range.low, value_range.high, "").normalise(straight)
-                fill(pixels, without | (weight <= 0))
-            elif without.any():
-                fill(pixels, without)
-            change = self.change(pixels)
-            if weight is not None:
-                change *= weight
-            changed = value_range.put_back(values, change, plane.numbers)
-            if weight is not None:  # no colour is more than its alpha, unless it was
-                alpha = plane.values[..., [plane.roles.index("premultiplied")]]
-                changed = np.minimum(changed, np.maximum(values, alpha))
-            same = without if plane.keep is None else without | plane.keep[..., None]
-            result[..., bands] = np.where(same, values, changed)
+            weight = None if plane.roles[group.start] == "extra" else of_colours
+            for bands in self._parts(group):
+                trim_memory()  # freed pieces that the whole-image arrays below cannot use
+                self._restore_bands(plane, value_range, bands, holes[..., bands], weight, result)
         return result
+
+    def _parts(self, group: slice) -> list[slice]:
+        """Bands that go through the network together; each takes memory in single precision."""
+        if self.channels == 1 and self.estimator.undo_clipping != ESTIMATE:  # the level is that of all bands
+            return [slice(band, band + 1) for band in range(group.start, group.stop)]
+        return [group]
+
+    def _restore_bands(
+        self,
+        plane: Plane,
+        value_range: ValueRange,
+        bands: slice,
+        without: NDArray[np.bool_],
+        weight: NDArray[np.float64] | None,
+        result: Raw,
+    ) -> None:
+        """Reconstruct some bands of a plane into ``result``, which begins as a copy of the plane's numbers."""
+        values = plane.values[..., bands]
+        if weight is None:
+            pixels = value_range.normalise(values)
+            if without.any():
+                fill(pixels, without)
+        else:
+            straight = values / np.where(weight > 0, weight, 1)
+            pixels = ValueRange(value_range.low, value_range.high, "").normalise(straight)
+            fill(pixels, without | (weight <= 0))
+        change = self.change(pixels)
+        del pixels
+        if weight is not None:
+            change *= weight
+        changed = value_range.put_back(values, change, plane.numbers)
+        if weight is not None:  # no colour is more than its alpha, unless it was
+            alpha = plane.values[..., [plane.roles.index("premultiplied")]]
+            changed = np.minimum(changed, np.maximum(values, alpha))
+        if plane.keep is not None:
+            without = without | plane.keep[..., None]
+        result[..., bands] = np.where(without, values, changed) if without.any() else changed
 
     def change(self, pixels: Pixels) -> Pixels:
         """What the network changes in pixels; to it, an outlier is at most a range's width away from its training."""
         low, high = self.estimator.pixel_range_
         room = max(high - low, 1.0)
-        seen = np.clip(pixels, low - room, high + room)
-        return self(seen) - seen
+        low, high = low - room, high + room
+        outside = pixels.size and (pixels.min() < low or pixels.max() > high)
+        seen = np.clip(pixels, low, high) if outside else pixels
+        restored = self(seen)
+        return np.subtract(restored, seen, out=restored)
 
     def __call__(self, pixels: Pixels) -> Pixels:
         """Reconstruct one image.
@@ -125,6 +143,7 @@ class PictureRestorer:
         Returns
         -------
         ndarray of the same shape, float32
+            A new array.
 
         Raises
         ------
@@ -138,10 +157,10 @@ class PictureRestorer:
         if pixels.size and (pixels.min() < low - room or pixels.max() > high + room):
             raise ValueError(
                 f"the pixels span [{pixels.min():g}, {pixels.max():g}], those of the model's training "
-                f"[{low:g}, {high:g}]; scale the picture first"
+                f"[{low:g}, {high:g}]; scale the image first"
             )
         if estimator.undo_clipping == ESTIMATE:
-            # One level for the picture, not one for each tile.
+            # One level for all channels and tiles.
             level = estimate_noise_level(pixels[None]) if min(pixels.shape[:2]) >= SMALLEST_FOR_LEVEL else 0
             estimator = copy.copy(estimator).set_params(undo_clipping=level or None)
         count = pixels.shape[2]
@@ -153,14 +172,18 @@ class PictureRestorer:
         return np.asarray(grey, dtype=np.float32)
 
     def _restore(self, estimator: Autoencoder, pixels: Pixels) -> Pixels:
-        def apply(part: Pixels) -> Pixels:
-            return np.asarray(estimator.reconstruct(part[None])[0], dtype=np.float32)
-
-        if estimator.any_size:
-            return apply_in_tiles(
-                pixels, apply, tile=self.tile, overlap=self.overlap, radius=self.radius, stride=self.stride
-            )
-        return _in_fixed_tiles(pixels, apply, estimator.image_shape_[:2])
+        height, width = pixels.shape[:2]
+        network = estimator.network_
+        if not estimator.any_size:
+            tall, wide = estimator.image_shape_[:2]
+            overlap = math.ceil(tall / 2), math.ceil(wide / 2)
+        elif network.halo is None and max(height, width) > _TILE:
+            tall, wide = min(height, _TILE), min(width, _TILE)
+            fade = min(2 * network.receptive_radius + 1, _TILE // 2)
+            overlap = min(fade, math.ceil(tall / 2)), min(fade, math.ceil(wide / 2))
+        else:
+            return np.asarray(estimator.reconstruct(pixels[None])[0], dtype=np.float32)
+        return apply_in_tiles(estimator.reconstruct, pixels, (tall, wide), overlap)
 
 
 def _is_constant(values: Raw, without: NDArray[np.bool_]) -> bool:
@@ -181,33 +204,3 @@ def _premultiplied(plane: Plane) -> NDArray[np.float64] | None:
     alpha = plane.values[..., [plane.roles.index("premultiplied")]].astype(np.float64)
     limits = plane.numbers.limits
     return alpha if limits is None else alpha / limits[1]
-
-
-def _in_fixed_tiles(pixels: Pixels, apply: Apply, size: tuple[int, int]) -> Pixels:
-    """Tiles of one size that overlap by half, each weighted by a tent: for networks that take no other size."""
-    height, width = pixels.shape[:2]
-    tall, wide = size
-    padding = ((0, max(tall - height, 0)), (0, max(wide - width, 0)), (0, 0))
-    padded = np.pad(pixels, padding, mode="edge")
-    total = np.zeros(padded.shape, dtype=np.float64)
-    weight = np.zeros((*padded.shape[:2], 1))
-    tent = np.outer(_tent(tall), _tent(wide))[..., None]
-    for top in _starts(padded.shape[0], tall):
-        for left in _starts(padded.shape[1], wide):
-            place = np.s_[top : top + tall, left : left + wide]
-            total[place] += apply(padded[place]) * tent
-            weight[place] += tent
-    return np.asarray((total / weight)[:height, :width], dtype=np.float32)
-
-
-def _starts(length: int, tile: int) -> list[int]:
-    return sorted({*range(0, length - tile, max(tile // 2, 1)), length - tile})
-
-
-def _tent(length: int) -> Pixels:
-    places = np.arange(1, length + 1, dtype=np.float32)
-    return np.minimum(places, places[::-1])
-
-
-def _up(value: int, step: int) -> int:
-    return math.ceil(value / step) * step

@@ -37,6 +37,11 @@ class Cells:
     def rows(self) -> list[dict[str, Any]]:
         """Return every complete line, with the names of the present format.
 
+        Returns
+        -------
+        list of dict
+            Each with ``cell``, ``measures`` and ``seconds``.
+
         Raises
         ------
         ValueError
@@ -57,7 +62,13 @@ class Cells:
         return rows
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Append a line and sync it to the disk."""
+        """Append a line and sync it to the disk.
+
+        Parameters
+        ----------
+        row : mapping
+            Anything that JSON can hold.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         whole = sum(len(line) for line in self._lines()) if self.path.exists() else 0
         with self.path.open("r+b" if self.path.exists() else "wb") as file:

@@ -63,6 +63,11 @@ def explain(name: str) -> str:
     name : {"bn-layer", "bn-manual"}
         The two differ in the batch variance that enters the moving variance.
 
+    Returns
+    -------
+    str
+        Lines of text.
+
     Raises
     ------
     ValueError

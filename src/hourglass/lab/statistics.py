@@ -20,9 +20,10 @@ Name = TypeVar("Name", bound=Hashable)
 class Summary:
     """Mean of numbers over seeds, with Student's t interval.
 
-    Attributes
+    Parameters
     ----------
     mean : float
+        Their mean.
     std : float
         Sample standard deviation; NaN for a single number.
     low, high : float
@@ -57,9 +58,10 @@ class Summary:
 class Median:
     """Median of numbers over seeds, with an interval between two of the numbers.
 
-    Attributes
+    Parameters
     ----------
     median : float
+        Half of the numbers are at most as large.
     low, high : float
         Ends of the interval; NaN for fewer than six numbers, which have none of at least 95%.
     coverage : float
@@ -89,7 +91,7 @@ class Median:
 class Difference:
     """Mean difference of numbers from the same seeds, and whether it can be told from zero.
 
-    Attributes
+    Parameters
     ----------
     summary : Summary
         The mean of the differences and its interval, which is not corrected for other comparisons.
@@ -127,6 +129,10 @@ def summarise(values: ArrayLike) -> Summary:
     values : array-like of shape (n,)
         At least one number, all finite.
 
+    Returns
+    -------
+    Summary
+
     Raises
     ------
     ValueError
@@ -155,6 +161,10 @@ def summarise_median(values: ArrayLike) -> Median:
     ----------
     values : array-like of shape (n,)
         At least one number, all finite.
+
+    Returns
+    -------
+    Median
 
     Raises
     ------
@@ -185,6 +195,11 @@ def paired(values: Sequence[float], others: Sequence[float]) -> Summary:
     ----------
     values, others : sequence of float
         Equally many, in the same order of seeds.
+
+    Returns
+    -------
+    Summary
+        Of the differences.
 
     Raises
     ------

@@ -29,9 +29,10 @@ CELLS = "cells.jsonl"
 class Findings:
     """Rows of a study, and what the study reads from them.
 
-    Attributes
+    Parameters
     ----------
     study : Study
+        The study that was run.
     rows : sequence of mapping
         One for each training, with ``cell``, ``measures`` and ``seconds``.
     """
@@ -71,7 +72,18 @@ class Findings:
         return self.study.figures(self.rows)
 
     def draw(self, folder: Path) -> list[Path]:
-        """Write the figures as PNG files and return their paths."""
+        """Write the figures as PNG files.
+
+        Parameters
+        ----------
+        folder : Path
+            It is made where there is none.
+
+        Returns
+        -------
+        list of Path
+            The files, named after the study and the figure.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         paths = []
         for name, figure in self.figures.items():
@@ -82,6 +94,15 @@ class Findings:
 
 def find_study(name: str) -> Study:
     """Return the study of a name.
+
+    Parameters
+    ----------
+    name : str
+        As ``hourglass list`` shows it.
+
+    Returns
+    -------
+    Study
 
     Raises
     ------
@@ -114,6 +135,7 @@ def run_study(
     name : str
         Name of the study; ``hourglass list`` shows all.
     dataset : {"sample", "mnist", "fashion-mnist"} or Dataset, default="sample"
+        What is trained and tested on.
     data_dir : path-like, optional
         Folder with the data set's files; see :func:`hourglass.load`.
     out : path-like
@@ -127,6 +149,11 @@ def run_study(
         ``joblib.parallel_config`` chooses another backend, for example dask's or ray's.
     say : callable, optional
         Called after each training with a line that says how long the rest will take.
+
+    Returns
+    -------
+    Findings
+        Of all cells, those that were measured before among them.
 
     Raises
     ------
@@ -167,6 +194,16 @@ def stored_findings(folder: str | os.PathLike[str]) -> list[Findings]:
 
     Where a study has lines of several data sets or numbers of steps, one of them is used: the one with the study's
     own number of steps, or else the one with the most rows.
+
+    Parameters
+    ----------
+    folder : path-like
+        What :func:`run_study` was given as ``out``.
+
+    Returns
+    -------
+    list of Findings
+        Studies of which no seed is complete are left out.
     """
     found = []
     for name, study in STUDIES.items():

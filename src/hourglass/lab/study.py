@@ -61,6 +61,16 @@ class Study:
 
 
 def markdown(table: Table) -> str:
-    """Write lines of words as a Markdown table."""
+    """Write lines of words as a Markdown table.
+
+    Parameters
+    ----------
+    table : list of list of str
+        Lines of cells; the first line has the headings.
+
+    Returns
+    -------
+    str
+    """
     heading, *lines = table
     return "\n".join(f"| {' | '.join(line)} |" for line in (heading, ["---"] * len(heading), *lines))

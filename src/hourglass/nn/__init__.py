@@ -2,21 +2,16 @@
 
 from hourglass.nn.activity import dead_units
 from hourglass.nn.batchnorm import FrameworkBatchNorm
-from hourglass.nn.codecs import UPSAMPLES, Codec, ConvCodec, DenseCodec
+from hourglass.nn.codecs import Codec, DenseCodec
+from hourglass.nn.conv_codec import ConvCodec
 from hourglass.nn.convnet import ACTIVATIONS, ConvNet
-from hourglass.nn.layers import (
-    KERNEL_INITS,
-    Dense,
-    SameConv2d,
-    SamePool2d,
-    TransposedConv2d,
-    UpsampleConv2d,
-    same_padding,
-)
+from hourglass.nn.initialisation import KERNEL_INITS
+from hourglass.nn.layers import Dense, SameConv2d, SamePool2d, same_padding
 from hourglass.nn.manual import ManualBatchNorm
 from hourglass.nn.norms import NORMS, GroupNorm, InstanceNorm, LayerNorm, create_norm
 from hourglass.nn.population import batch_statistics, fold, recompute_statistics
 from hourglass.nn.recurrent import LSTMClassifier
+from hourglass.nn.upsampling import UPSAMPLES, TransposedConv2d, UpsampleConv2d
 from hourglass.nn.variants import BatchRenorm, GhostBatchNorm
 
 __all__ = [

@@ -4,33 +4,14 @@ A codec maps images ``(n, c, h, w)`` to codes ``(n, code_size)`` and codes to *o
 before any output activation: logits under a cross-entropy loss, pixel values under a squared one.
 """
 
-from itertools import pairwise
-from typing import cast
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hourglass.nn import fast
-from hourglass.nn.internals import OnlyTraced, has_values, is_transformed, shape_of
-from hourglass.nn.layers import (
-    Dense,
-    SameConv2d,
-    SamePool2d,
-    TransposedConv2d,
-    UpsampleConv2d,
-    check_counts,
-    check_images,
-    from_height_width_channel,
-    reset_children_,
-    to_height_width_channel,
-)
-from hourglass.nn.norms import create_norm
-
-UPSAMPLES: dict[str, type[UpsampleConv2d] | type[TransposedConv2d]] = {
-    "nearest": UpsampleConv2d,
-    "transposed": TransposedConv2d,
-}
+from hourglass.nn.initialisation import reset_children_
+from hourglass.nn.internals import OnlyTraced, has_values, shape_of
+from hourglass.nn.layers import Dense
+from hourglass.nn.shapes import check_counts, check_images, from_height_width_channel, to_height_width_channel
 
 
 class Codec(OnlyTraced, nn.Module):
@@ -62,6 +43,7 @@ class Codec(OnlyTraced, nn.Module):
 
     @property
     def code_size(self) -> int:
+        """How many numbers a code has."""
         return torch.Size(self.code_shape).numel()
 
     @property
@@ -70,18 +52,58 @@ class Codec(OnlyTraced, nn.Module):
         raise NotImplementedError
 
     def rectified(self) -> dict[str, nn.Module]:
-        """Modules whose output a ReLU is given, by the layer's name."""
+        """Name the modules whose output goes through a ReLU.
+
+        Returns
+        -------
+        dict of str to torch.nn.Module
+            Modules by the name of their layer.
+        """
         raise NotImplementedError
 
     def encode(self, images: Tensor) -> Tensor:
-        """Images ``(n, c, h, w)`` to codes ``(n, code_size)``, each at least 0."""
+        """Encode images.
+
+        Parameters
+        ----------
+        images : torch.Tensor of shape (n, c, h, w)
+            Of the network's own size.
+
+        Returns
+        -------
+        torch.Tensor of shape (n, code_size)
+            Codes, each number at least 0.
+        """
         raise NotImplementedError
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes ``(n, code_size)`` to outputs ``(n, c, h, w)`` without activation."""
+        """Decode codes.
+
+        Parameters
+        ----------
+        codes : torch.Tensor of shape (n, code_size)
+            As :meth:`encode` gives them.
+
+        Returns
+        -------
+        torch.Tensor of shape (n, c, h, w)
+            Outputs before any activation.
+        """
         raise NotImplementedError
 
     def forward(self, images: Tensor) -> Tensor:
+        """Encode images and decode them.
+
+        Parameters
+        ----------
+        images : torch.Tensor of shape (n, c, h, w)
+            Of the network's own size.
+
+        Returns
+        -------
+        torch.Tensor of shape (n, c, h, w)
+            Outputs before any activation.
+        """
         return self.decode(self.encode(images))
 
     def _check_codes(self, codes: Tensor) -> None:
@@ -90,7 +112,13 @@ class Codec(OnlyTraced, nn.Module):
             raise ValueError(f"codes have shape {tuple(codes.shape)}; expected (n, {self.code_size})")
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw every weight anew: Glorot-uniform, biases zero."""
+        """Draw every weight anew: Glorot-uniform, biases zero.
+
+        Parameters
+        ----------
+        generator : torch.Generator, optional
+            Draws the weights; by default PyTorch's global one.
+        """
         reset_children_(self, generator)
 
     @torch.no_grad()
@@ -134,187 +162,57 @@ class DenseCodec(Codec):
 
     @property
     def output_bias(self) -> Tensor:
+        """Bias of the last layer, of shape ``(h·w·c,)``."""
         return self.decoder.bias
 
     def rectified(self) -> dict[str, nn.Module]:
+        """Name the modules whose output goes through a ReLU.
+
+        Returns
+        -------
+        dict of str to torch.nn.Module
+            Modules by the name of their layer.
+        """
         return {"encoder": self.encoder}
 
     def encode(self, images: Tensor) -> Tensor:
+        """Encode images.
+
+        Parameters
+        ----------
+        images : torch.Tensor of shape (n, c, h, w)
+            Of the network's own size.
+
+        Returns
+        -------
+        torch.Tensor of shape (n, code_size)
+            Codes, each number at least 0.
+
+        Raises
+        ------
+        ValueError
+            When the images have another shape than the network takes.
+        """
         check_images(images, self.image_shape)
         return F.relu(self.encoder(to_height_width_channel(images)))
 
     def decode(self, codes: Tensor) -> Tensor:
+        """Decode codes.
+
+        Parameters
+        ----------
+        codes : torch.Tensor of shape (n, code_size)
+            As :meth:`encode` gives them.
+
+        Returns
+        -------
+        torch.Tensor of shape (n, c, h, w)
+            Outputs before any activation.
+
+        Raises
+        ------
+        ValueError
+            When the codes have another length.
+        """
         self._check_codes(codes)
         return from_height_width_channel(self.decoder(codes), self.image_shape)
-
-
-def rectify(x: Tensor) -> Tensor:
-    """ReLU of maps that nothing else needs: in place, except where ``torch.func`` and others record the operations."""
-    return F.relu(x) if is_transformed() else F.relu_(x)
-
-
-class ConvCodec(Codec):
-    """Convolutional pyramid: each stage halves the image, and the decoder mirrors it.
-
-    Encoder stage: 3×3 convolution, ReLU, 2×2 maximum. Decoder stage: double the image, 3×3 convolution,
-    ReLU. A last 3×3 convolution gives the output. ``forward`` takes images of any size, not only
-    ``image_shape``; ``encode`` and ``decode`` take that one size.
-
-    Parameters
-    ----------
-    image_shape : tuple of int
-        Height, width and channels; any size, odd ones round up when halved.
-    channels : sequence of int, default=(16, 8, 8)
-        Feature maps of each encoder stage; the decoder has them in reverse.
-    upsample : {"nearest", "transposed"}, default="nearest"
-        How the decoder grows the image.
-    skip : bool, default=False
-        Join each decoder stage with the encoder's maps of the same size by one more 3×3 convolution
-        (Ronneberger, Fischer and Brox, "U-Net", MICCAI 2015). Detail then passes beside the code, which no
-        longer determines the image.
-    residual : bool, default=False
-        Add the output to the input, so that the layers predict what to take away (Zhang et al., "Beyond a
-        Gaussian Denoiser", IEEE Transactions on Image Processing, 2017).
-    norm : str, default="none"
-        Normalisation before each ReLU, one of ``NORMS``. The code, too, is normalised; the output is not.
-    norm_momentum : float in [0, 1] or None, default=0.1
-        Share of the new batch in the moving statistics; None averages all batches alike. Unused where the
-        normalisation has no moving statistics.
-
-    Raises
-    ------
-    ValueError
-        When a size is below 1, there is no stage, or a name is unknown; from the methods when images or codes have a
-        shape that the network does not take, and from ``decode`` with ``skip`` or ``residual``.
-    """
-
-    def __init__(
-        self,
-        image_shape: tuple[int, int, int],
-        channels: tuple[int, ...] = (16, 8, 8),
-        upsample: str = "nearest",
-        *,
-        skip: bool = False,
-        residual: bool = False,
-        norm: str = "none",
-        norm_momentum: float | None = 0.1,
-    ) -> None:
-        super().__init__(image_shape)
-        if not channels:
-            raise ValueError("channels is empty; a convolutional codec has at least one stage, as channels=(16,)")
-        if upsample not in UPSAMPLES:
-            raise ValueError(f"upsample={upsample!r} is unknown; choose one of {', '.join(UPSAMPLES)}")
-        height, width, colours = image_shape
-        self._sizes = [(height, width)]
-        for _ in channels:
-            height, width = -(-height // 2), -(-width // 2)
-            self._sizes.append((height, width))
-        self.code_shape = (height, width, channels[-1])
-        self.skip, self.residual, self.norm = skip, residual, norm
-        self.encoder = nn.ModuleList(SameConv2d(before, after) for before, after in pairwise((colours, *channels)))
-        self.pool = SamePool2d()
-        decoder_channels = (channels[-1], *reversed(channels))
-        self.decoder = nn.ModuleList(UPSAMPLES[upsample](*pair) for pair in pairwise(decoder_channels))
-        self.encoder_norms, self.decoder_norms = (
-            nn.ModuleList(create_norm(norm, count, momentum=norm_momentum) for count in counts)
-            for counts in (channels, decoder_channels[1:])
-        )
-        self.joins = nn.ModuleList(SameConv2d(2 * count, count) for count in reversed(channels) if skip)
-        self.output = SameConv2d(channels[0], colours)
-
-    @property
-    def output_bias(self) -> Tensor:
-        return self.output.get_parameter("bias")
-
-    @property
-    def stride(self) -> int:
-        """Pixels between neighbours in the code, each way."""
-        return 1 << len(self.encoder)
-
-    @property
-    def halo(self) -> tuple[int, int] | None:  # type: ignore[override]  # a constant elsewhere
-        # A part of an image has other moments than the whole.
-        by_image = any(isinstance(norm, nn.GroupNorm) for norm in self.encoder_norms)
-        return None if by_image else (self.stride, self.receptive_radius)
-
-    @property
-    def receptive_radius(self) -> int:
-        """Pixels, each way, beyond which an input pixel has no part in an output pixel."""
-        stages = len(self.encoder)
-        farthest = 0
-        for place in range(self.stride):  # the grid of the code makes places differ
-            low, high = place - 1, place + 1  # the output convolution
-            for _ in range(stages):
-                reach = 2 if self.skip else 1  # decoder convolutions of the stage
-                low, high = (low - reach) // 2, (high + reach) // 2
-            for _ in range(stages):
-                low, high = 2 * low - 1, 2 * high + 2  # a pooled pair, and the convolution before it
-            farthest = max(farthest, place - low, high - place)
-        return farthest
-
-    def rectified(self) -> dict[str, nn.Module]:
-        groups = {"encoder": self.encoder_norms, "decoder": self.decoder_norms, "join": self.joins}
-        return {f"{name} {i}": layer for name, layers in groups.items() for i, layer in enumerate(layers, 1)}
-
-    def normalised_layers(self) -> list[tuple[str, str]]:
-        """Names of each convolution whose output is normalised, and of its normalisation; none with ``"none"``."""
-        if self.norm == "none":
-            return []
-        inside = ".conv" if isinstance(self.decoder[0], UpsampleConv2d) else ""
-        stages = range(len(self.encoder))
-        return [
-            *((f"encoder.{i}", f"encoder_norms.{i}") for i in stages),
-            *((f"decoder.{i}{inside}", f"decoder_norms.{i}") for i in stages),
-        ]
-
-    def encode(self, images: Tensor) -> Tensor:
-        check_images(images, self.image_shape)
-        return to_height_width_channel(self._encode(images)[0])
-
-    def decode(self, codes: Tensor) -> Tensor:
-        if self.skip or self.residual:
-            raise ValueError("with skip or residual the decoder needs the image itself; call the network on images")
-        self._check_codes(codes)
-        maps = from_height_width_channel(codes, self.code_shape)  # type: ignore[arg-type]  # three numbers
-        return self._decode(maps, self._sizes[:-1], [])
-
-    def forward(self, images: Tensor) -> Tensor:
-        maps, sizes, joined = self._encode(images)
-        output = self._decode(maps, sizes, joined)
-        return images + output if self.residual else output
-
-    def _encode(self, images: Tensor) -> tuple[Tensor, list[tuple[int, int]], list[Tensor]]:
-        """Maps of the code; the size before each stage's pooling, and with ``skip`` the maps then."""
-        x, sizes, joined = images, [], []
-        for conv, norm in zip(self.encoder, self.encoder_norms, strict=True):
-            x = norm(conv(x))
-            sizes.append((x.shape[2], x.shape[3]))
-            if self.skip:
-                joined.append(F.relu(x))
-            # The maximum commutes with ReLU; taken first, ReLU sees a quarter of the numbers.
-            x = rectify(self.pool(x))  # (n, channels, ceil(h / 2), ceil(w / 2))
-        return x, sizes, joined
-
-    def _writes_phases(self, x: Tensor, size: tuple[int, int]) -> bool:
-        """Whether the last stage and the output can be computed as one."""
-        return (
-            fast.applies("output-phases", x)
-            and isinstance(self.decoder[-1], UpsampleConv2d)
-            and not self.skip
-            and self.norm == "none"
-            and not torch.is_grad_enabled()
-            and size == (2 * x.shape[2], 2 * x.shape[3])
-            and self.output.out_channels <= fast.FEW_OUTPUTS
-        )
-
-    def _decode(self, maps: Tensor, sizes: list[tuple[int, int]], joined: list[Tensor]) -> Tensor:
-        x = maps
-        for i, (grow, size) in enumerate(zip(self.decoder, reversed(sizes), strict=True)):
-            if i == len(sizes) - 1 and self._writes_phases(x, size):
-                conv = cast(UpsampleConv2d, grow).conv
-                last = (conv.weight, conv.get_parameter("bias"), self.output.weight, self.output_bias)
-                return fast.upsample_output_conv2d(x, *last)
-            x = rectify(self.decoder_norms[i](grow(x, size)))
-            if self.skip:
-                x = F.relu(self.joins[i](torch.cat([x, joined[-1 - i]], dim=1)))
-        return self.output(x)  # type: ignore[no-any-return]  # torch types calls as Any

@@ -7,18 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hourglass.nn.initialisation import KERNEL_INITS, reset_children_, reset_kernel_
 from hourglass.nn.internals import OnlyTraced
-from hourglass.nn.layers import (
-    KERNEL_INITS,
-    Dense,
-    SameConv2d,
-    check_counts,
-    check_images,
-    reset_children_,
-    reset_kernel_,
-    to_height_width_channel,
-)
+from hourglass.nn.layers import Dense, SameConv2d
 from hourglass.nn.norms import create_norm, has_moving_statistics
+from hourglass.nn.shapes import check_counts, check_images, to_height_width_channel
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "sigmoid": torch.sigmoid, "tanh": torch.tanh}
 
@@ -114,7 +107,23 @@ class ConvNet(OnlyTraced, nn.Module):
         self.output = Dense(hidden, classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images ``(n, c, h, w)`` to logits ``(n, classes)``."""
+        """Classify images.
+
+        Parameters
+        ----------
+        images : torch.Tensor of shape (n, c, h, w)
+            Of the network's own size.
+
+        Returns
+        -------
+        torch.Tensor of shape (n, classes)
+            Logits.
+
+        Raises
+        ------
+        ValueError
+            When the images have another shape than the network takes.
+        """
         check_images(images, self.image_shape)
         x, activate = images, ACTIVATIONS[self.activation]
         for conv, norm in zip(self.convs, self.norms, strict=True):
@@ -123,19 +132,37 @@ class ConvNet(OnlyTraced, nn.Module):
         return self.output(x)  # type: ignore[no-any-return]  # torch types calls as Any
 
     def rectified(self) -> dict[str, nn.Module]:
-        """Modules whose output a ReLU is given, by the layer's name; none with another activation."""
+        """Name the modules whose output goes through a ReLU.
+
+        Returns
+        -------
+        dict of str to torch.nn.Module
+            Modules by the name of their layer; empty with another activation.
+        """
         if self.activation != "relu":
             return {}
         return {f"convolution {i}": norm for i, norm in enumerate(self.norms, 1)} | {"hidden": self.hidden_norm}
 
     def normalised_layers(self) -> list[tuple[str, str]]:
-        """Names of each layer whose output is normalised, and of its normalisation; none with ``norm="none"``."""
+        """Name each layer whose output is normalised, and its normalisation.
+
+        Returns
+        -------
+        list of (str, str)
+            Names of both, as ``get_submodule`` takes them; empty with ``norm="none"``.
+        """
         if self.norm == "none":
             return []
         return [*((f"convs.{i}", f"norms.{i}") for i in range(len(self.convs))), ("hidden", "hidden_norm")]
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw every weight anew and set the moving statistics to 0 and 1."""
+        """Draw every weight anew, and set the moving statistics to 0 and 1.
+
+        Parameters
+        ----------
+        generator : torch.Generator, optional
+            Draws the weights; by default PyTorch's global one.
+        """
         reset_children_(self, generator)
         if self.kernel_init != "glorot":
             for conv in self.convs:

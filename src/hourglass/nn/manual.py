@@ -86,6 +86,22 @@ class ManualBatchNorm(MovingStatistics):
         self.synchronised = synchronised
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalise by the batch's moments in training, and by the moving statistics in inference.
+
+        Parameters
+        ----------
+        x : torch.Tensor of shape (n, num_features) or (n, num_features, ...)
+            Rows, or maps.
+
+        Returns
+        -------
+        torch.Tensor of the same shape
+
+        Raises
+        ------
+        ValueError
+            When the input has another shape, or in training only one value for each channel.
+        """
         self._check_input_dim(x)
         given, x = x.dtype, widened(dense(x))
         weight, bias = self._affine(x)

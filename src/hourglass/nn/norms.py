@@ -67,6 +67,22 @@ class GroupNorm(OnlyTraced, nn.GroupNorm):
         super().__init__(math.gcd(groups, num_features), num_features, eps, affine, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalise each image's groups by their own moments.
+
+        Parameters
+        ----------
+        x : torch.Tensor of shape (n, num_channels) or (n, num_channels, ...)
+            Rows, or maps.
+
+        Returns
+        -------
+        torch.Tensor of the same shape
+
+        Raises
+        ------
+        ValueError
+            When the input has another shape, or only one value for each group.
+        """
         check_maps(x, self.num_channels)
         if has_values(x) and shape_of(x)[1:].numel() == self.num_groups:
             raise ValueError(
@@ -213,6 +229,11 @@ def create_norm(
         that look at each image by itself, and by ``"none"``: they have no moving statistics.
     stored_variance : {"bessel", "biased"}, optional
         Which batch variance the moving one averages. None, the default, leaves each class its own.
+
+    Returns
+    -------
+    torch.nn.Module
+        ``torch.nn.Identity`` for ``"none"``.
 
     Raises
     ------

@@ -10,7 +10,7 @@ from torch.nn.parameter import is_lazy
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from hourglass.nn.batchnorm import other_axes
-from hourglass.nn.codecs import ConvCodec
+from hourglass.nn.conv_codec import ConvCodec
 from hourglass.nn.convnet import ConvNet
 from hourglass.nn.internals import BatchNorm
 from hourglass.nn.manual import ManualBatchNorm

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from hourglass.nn.batchnorm import FrameworkBatchNorm
 from hourglass.nn.internals import OnlyTraced, shape_of
-from hourglass.nn.layers import Dense, check_counts
+from hourglass.nn.layers import Dense
+from hourglass.nn.shapes import check_counts
 
 
 class StepNorm(OnlyTraced, nn.Module):
@@ -130,7 +131,13 @@ class LSTMClassifier(OnlyTraced, nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw every weight anew and set the moving statistics to 0 and 1."""
+        """Draw every weight anew, and set the moving statistics to 0 and 1.
+
+        Parameters
+        ----------
+        generator : torch.Generator, optional
+            Draws the weights; by default PyTorch's global one.
+        """
         nn.init.orthogonal_(self.from_input, generator=generator)
         with torch.no_grad():
             self.from_hidden.copy_(torch.eye(self.hidden).repeat(4, 1))
@@ -141,11 +148,43 @@ class LSTMClassifier(OnlyTraced, nn.Module):
                 norm.reset_parameters()
 
     def forward(self, sequences: Tensor) -> Tensor:
-        """Sequences ``(n, steps, features)``, or images ``(n, 1, h, w)`` row by row, to logits ``(n, classes)``."""
+        """Classify sequences.
+
+        Parameters
+        ----------
+        sequences : torch.Tensor of shape (n, steps, features) or (n, 1, steps, features)
+            Sequences, or images of one channel that are read row by row.
+
+        Returns
+        -------
+        torch.Tensor of shape (n, classes)
+            Logits.
+
+        Raises
+        ------
+        ValueError
+            When the sequences have another shape.
+        """
         return self.output(self.hidden_states(sequences)[-1])  # type: ignore[no-any-return]  # torch types calls as Any
 
     def hidden_states(self, sequences: Tensor) -> list[Tensor]:
-        """The hidden state ``(n, hidden)`` after each step."""
+        """Read sequences, and keep the hidden state after each step.
+
+        Parameters
+        ----------
+        sequences : torch.Tensor of shape (n, steps, features) or (n, 1, steps, features)
+            Sequences, or images of one channel that are read row by row.
+
+        Returns
+        -------
+        list of torch.Tensor of shape (n, hidden)
+            One for each step.
+
+        Raises
+        ------
+        ValueError
+            When the sequences have another shape.
+        """
         shape = shape_of(sequences)
         images = sequences.dim() == 4 and shape[1] == 1
         if (sequences.dim() != 3 and not images) or shape[-1] != self.features or shape[-2] == 0:

@@ -84,13 +84,36 @@ class GhostBatchNorm(FrameworkBatchNorm):
         self.ghost_size = ghost_size
 
     def extra_repr(self) -> str:
+        """Describe the layer, as ``repr`` shows it.
+
+        Returns
+        -------
+        str
+        """
         return f"{super().extra_repr()}, ghost_size={self.ghost_size}"
 
     @property
     def why_not_synchronised(self) -> str | None:
+        """What ``torch.nn.SyncBatchNorm`` would compute otherwise: it normalises the whole batch."""
         return "that normalises the whole batch, and this one small parts of it"
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalise parts of the batch by their own moments in training, and by the moving statistics in inference.
+
+        Parameters
+        ----------
+        x : torch.Tensor of shape (n, num_features) or (n, num_features, ...)
+            Rows, or maps.
+
+        Returns
+        -------
+        torch.Tensor of the same shape
+
+        Raises
+        ------
+        ValueError
+            When the input has another shape, or in training only one value for each channel.
+        """
         self._check_input_dim(x)
         images = shape_of(x)[0]
         if not self.uses_batch or images <= self.ghost_size:
@@ -192,14 +215,37 @@ class BatchRenorm(MovingStatistics):
         self.scale_limit, self.shift_limit, self.ramp = scale_limit, shift_limit, ramp
 
     def extra_repr(self) -> str:
+        """Describe the layer, as ``repr`` shows it.
+
+        Returns
+        -------
+        str
+        """
         said = f"scale_limit={self.scale_limit}, shift_limit={self.shift_limit}, ramp={self.ramp}"
         return f"{super().extra_repr()}, {said}"
 
     @property
     def why_not_synchronised(self) -> str | None:
+        """What ``torch.nn.SyncBatchNorm`` would compute otherwise: it does not correct the batch's moments."""
         return "that does not correct towards the moving statistics"
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalise by the batch's moments, corrected towards the moving statistics; in inference by the latter.
+
+        Parameters
+        ----------
+        x : torch.Tensor of shape (n, num_features) or (n, num_features, ...)
+            Rows, or maps.
+
+        Returns
+        -------
+        torch.Tensor of the same shape
+
+        Raises
+        ------
+        ValueError
+            When the input has another shape, or in training only one value for each channel.
+        """
         self._check_input_dim(x)
         if not self.training:
             return self._infer(x)

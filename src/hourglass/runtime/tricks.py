@@ -3,7 +3,7 @@
 The readable modules stay the only definition of what is computed; a trick is used where it applies, and a test holds it
 equal to the plain form. ``tools/measure_speed.py FOLDER tricks`` measures what each adds.
 
->>> from hourglass import tricks
+>>> from hourglass.runtime import tricks
 >>> with tricks.without("one-pixel"):
 ...     tricks.uses("one-pixel")
 False

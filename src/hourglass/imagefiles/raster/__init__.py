@@ -1,1 +1,1 @@
-"""Image files of one picture or few, taken apart and put together again with other pixels."""
+"""Image files of one image or few, taken apart and put together again with other pixels."""

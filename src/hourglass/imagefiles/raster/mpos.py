@@ -15,7 +15,7 @@ from hourglass.imagefiles.raster.stills import Still, encoding
 from hourglass.imagefiles.reading import UnservedError, reading, turned, turned_back
 
 _ENTRIES, _ENTRY = 0xB002, 16
-# What images of MPF's type "undefined" are when they are no pictures of their own.
+# What images of MPF's type "undefined" are when they are no images of their own.
 _AUXILIARY = re.compile(
     rb"hdrgm:|ns\.adobe\.com/hdr-gain-map|urn:iso:std:iso:ts:21496|AuxiliaryImageType|HDRGainMap|GDepth|ns\.google\.com/photos"
 )
@@ -32,7 +32,7 @@ class _Region:
 
 
 class Jpeg(Still):
-    """A JPEG or MPO file; each of its pictures is a plane, and gain maps and depth maps are kept as they are."""
+    """A JPEG or MPO file; each of its images is a plane, and gain maps and depth maps are kept as they are."""
 
     format = "JPEG"
 

@@ -48,7 +48,7 @@ class Png(Still):
     format = "PNG"
 
     def __init__(self, path: Path, content: bytes) -> None:
-        super().__init__(path, content)
+        super().__init__(path, b"")  # the parts hold all of it
         with reading(path):
             self.parts = png_parts(content)
             self._look()

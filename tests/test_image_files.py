@@ -1,4 +1,4 @@
-"""Images of any size through a network: tiles do not show, models take grey and colour, folders go through."""
+"""Image files through a network: models take grey and colour, folders go through."""
 
 import os
 import shutil
@@ -7,14 +7,11 @@ from contextlib import closing
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 import hourglass as hg
 from hourglass.imagefiles import (
-    PictureRestorer,
-    apply_in_tiles,
+    ImageRestorer,
     find_images,
     open_image,
     plan,
@@ -53,65 +50,26 @@ def test_a_folder_that_cannot_be_read_fails_by_name(folder, tmp_path, monkeypatc
     assert locked in find_images(folder).paths
 
 
-def three_by_three(pixels):
-    """A function with a radius of 1 that sees where the image ends: zeros outside, as in a convolution."""
-    padded = np.pad(pixels, ((1, 1), (1, 1), (0, 0)))
-    height, width = pixels.shape[:2]
-    return sum(padded[i : i + height, j : j + width] * (1 + i + 3 * j) for i in range(3) for j in range(3)) / 45
-
-
-@settings(deadline=None, max_examples=60)
-@given(
-    st.integers(1, 70), st.integers(1, 70), st.integers(1, 3), st.integers(1, 4), st.integers(2, 5), st.integers(0, 9)
-)
-def test_tiles_equal_the_whole(height, width, channels, stride, overlaps, more):
-    pixels = np.random.default_rng(0).random((height, width, channels), dtype=np.float32)
-    overlap = stride * max(overlaps, -(-3 // stride))
-    tile = 2 * overlap + stride * more
-    tiled = apply_in_tiles(pixels, three_by_three, tile=tile, overlap=overlap, radius=1, stride=stride)
-    np.testing.assert_allclose(tiled, three_by_three(pixels), atol=1e-6)
-
-
-def test_tiles_that_do_not_fit_are_refused():
-    pixels = np.zeros((9, 9, 1), np.float32)
-    for tile, overlap in [(10, 4), (8, 3), (8, 8)]:
-        with pytest.raises(ValueError, match="tile="):
-            apply_in_tiles(pixels, three_by_three, tile=tile, overlap=overlap, radius=1, stride=4)
-
-
 @pytest.fixture(scope="module")
 def digits_model(few):
     return hg.ConvAutoencoder(channels=(8, 8), noise=0.3, n_steps=30, random_state=0).fit(few.train.images)
 
 
-@pytest.mark.parametrize("skip", [False, True])
-def test_a_networks_tiles_equal_the_whole(few, skip):
-    ae = hg.ConvAutoencoder(channels=(4, 8), skip=skip, n_steps=20, random_state=0).fit(few.train.images)
-    pixels = np.random.default_rng(0).random((301, 214, 1), dtype=np.float32)
-    whole = ae.reconstruct(pixels[None])[0]
-    restorer = PictureRestorer(ae, tile=64)
-    assert restorer.overlap > 2 * restorer.radius
-    np.testing.assert_allclose(restorer(pixels), whole, atol=1e-5)
-    # Less overlap than the receptive field: seams fade, and stay small against the picture's range.
-    rough = PictureRestorer(ae, tile=64, overlap=16)(pixels)
-    assert np.abs(rough - whole).max() < 0.2 * np.ptp(whole)
-
-
 def test_grey_models_take_colour_and_colour_models_grey(few, digits_model):
     colour = np.random.default_rng(0).random((30, 41, 3), dtype=np.float32)
-    out = PictureRestorer(digits_model)(colour)
+    out = ImageRestorer(digits_model)(colour)
     for i in range(3):
         np.testing.assert_allclose(out[..., i : i + 1], digits_model.reconstruct(colour[None, ..., i : i + 1])[0])
     rgb = hg.ConvAutoencoder(channels=(4,), n_steps=3, random_state=0).fit(np.repeat(few.train.images[:50], 3, axis=3))
-    assert PictureRestorer(rgb)(colour[..., :1]).shape == (30, 41, 1)
+    assert ImageRestorer(rgb)(colour[..., :1]).shape == (30, 41, 1)
     dense = hg.DenseAutoencoder(n_steps=5, random_state=0).fit(few.train.images)
     for shape in [(28, 28, 1), (10, 61, 1), (77, 90, 3)]:
-        assert PictureRestorer(dense)(np.zeros(shape, np.float32)).shape == shape
+        assert ImageRestorer(dense)(np.zeros(shape, np.float32)).shape == shape
     image = few.test.images[0]
-    np.testing.assert_allclose(PictureRestorer(dense)(image), dense.reconstruct(image[None])[0], atol=1e-6)
+    np.testing.assert_allclose(ImageRestorer(dense)(image), dense.reconstruct(image[None])[0], atol=1e-6)
     two = hg.DenseAutoencoder(n_steps=1).fit(np.zeros((5, 3, 3, 2)))
     with pytest.raises(ValueError, match="2 channels"):
-        PictureRestorer(two)
+        ImageRestorer(two)
 
 
 @pytest.fixture
@@ -132,7 +90,7 @@ def folder(tmp_path):
 
 def test_a_folder_goes_through(folder, tmp_path, digits_model):
     out = tmp_path / "out"
-    restore = PictureRestorer(digits_model).restore
+    restore = ImageRestorer(digits_model).restore
     outcomes = list(process(plan([folder], out).pairs, restore))
     assert {o.source.name for o in outcomes if o.error} == {"text.png", "cut.jpg"}
     written = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}

@@ -31,7 +31,7 @@ def png(width, height, rows=b""):
     return b"\x89PNG\r\n\x1a\n" + body + chunk(b"IEND", b"")
 
 
-def bad_pictures(folder):
+def bad_images(folder):
     """Files under image names, and what is to be said of each."""
     whole = folder / "whole.png"
     Image.effect_noise((40, 30), 50).save(whole)
@@ -56,7 +56,7 @@ def bad_pictures(folder):
     }  # fmt: skip
 
 
-def good_pictures(folder):
+def good_images(folder):
     for i, (mode, size) in enumerate([("L", (1, 1)), ("RGB", (1, 300)), ("P", (9, 8)), ("L", (20_000, 1))]):
         Image.new(mode, size, 3).save(folder / f"good{i}.png")
     Image.new("CMYK", (9, 8), (10, 20, 30, 40)).save(folder / "good4.jpg")
@@ -65,11 +65,11 @@ def good_pictures(folder):
     return 7
 
 
-def test_bad_pictures_cost_themselves_alone(hourglass, tmp_path):
+def test_bad_images_cost_themselves_alone(hourglass, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
-    said = bad_pictures(folder)
-    good = good_pictures(folder)
+    said = bad_images(folder)
+    good = good_images(folder)
     for words in (
         ("denoise", folder, tmp_path / "out"),
         ("evaluate", folder, "--noise", "0.2", "--format", "csv"),
@@ -116,7 +116,7 @@ def tall_tiff(path):
 
 @pytest.mark.parametrize("harm", ["bomb.png", "promise.png", "deep.tif", "tall.tif"])
 def test_no_memory_for_promised_pixels(harm, tmp_path):
-    bad_pictures(tmp_path)
+    bad_images(tmp_path)
     deep_tiff(tmp_path / "deep.tif")
     tall_tiff(tmp_path / "tall.tif")
     script = (
@@ -139,8 +139,8 @@ def test_no_memory_for_promised_pixels(harm, tmp_path):
 )
 def test_reading_takes_at_most_36_bytes_a_pixel(mode, suffix, options, tmp_path):
     for name, size in (("small", (2, 2)), ("large", (3000, 2000))):
-        picture = Image.new("RGB", size, (90, 80, 70)).convert("L" if mode == "F" else mode).convert(mode)
-        picture.save(tmp_path / f"{name}.{suffix}", **options)
+        image = Image.new("RGB", size, (90, 80, 70)).convert("L" if mode == "F" else mode).convert(mode)
+        image.save(tmp_path / f"{name}.{suffix}", **options)
     script = (
         "import re, sys\n"
         "from hourglass.imagefiles import open_image\n"
@@ -160,7 +160,7 @@ def test_reading_takes_at_most_36_bytes_a_pixel(mode, suffix, options, tmp_path)
     data=st.data(),
     kind=st.sampled_from([("png", "L"), ("jpeg", "RGB"), ("tiff", "L"), ("bmp", "RGB"), ("webp", "RGB")]),
 )
-def test_any_change_of_a_picture_is_an_error_or_a_picture(data, kind, tmp_path):
+def test_any_change_of_an_image_is_an_error_or_an_image(data, kind, tmp_path):
     path = tmp_path / f"x.{kind[0]}"
     Image.new(kind[1], (7, 5), 99).save(path)
     content = bytearray(path.read_bytes())

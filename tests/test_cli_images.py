@@ -1,4 +1,4 @@
-"""The commands on pictures and models, as a person and as a script meet them."""
+"""The commands on images and models, as a person and as a script meet them."""
 
 import csv
 import io
@@ -61,7 +61,7 @@ def test_train_then_every_use_of_the_model(hourglass, digits):
     assert code == 0
     methods = {row["method"] for row in json.loads(out)}
     assert "model" in methods
-    # Twelve pictures are too few for as many components as the code has numbers.
+    # Twelve images are too few for as many components as the code has numbers.
     assert not any(method.startswith("PCA") for method in methods)
     assert "PCA is left out" in hourglass("evaluate", digits, "--model", "model")[2]
     code, out, _ = hourglass("info", "--model", "model")
@@ -112,7 +112,7 @@ def test_codes_stand_beside_as_many_principal_components(hourglass, digits):
     assert {row["method"] for row in csv.DictReader(io.StringIO(out))} == {"model", "PCA (3)"}
 
 
-def test_a_picture_given_back_exactly_is_no_invalid_json(hourglass, digits):
+def test_an_image_given_back_exactly_is_no_invalid_json(hourglass, digits):
     for path in digits.rglob("*.png"):
         Image.new("L", (28, 28)).save(path)
     code, out, _ = hourglass("evaluate", digits, "--noise", "masking:0.2", "--format", "json", "-q")
@@ -158,7 +158,7 @@ def test_misuse_is_one_line_and_exit_2(hourglass, digits):
         (("train", digits, "--out", "m", "--crop", "8", "--resize", "8x8"), "give one of them"),
         (("train", digits, "--out", "m", "--resize", "8"), "HEIGHTxWIDTH"),
         (("train", digits, "--out", "m", "--noise", "fog:2"), "'fog' is unknown"),
-        (("train", digits, "--out", "m", "--noise", "0.1", "--self-supervised"), "leave --noise out"),
+        (("train", digits, "--out", "m", "--noise", "0.1", "--self-supervised"), "leave noise out"),
         (("train", digits, "--out", "m", "--set", "depth=3"), "depth"),
         (("train", digits, "--out", "m", "--set", "batch_size=0"), "batch_size=0"),
         (("train", digits, "--out", "m", "--epochs", "1", "--steps", "1"), "give one of them"),
@@ -180,7 +180,8 @@ def test_misuse_is_one_line_and_exit_2(hourglass, digits):
 def test_failures_are_one_line_and_exit_1(hourglass, digits):
     for words, said in [
         (("denoise", digits, "o", "--model", "nowhere"), "holds no model.json"),
-        (("denoise", digits, "o", "--tile", "64", "--overlap", "40"), "less than twice"),
+        (("denoise", digits, "o", "--overlap", "40"), "No such option: --overlap"),
+        (("denoise", digits, "o", "--tile", "64"), "No such option: --tile"),
         (("encode", digits, "c.npy"), "--model"),
     ]:
         code, out, err = hourglass(*words)

@@ -1,0 +1,59 @@
+"""The folder of a model that is trained: finished, unfinished or empty."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sklearn.base import clone
+
+from hourglass.denoising.corruption import unclipped
+from hourglass.estimators import Autoencoder
+from hourglass.models import load_autoencoder
+from hourglass.persistence import METADATA, differences, is_longer
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """Folder of a model, with the checkpoints of an unfinished training or the last one of a finished training."""
+
+    out: Path
+    overwrite: bool
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.out / ".unfinished"
+
+    @property
+    def state(self) -> Path:
+        return self.out / "state"
+
+    @property
+    def is_finished(self) -> bool:
+        return (self.out / METADATA).exists() and not self.checkpoints.exists()
+
+    def check_free(self) -> None:
+        # Beside what an unfinished training left, the model is an older one, which it was told to overwrite.
+        if self.is_finished and not self.overwrite:
+            raise FileExistsError(f"{self.out} holds a model; --overwrite replaces it")
+
+    def is_lengthened_by(self, estimator: Autoencoder, notes: dict[str, Any]) -> bool:
+        """Whether the estimator has more epochs or steps than the finished model, and is otherwise the same.
+
+        Raises
+        ------
+        ValueError
+            When it is another one, or the model's training cannot be lengthened.
+        """
+        model, estimator = load_autoencoder(self.out, device="cpu"), clone(estimator)
+        for each in (model, estimator):  # whether noise is clipped depends on the images
+            if each.corruption is not None:
+                each.set_params(corruption=unclipped(each.corruption))
+        kinds = [{"estimator": type(each).__name__} for each in (model, estimator)]
+        # Models of older versions do not note everything.
+        there = kinds[0] | model.ruling_parameters() | {name: model.notes_.get(name, notes[name]) for name in notes}
+        wanted = kinds[1] | estimator.ruling_parameters() | notes
+        if is_longer(wanted, there) and self.state.is_dir():
+            return True
+        if said := differences(there, wanted):
+            raise ValueError(f"{self.out} holds another model: {said}; repeat its settings, or choose another --out")
+        return False

@@ -1,0 +1,270 @@
+"""From a folder of images to a model in a folder."""
+
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hourglass.atomic import check_writable, locked
+from hourglass.denoising.corruption import Corruption, unclipped
+from hourglass.errors import OptionError
+from hourglass.estimators import Autoencoder
+from hourglass.image_training.model_folder import ModelFolder
+from hourglass.image_training.settings import check, check_choice, configure, ranges_of, size_of
+from hourglass.imagefiles import Found, Outcome, Ranges, TrainingImages, find_images, training_images
+from hourglass.imagefiles.crops import COLOURS
+from hourglass.imagefiles.ranges import NOTE
+from hourglass.models import load_autoencoder, save
+
+
+def _ignore(_: object) -> None:
+    pass
+
+
+def train_on_images(
+    folder: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    noise: str | float | Corruption | None = None,
+    self_supervised: bool = False,
+    network: str = "conv",
+    crop: int | None = None,
+    resize: tuple[int, int] | None = None,
+    n_crops: int = 4096,
+    colour: str = "auto",
+    value_range: str | tuple[float, float] = "auto",
+    epochs: float | None = None,
+    n_steps: int | None = None,
+    random_state: int = 0,
+    parameters: Mapping[str, Any] | None = None,
+    hidden: bool = False,
+    device: str | torch.device = "auto",
+    overwrite: bool = False,
+    resume: bool = False,
+    checkpoint_every: str | float = "60s",
+    verbose: int = 0,
+    on_found: Callable[[Found], None] = _ignore,
+    on_outcome: Callable[[Outcome], None] | None = None,
+    on_read: Callable[[TrainingImages], None] = _ignore,
+    say: Callable[[str], None] = _ignore,
+) -> Autoencoder:
+    """Train an autoencoder on a folder of images of any size, and save it, as ``hourglass train`` does.
+
+    With ``noise`` or ``self_supervised`` it becomes a denoiser: a U-shaped network with skip connections that predicts
+    the noise, trained for 1,500 steps, unless ``parameters`` says otherwise. Without, it compresses.
+
+    A training that was stopped leaves its checkpoints in ``out``, and the same call resumes it bit for bit.
+
+    Parameters
+    ----------
+    folder : path-like
+        Folder of images, searched with its subfolders, or one image file. docs/formats.md lists the formats.
+    out : path-like
+        Folder for the model. Images in it are not trained on.
+    noise : str, float or corruption, optional
+        Noise that the model learns to remove, relative to the range of the numbers: a level as ``0.1``, text as
+        ``"0.05-0.3"`` or ``"poisson:30"`` (see :func:`hourglass.denoising.parse_corruption`), or an object such as
+        ``hourglass.denoising.GaussianNoise(0.1)``. The images are taken to be clean.
+    self_supervised : bool, default=False
+        Whether the images are noisy themselves, and the model learns to denoise without clean ones (Noise2Self).
+    network : {"conv", "dense"}, default="conv"
+        Kind of autoencoder.
+    crop : int, optional
+        Side in pixels of the random square crops to train on; by default 64.
+    resize : tuple of (int, int), optional
+        Height and width in pixels to which whole images are resized, in place of crops.
+    n_crops : int, default=4096
+        Number of random crops from all files together, at least one from each; not used with ``resize``.
+    colour : {"auto", "grey", "rgb"}, default="auto"
+        Channels to train on; ``"auto"`` is RGB where any image has colour.
+    value_range : {"auto", "full"} or tuple of (float, float), default="auto"
+        Numbers of the files that the network sees as 0 and 1. ``"auto"`` takes 0 and 255 for 8-bit files, and for
+        others what the file declares, or the 0.1 and 99.9 percentiles of all of them.
+    epochs : float, optional
+        Passes over the training images, greater than 0; by default the estimator's own number, or 1,500 steps for a
+        convolutional denoiser.
+    n_steps : int, optional
+        Number of training steps, at least 1, in place of ``epochs``.
+    random_state : int, default=0
+        Seed of weights, order, noise and crops, at least 0.
+    parameters : mapping of str to object, optional
+        Further parameters of the estimator by name, such as ``{"learning_rate": 0.01}``; see
+        :class:`hourglass.ConvAutoencoder` and :class:`hourglass.DenseAutoencoder`. The command's ``--set``.
+    hidden : bool, default=False
+        Whether to read hidden files and folders too, and those that systems put beside images.
+    device : {"auto", "cpu", "cuda"} or torch.device, default="auto"
+        Where to compute.
+    overwrite : bool, default=False
+        Whether a finished model in ``out`` is replaced.
+    resume : bool, default=False
+        Whether a finished model in ``out`` is kept: lengthened where it differs in nothing but fewer ``epochs`` or
+        ``n_steps``, otherwise returned as it is. An unfinished training is resumed in any case.
+    checkpoint_every : str or float, default="60s"
+        How often the state of the training is written: ``"30s"``, ``"500steps"``, ``"2epochs"`` or ``"never"``.
+    verbose : int, default=0
+        1 shows the training's progress on standard error.
+    on_found : callable, optional
+        Function that is called with the :class:`hourglass.imagefiles.Found` files before they are read.
+    on_outcome : callable, optional
+        Function that is called with the :class:`hourglass.imagefiles.Outcome` of each file. With it, files that
+        cannot be read are left out; by default the error of the first one is raised.
+    on_read : callable, optional
+        Function that is called with the :class:`hourglass.imagefiles.TrainingImages` before the training.
+    say : callable, optional
+        Function that is called with a line of text when an unfinished training is resumed.
+
+    Returns
+    -------
+    DenseAutoencoder or ConvAutoencoder
+        Fitted.
+
+    Raises
+    ------
+    OptionError
+        When options contradict each other or are out of range; a ValueError, raised before any file is read.
+    FileNotFoundError
+        When there is no such folder, or no image in it.
+    FileExistsError
+        When ``out`` holds a model, and neither ``overwrite`` nor ``resume`` is set.
+    ValueError
+        When no image can be read, or ``resume`` finds a model with other settings.
+    OSError
+        When ``out`` cannot be written, or a file cannot be read and there is no ``on_outcome``.
+    BlockingIOError
+        When another process is training in ``out``.
+    Interrupted
+        When SIGINT or SIGTERM arrives during training; the checkpoint has been written.
+    FloatingPointError
+        When training diverges.
+
+    See Also
+    --------
+    hourglass.load_model : Reads the model again.
+
+    Examples
+    --------
+    >>> import hourglass as hg
+    >>> denoiser = hg.train_on_images("photos", "model", noise="0.05-0.2")  # doctest: +SKIP
+    >>> denoiser.reconstruct(noisy)  # doctest: +SKIP
+    """
+    size = size_of(crop, resize)
+    if resume and overwrite:
+        raise OptionError("resume keeps what overwrite replaces; give one of them")
+    check_choice("colour", colour, COLOURS)
+    if n_crops < 1:
+        raise OptionError(f"n_crops={n_crops}; expected a whole number above 0")
+    ranges, range_in_words = ranges_of(value_range)
+    place = ModelFolder(Path(out), overwrite=overwrite)
+    estimator = configure(
+        network, noise=noise, self_supervised=self_supervised, epochs=epochs, n_steps=n_steps, parameters=parameters
+    )
+    estimator.set_params(random_state=random_state, device=device, verbose=verbose)
+    estimator.set_params(checkpoint_dir=str(place.checkpoints), checkpoint_every=checkpoint_every)
+    check(estimator)
+
+    finished = resume and place.is_finished
+    if not finished:
+        place.check_free()
+    check_writable(place.out)
+    how = f"{'cuts of' if resize is None else 'resized to'} {size[0]}×{size[1]}"
+    prepared = {"prepared": how, "range": range_in_words} | ({"cuts": n_crops} if resize is None else {})
+    if finished and not place.is_lengthened_by(estimator, prepared):
+        return load_autoencoder(place.out, device=device)
+
+    found = find_images(folder, beside=place.out, hidden=hidden)
+    on_found(found)
+    taken, files = read_crops(
+        found.paths,
+        size=size,
+        whole=resize is not None,
+        n_crops=n_crops,
+        colour=colour,
+        ranges=ranges,
+        random_state=random_state,
+        on_outcome=on_outcome,
+    )
+    on_read(taken)
+    if not taken.bounded and estimator.corruption is not None:
+        estimator.set_params(corruption=unclipped(estimator.corruption))
+    with locked(place.out):
+        if finished:
+            shutil.copytree(place.state, place.checkpoints)
+        place.check_free()
+        if place.checkpoints.exists() and not resume:
+            say(f"{place.out} holds an unfinished training: going on with it")
+        place.checkpoints.mkdir(exist_ok=True)
+        estimator.fit(taken.images)
+        # What is fitted again elsewhere must not write into this folder.
+        estimator.set_params(checkpoint_dir=None)
+        counts = {"files": files, "images": len(taken.images)}
+        estimator.notes_ = counts | prepared | ({NOTE: taken.ranges} if taken.ranges else {})
+        save(estimator, place.out)
+        # From its last checkpoint the training can be lengthened.
+        shutil.rmtree(place.state, ignore_errors=True)
+        place.checkpoints.rename(place.state)
+    return estimator
+
+
+def read_crops(
+    paths: Sequence[Path],
+    *,
+    size: tuple[int, int],
+    whole: bool,
+    n_crops: int,
+    colour: str,
+    ranges: Ranges,
+    random_state: int,
+    on_outcome: Callable[[Outcome], None] | None,
+) -> tuple[TrainingImages, int]:
+    """Read what :func:`train_on_images` trains on; the one place where files become training images.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Image files.
+    size : tuple of (int, int)
+        Height and width of the crops in pixels.
+    whole : bool
+        Whether whole images are resized to that size.
+    n_crops : int
+        Number of crops from all files together.
+    colour : {"auto", "grey", "rgb"}
+        Channels.
+    ranges : Ranges
+        How the range of each file's numbers is found.
+    random_state : int
+        Seed of the places.
+    on_outcome : callable or None
+        As in :func:`train_on_images`.
+
+    Returns
+    -------
+    taken : TrainingImages
+        The crops.
+    files : int
+        Number of files that were read.
+    """
+    failed = 0
+
+    def note(outcome: Outcome) -> None:
+        nonlocal failed
+        failed += outcome.error is not None
+        if on_outcome is None and outcome.error is not None:
+            raise outcome.error
+        if on_outcome is not None:
+            on_outcome(outcome)
+
+    taken = training_images(
+        paths,
+        size=size,
+        whole=whole,
+        count=n_crops,
+        colour=colour,
+        ranges=ranges,
+        random_state=random_state,
+        on_outcome=note,
+    )
+    return taken, len(paths) - failed

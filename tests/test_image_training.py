@@ -1,0 +1,179 @@
+"""Training on a folder of images from Python: what the command does, and what it refuses."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import hourglass as hg
+from hourglass.errors import OptionError
+from hourglass.image_training import configure
+from hourglass.training import Trainer
+
+QUICK = {"n_steps": 3, "parameters": {"batch_size": 4, "channels": (4,)}}
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Four small grey images."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(4):
+        pixels = np.random.default_rng(i).integers(0, 255, (24, 24), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    return folder
+
+
+def test_it_returns_the_estimator_and_writes_the_folder_of_the_command(photos, tmp_path, hourglass):
+    heard = []
+    fitted = hg.train_on_images(
+        photos,
+        tmp_path / "python",
+        noise="0.1-0.3",
+        crop=16,
+        n_crops=20,
+        random_state=3,
+        on_found=lambda found: heard.append(len(found)),
+        on_outcome=lambda outcome: heard.append(outcome.source.name),
+        on_read=lambda taken: heard.append(taken.images.shape),
+        **QUICK,
+    )
+    assert heard == [4, "0.png", "1.png", "2.png", "3.png", (20, 16, 16, 1)]
+    words = ("--noise", "0.1-0.3", "--crop", 16, "--cuts", 20, "--seed", 3, "--steps", 3)
+    settings = ("--set", "batch_size=4", "--set", "channels=(4,)")
+    assert hourglass("train", photos, "--out", tmp_path / "command", *words, *settings, "-q") == (0, "", "")
+    files = {path.relative_to(tmp_path / "python") for path in (tmp_path / "python").rglob("*") if path.is_file()}
+    assert files == {
+        path.relative_to(tmp_path / "command") for path in (tmp_path / "command").rglob("*") if path.is_file()
+    }
+    for name in ("model.safetensors", "optimiser.safetensors"):
+        assert (tmp_path / "python" / name).read_bytes() == (tmp_path / "command" / name).read_bytes()
+    notes = [json.loads((tmp_path / name / "model.json").read_text())["notes"] for name in ("python", "command")]
+    assert notes[0] == notes[1] == fitted.notes_
+    assert notes[0] == {"files": 4, "images": 20, "prepared": "cuts of 16×16", "range": "auto", "cuts": 20}
+    images = np.random.default_rng(9).random((2, 16, 16, 1), dtype=np.float32)
+    loaded = hg.load_model(tmp_path / "python")
+    np.testing.assert_array_equal(fitted.reconstruct(images), loaded.reconstruct(images))
+
+
+def test_what_is_returned_writes_no_more_into_the_folder(photos, tmp_path):
+    fitted = hg.train_on_images(photos, tmp_path / "model", crop=16, n_crops=8, **QUICK)
+    before = sorted(tmp_path.rglob("*"))
+    fitted.partial_fit(np.zeros((4, 16, 16, 1), np.float32))
+    fitted.fit(np.random.default_rng(0).random((8, 16, 16, 1)))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"noise": 0.1}, {"corruption": hg.denoising.GaussianNoise(0.1), "skip": True, "n_steps": 1500}),
+        ({"noise": hg.denoising.Masking(0.3)}, {"corruption": hg.denoising.Masking(0.3), "residual": True}),
+        ({"noise": "poisson:30", "parameters": {"loss": "bce"}}, {"residual": False, "loss": "bce"}),
+        ({"self_supervised": True, "epochs": 2}, {"self_supervised": True, "epochs": 2, "n_steps": None}),
+        ({"self_supervised": True, "parameters": {"epochs": 2}}, {"epochs": 2, "n_steps": None}),
+        ({"noise": 0.1, "parameters": {"skip": False}}, {"skip": False}),
+        ({"network": "dense", "noise": 0.1}, {"n_steps": None}),
+        ({}, {"corruption": None, "skip": False}),
+    ],
+)
+def test_the_estimator_that_is_trained(options, said):
+    found = configure(**options).get_params()
+    assert {name: found[name] for name in said} == said
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"crop": 8, "resize": (8, 8)}, "crop and resize both say"),
+        ({"crop": 0}, "crop=0; expected whole numbers of pixels"),
+        ({"resize": (8, 8.5)}, r"resize=\(8, 8.5\)"),
+        ({"noise": 0.1, "self_supervised": True}, "leave noise out"),
+        ({"noise": "fog:2"}, "'fog' is unknown"),
+        ({"noise": -1}, "noise '-1'"),
+        ({"resume": True, "overwrite": True}, "give one of them"),
+        ({"epochs": 1, "n_steps": 1}, "both say how long"),
+        ({"epochs": 1, "parameters": {"epochs": 2}}, "epochs is set twice"),
+        ({"noise": 0.1, "parameters": {"corruption": None}}, "corruption is set twice"),
+        ({"parameters": {"random_state": 1}}, r"use random_state \(--seed\)"),
+        ({"parameters": {"checkpoint_dir": "x"}}, r"use out \(--out\)"),
+        ({"parameters": {"depth": 3}}, "depth"),
+        ({"parameters": {"batch_size": 0}}, "batch_size=0"),
+        ({"checkpoint_every": "often"}, "checkpoint_every"),
+        ({"network": "deep"}, "network='deep' is unknown; choose one of conv, dense"),
+        ({"colour": "blue"}, "colour='blue' is unknown; choose one of auto, grey, rgb"),
+        ({"value_range": "all"}, "range 'all' is none of"),
+        ({"value_range": (5, 2)}, "range '5,2' is none of"),
+        ({"n_crops": 0}, "n_crops=0"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused_before_anything_is_read(options, said, tmp_path):
+    with pytest.raises(OptionError, match=said):
+        hg.train_on_images(tmp_path / "nowhere", tmp_path / "model", **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_set_does_not_overrule_an_option_in_silence(photos, hourglass):
+    code, _, err = hourglass("train", photos, "--out", "model", "--set", "random_state=3")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "use random_state (--seed)" in err
+
+
+def test_a_file_that_cannot_be_read_is_raised_or_told(photos, tmp_path):
+    (photos / "bad.png").write_text("no image")
+    with pytest.raises(ValueError, match=r"bad\.png"):
+        hg.train_on_images(photos, tmp_path / "model", crop=16, n_crops=8, **QUICK)
+    assert not (tmp_path / "model" / "model.json").exists()
+    outcomes = []
+    fitted = hg.train_on_images(photos, tmp_path / "model", crop=16, n_crops=8, on_outcome=outcomes.append, **QUICK)
+    assert [outcome.source.name for outcome in outcomes if outcome.error] == ["bad.png"]
+    assert fitted.notes_["files"] == 4
+
+
+def test_a_finished_model_is_kept_lengthened_or_replaced(photos, tmp_path):
+    options = {"crop": 16, "n_crops": 8, "parameters": {"channels": (4,), "batch_size": 4}}
+    hg.train_on_images(photos, tmp_path / "model", n_steps=2, **options)
+    with pytest.raises(FileExistsError, match="holds a model"):
+        hg.train_on_images(photos, tmp_path / "model", n_steps=2, **options)
+    before = (tmp_path / "model" / "model.safetensors").read_bytes()
+    kept = hg.train_on_images(photos, tmp_path / "model", n_steps=2, resume=True, **options)
+    assert kept.n_steps_ == 2
+    assert (tmp_path / "model" / "model.safetensors").read_bytes() == before
+    assert hg.train_on_images(photos, tmp_path / "model", n_steps=5, resume=True, **options).n_steps_ == 5
+    with pytest.raises(ValueError, match="holds another model: random_state is 0 there, 1 here"):
+        hg.train_on_images(photos, tmp_path / "model", n_steps=5, random_state=1, resume=True, **options)
+    assert hg.train_on_images(photos, tmp_path / "model", n_steps=3, overwrite=True, **options).n_steps_ == 3
+
+
+def test_an_interrupted_training_is_resumed_bit_for_bit(photos, tmp_path, monkeypatch):
+    options = {"crop": 16, "n_crops": 8, "n_steps": 8, "checkpoint_every": "2steps", "parameters": {"channels": (4,)}}
+    hg.train_on_images(photos, tmp_path / "whole", **options)
+    step, indices = Trainer.step, []
+
+    def stop(self, index):
+        indices.append(index)
+        if len(indices) == 6:
+            raise RuntimeError("the plug was pulled")
+        return step(self, index)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "step", stop)
+        with pytest.raises(RuntimeError, match="plug"):
+            hg.train_on_images(photos, tmp_path / "cut", **options)
+    said = []
+    hg.train_on_images(photos, tmp_path / "cut", say=said.append, **options)
+    assert said == [f"{tmp_path / 'cut'} holds an unfinished training: going on with it"]
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "cut")]
+    assert weights[0] == weights[1]
+
+
+def test_ranges_of_numbers_are_taken_as_text_or_pair(photos, tmp_path):
+    for name, given in (("text", "0,4095"), ("pair", (0, 4095))):
+        pixels = np.random.default_rng(0).integers(0, 4095, (24, 24), dtype=np.uint16)
+        folder = tmp_path / f"{name}-images"
+        folder.mkdir()
+        Image.fromarray(pixels).save(folder / "0.tif")
+        fitted = hg.train_on_images(folder, tmp_path / name, resize=(16, 16), value_range=given, **QUICK)
+        assert fitted.notes_["range"] == "0,4095"
+        assert fitted.notes_["ranges"] == {"": [0, 4095]}
