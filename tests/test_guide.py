@@ -16,7 +16,7 @@ from hourglass.denoising.corruption import CORRUPTIONS
 GUIDE = (Path(__file__).parents[1] / "docs" / "guide.md").read_text(encoding="utf-8")
 WALKS = dict(re.findall(r"^## (\d\. [^\n]+)\n(.*?)(?=^## |\Z)", GUIDE, re.DOTALL | re.MULTILINE))
 LEFT = {
-    "1": {"restored", "restored-by-mine", "restored-blind", "model", "blind", "noisy"},
+    "1": {"restored", "restored-by-mine", "restored-blind", "model", "model-from-python", "blind", "noisy"},
     "2": {"model", "code.png", "codes.csv", "decoded", "digits"},
     "3": set(),
     "4": {"digits.onnx", "in.png", "out.png"},
