@@ -15,6 +15,7 @@ from hourglass.denoising import corrupt, parse_corruption
 from hourglass.denoising.corruption import CORRUPTIONS
 from hourglass.estimators import ESTIMATORS, Autoencoder
 from hourglass.experiments import EXPERIMENTS, Experiment
+from hourglass.image_training.settings import NETWORKS
 from hourglass.metrics import METRICS, Metric
 from hourglass.nn import Codec
 from hourglass.training import LOSSES, OPTIMISERS, Loss
@@ -148,6 +149,18 @@ def test_a_network(network, few, folder, tmp_path, hourglass):
     assert np.load(tmp_path / "codes.npy").shape == (4, 3)
     restored = exported(again, images, tmp_path / "a.onnx")
     np.testing.assert_allclose(restored, ae.reconstruct(images), atol=1e-5)
+
+
+def test_the_command_line_trains_a_network(network, folder, monkeypatch, tmp_path, hourglass):
+    monkeypatch.setitem(NETWORKS, "linear", LinearAutoencoder)
+    words = ("train", folder, "--out", tmp_path / "model", "--steps", 2, "--crop", 8, "-q")
+    code, _, err = hourglass(*words, "--network", "linear", "--set", "n_components=3")
+    assert code == 0, err
+    model = hg.load_model(tmp_path / "model")
+    assert (type(model), model.n_components) == (LinearAutoencoder, 3)
+    code, _, err = hourglass(*words, "--network", "cubic")
+    assert code == 2
+    assert "'cubic' is none of conv, dense, linear" in err
 
 
 def test_a_network_that_is_not_registered_is_named_with_the_remedy(few, tmp_path):

@@ -103,7 +103,27 @@ def load_pretrained(name: str = "digits", *, device: str | torch.device = "auto"
 
 
 def load_autoencoder(folder: str | os.PathLike[str], *, device: str | torch.device = "auto") -> Autoencoder:
-    """Read a fitted autoencoder; ValueError when the folder holds another kind of model."""
+    """Read a fitted autoencoder from a folder.
+
+    Parameters
+    ----------
+    folder : path-like
+        As :func:`save`, or a run, wrote it.
+    device : {"auto", "cpu", "cuda"} or torch.device, default="auto"
+        Where to compute; ``auto`` takes the GPU where there is one.
+
+    Returns
+    -------
+    Autoencoder
+        Fitted, ready to transform and reconstruct.
+
+    Raises
+    ------
+    FileNotFoundError
+        When the folder holds no model.
+    ValueError
+        When it holds another kind of model, or its files are damaged or do not fit together.
+    """
     estimator = load_model(folder, device=device)
     if estimator.task != Autoencoder.task:
         raise ValueError(f"{os.fspath(folder)} holds a {type(estimator).__name__}; this needs an autoencoder")

@@ -10,3 +10,12 @@ def dataset_name(text: str) -> str:
     if text not in DATASETS:
         raise typer.BadParameter(f"{text!r} is none of {', '.join(DATASETS)}")
     return text
+
+
+def network_name(text: str) -> str:
+    """Name of a kind of autoencoder that is trained on files of images."""
+    from hourglass.image_training.settings import NETWORKS
+
+    if text not in NETWORKS:
+        raise typer.BadParameter(f"{text!r} is none of {', '.join(NETWORKS)}")
+    return text

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from hourglass.cli.app import Misuse, app, merge, parse_settings, stoppable
+from hourglass.cli.choices import network_name
 from hourglass.cli.shared import (
     READ,
     CheckpointEvery,
@@ -48,7 +49,9 @@ def train(
     self_supervised: Annotated[
         bool, typer.Option("--self-supervised", help="Train a denoiser on images that are noisy themselves.")
     ] = False,
-    kind: Annotated[Literal["conv", "dense"], typer.Option("--network", help="Kind of autoencoder.")] = "conv",
+    kind: Annotated[
+        str, typer.Option("--network", parser=network_name, metavar="<conv|dense>", help="Kind of autoencoder.")
+    ] = "conv",
     crop: Annotated[
         int | None,
         typer.Option(

@@ -219,13 +219,9 @@ def clips(corruption: object) -> bool:
     return type(corruption) in CORRUPTIONS.values() and bool(getattr(corruption, "clip", False))
 
 
-def unclipped(corruption: "Corruption") -> "Corruption":
+def unclipped(corruption: Any) -> Any:
     """The same corruption for images whose numbers may lie outside [0, 1]."""
-    if not clips(corruption):
-        return corruption
-    bounded: Any = corruption
-    same: Corruption = replace(bounded, clip=False)
-    return same
+    return replace(corruption, clip=False) if clips(corruption) else corruption
 
 
 Corruption = GaussianNoise | PoissonNoise | SaltAndPepper | Masking | Blur

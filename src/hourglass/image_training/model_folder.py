@@ -6,7 +6,7 @@ from typing import Any
 
 from sklearn.base import clone
 
-from hourglass.denoising.corruption import Corruption, unclipped
+from hourglass.denoising.corruption import unclipped
 from hourglass.estimators import Autoencoder
 from hourglass.models import load_autoencoder
 from hourglass.persistence import METADATA, differences, is_longer
@@ -46,7 +46,7 @@ class ModelFolder:
         """
         model, estimator = load_autoencoder(self.out, device="cpu"), clone(estimator)
         for each in (model, estimator):  # whether noise is clipped depends on the images
-            if isinstance(each.corruption, Corruption):
+            if each.corruption is not None:
                 each.set_params(corruption=unclipped(each.corruption))
         kinds = [{"estimator": type(each).__name__} for each in (model, estimator)]
         # Models of older versions do not note everything.

@@ -187,7 +187,7 @@ def train_on_images(
         on_outcome=on_outcome,
     )
     on_read(taken)
-    if not taken.bounded and isinstance(estimator.corruption, Corruption):
+    if not taken.bounded and estimator.corruption is not None:
         estimator.set_params(corruption=unclipped(estimator.corruption))
     with locked(place.out):
         if finished:

@@ -11,10 +11,9 @@ from hourglass.estimators import Autoencoder, ConvAutoencoder, DenseAutoencoder
 from hourglass.imagefiles import Ranges, parse_range
 from hourglass.training import LOSSES
 
-NETWORKS: dict[str, type[ConvAutoencoder] | type[DenseAutoencoder]] = {
-    "conv": ConvAutoencoder,
-    "dense": DenseAutoencoder,
-}
+NETWORKS: dict[str, type[Autoencoder]] = {"conv": ConvAutoencoder, "dense": DenseAutoencoder}
+"""Every autoencoder that is trained on files, by its name on the command line; one from elsewhere is added by
+``NETWORKS["name"] = MyAutoencoder``."""
 CROP = 64
 # What a denoiser of photographs needs: see docs/denoising.md.
 _DENOISER: dict[str, Any] = {"skip": True, "channels": (32, 48, 64), "batch_size": 16, "learning_rate": 0.003}
@@ -100,7 +99,7 @@ def check_choice(name: str, value: str, choices: Sequence[str] | Mapping[str, ob
 
 
 def _corruption(noise: str | float | Corruption | None) -> Corruption | None:
-    if noise is None or isinstance(noise, Corruption):
+    if not isinstance(noise, str | int | float):
         return noise
     try:
         return parse_corruption(str(noise))

@@ -123,6 +123,9 @@ def _check_shapes(output: Tensor, target: Tensor) -> None:
 
 LOSSES: dict[str, Loss] = {
     "mse": Loss(function=mse, label="mean squared error"),
+    "softmax": Loss(
+        function=softmax, label="cross-entropy (nats)", unit_range=True, compares_images=False, log_scores=_as_it_is
+    ),
     "bce": Loss(
         function=bce,
         label="binary cross-entropy (nats a pixel)",
@@ -131,9 +134,6 @@ LOSSES: dict[str, Loss] = {
         output_range=(0, 1),
         starting_bias=_logit,
         log_scores=F.logsigmoid,
-    ),
-    "softmax": Loss(
-        function=softmax, label="cross-entropy (nats)", unit_range=True, compares_images=False, log_scores=_as_it_is
     ),
 }
 """Every loss by its name; a loss from elsewhere is added by ``LOSSES["name"] = Loss(…)``."""
