@@ -36,7 +36,7 @@ def test_it_returns_the_estimator_and_writes_the_folder_of_the_command(photos, t
         random_state=3,
         on_found=lambda found: heard.append(len(found)),
         on_outcome=lambda outcome: heard.append(outcome.source.name),
-        on_read=lambda taken: heard.append(taken.images.shape),
+        on_read=lambda taken: heard.append((len(taken), *taken.image_shape)),
         **QUICK,
     )
     assert heard == [4, "0.png", "1.png", "2.png", "3.png", (20, 16, 16, 1)]

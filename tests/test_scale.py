@@ -142,7 +142,7 @@ pixels = np.asarray(Image.open("in.png"))[None, :, :, None]
 restored, as_bytes = onnxruntime.InferenceSession("digits.onnx").run(None, {"images": pixels})
 Image.fromarray(as_bytes[0, :, :, 0]).save("out.png")
 """
-    subprocess.run([python, "-c", script], cwd=tmp_path, check=True)
+    subprocess.run([python, "-I", "-c", script], cwd=tmp_path, check=True)
     with Image.open(tmp_path / "in.png") as given, Image.open(tmp_path / "out.png") as out:
         expected = np.clip(hg.load_pretrained("digits").reconstruct(np.asarray(given)[None])[0], 0, 1) * 255
         assert np.abs(np.asarray(out) - expected).max() < 0.51

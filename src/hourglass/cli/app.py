@@ -62,7 +62,10 @@ def one_line(error: Exception) -> str:
     """What a person is told of an error; its type only where it was not foreseen."""
     text = error.format_message() if isinstance(error, TyperException) else str(error)
     message = " ".join(text.split())
-    if isinstance(error, (ValueError, TyperException, OSError, FloatingPointError, ImportError)):
+    if (
+        isinstance(error, (ValueError, TyperException, OSError, FloatingPointError, ImportError, MemoryError))
+        and message
+    ):
         return message
     return f"{type(error).__name__}: {message} (--debug shows where)"
 

@@ -28,7 +28,7 @@ from hourglass.cli.shared import (
 )
 
 if TYPE_CHECKING:
-    from hourglass.imagefiles import TrainingImages
+    from hourglass.imagefiles import ImageFolderSource, TrainingImages
 
 
 @app.command(epilog=READ)
@@ -64,7 +64,9 @@ def train(
             metavar="HxW", help="Train on whole images, resized to this height and width.", show_default=False
         ),
     ] = None,
-    cuts: Annotated[int, typer.Option(help="Number of random crops from all files together.", min=1)] = 4096,
+    cuts: Annotated[
+        int, typer.Option(help="Number of random crops that make an epoch; every step draws fresh ones.", min=1)
+    ] = 4096,
     colour: Annotated[
         Literal["auto", "grey", "rgb"], typer.Option(help="Channels to train on; auto is rgb if any image has colour.")
     ] = "auto",
@@ -128,7 +130,7 @@ def train(
     tally.exit()
 
 
-def _say_ranges(tally: Tally, taken: "TrainingImages") -> None:
+def _say_ranges(tally: Tally, taken: "TrainingImages | ImageFolderSource") -> None:
     """Show how reading went and which numbers the network sees, before the training shows its own progress."""
     tally.end()
     if taken.ranges and not tally.quiet:

@@ -16,7 +16,7 @@ from hourglass.estimators.given import image_source, training_source
 from hourglass.estimators.held_out import HeldOut
 from hourglass.estimators.reconstruction import ESTIMATE, Reconstruction, is_target
 from hourglass.nn import Codec
-from hourglass.training import LOSSES, Progress, image_losses
+from hourglass.training import LOSSES, Progress, Source, image_losses
 
 OUTPUT_BIASES = ("mean", "zero")
 
@@ -159,7 +159,7 @@ class Autoencoder(Reconstruction):
 
     def fit(
         self,
-        X: ArrayLike,
+        X: ArrayLike | Source,
         y: ArrayLike | None = None,
         *,
         validation_data: tuple[ArrayLike, ArrayLike] | None = None,
@@ -199,7 +199,7 @@ class Autoencoder(Reconstruction):
             self._fit(X, y, validation_data, progress)
         return self
 
-    def partial_fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
+    def partial_fit(self, X: ArrayLike | Source, y: ArrayLike | None = None) -> Self:
         """Train for one more pass over the images, at a constant rate.
 
         The first call draws the weights and trains at ``learning_rate``. Later calls, and calls after :meth:`fit`,
@@ -235,7 +235,7 @@ class Autoencoder(Reconstruction):
 
     def _fit(
         self,
-        X: ArrayLike,
+        X: ArrayLike | Source,
         y: ArrayLike | None,
         validation_data: tuple[ArrayLike, ArrayLike] | None,
         progress: Progress | None,

@@ -17,7 +17,7 @@ from hourglass.estimators.classification import Classification
 from hourglass.estimators.fitting import Task, check_validation, train, transaction
 from hourglass.estimators.given import labelled_source
 from hourglass.estimators.held_out import HeldOut
-from hourglass.training import LOSSES, Observer, Progress, class_losses
+from hourglass.training import LOSSES, Observer, Progress, Source, class_losses
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -129,7 +129,7 @@ class Classifier(Classification):
 
     def fit(
         self,
-        X: ArrayLike,
+        X: ArrayLike | Source,
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         *,
@@ -177,7 +177,7 @@ class Classifier(Classification):
 
     def partial_fit(
         self,
-        X: ArrayLike,
+        X: ArrayLike | Source,
         y: ArrayLike,
         classes: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
@@ -220,7 +220,7 @@ class Classifier(Classification):
 
     def _fit(
         self,
-        X: ArrayLike,
+        X: ArrayLike | Source,
         y: ArrayLike,
         sample_weight: ArrayLike | None,
         validation_data: tuple[ArrayLike, ArrayLike] | None,

@@ -14,7 +14,7 @@ from hourglass.errors import OptionError
 from hourglass.estimators import Autoencoder
 from hourglass.image_training.model_folder import ModelFolder
 from hourglass.image_training.settings import check, check_choice, configure, ranges_of, size_of
-from hourglass.imagefiles import Found, Outcome, Ranges, TrainingImages, find_images, training_images
+from hourglass.imagefiles import Found, ImageFolderSource, Outcome, Ranges, TrainingImages, find_images, training_images
 from hourglass.imagefiles.crops import COLOURS
 from hourglass.imagefiles.ranges import NOTE
 from hourglass.models import load_autoencoder, save
@@ -48,7 +48,7 @@ def train_on_images(
     verbose: int = 0,
     on_found: Callable[[Found], None] = _ignore,
     on_outcome: Callable[[Outcome], None] | None = None,
-    on_read: Callable[[TrainingImages], None] = _ignore,
+    on_read: Callable[[TrainingImages | ImageFolderSource], None] = _ignore,
     say: Callable[[str], None] = _ignore,
 ) -> Autoencoder:
     """Train an autoencoder on a folder of images of any size, and save it, as ``hourglass train`` does.
@@ -77,7 +77,8 @@ def train_on_images(
     resize : tuple of (int, int), optional
         Height and width in pixels to which whole images are resized, in place of crops.
     n_crops : int, default=4096
-        Number of random crops from all files together, at least one from each; not used with ``resize``.
+        Number of random crops that count as an epoch, from all files together and at least one from each; each step
+        draws fresh ones. Not used with ``resize``.
     colour : {"auto", "grey", "rgb"}, default="auto"
         Channels to train on; ``"auto"`` is RGB where any image has colour.
     value_range : {"auto", "full"} or tuple of (float, float), default="auto"
@@ -112,7 +113,9 @@ def train_on_images(
         Function that is called with the :class:`hourglass.imagefiles.Outcome` of each file. With it, files that
         cannot be read are left out; by default the error of the first one is raised.
     on_read : callable, optional
-        Function that is called with the :class:`hourglass.imagefiles.TrainingImages` before the training.
+        Function that is called before the training with what was read: the
+        :class:`hourglass.imagefiles.ImageFolderSource` of the crops or, with ``resize``, the
+        :class:`hourglass.imagefiles.TrainingImages`.
     say : callable, optional
         Function that is called with a line of text when an unfinished training is resumed.
 
@@ -176,7 +179,7 @@ def train_on_images(
 
     found = find_images(folder, beside=place.out, hidden=hidden)
     on_found(found)
-    taken, files = read_crops(
+    taken, files = read_images(
         found.paths,
         size=size,
         whole=resize is not None,
@@ -196,10 +199,11 @@ def train_on_images(
         if place.checkpoints.exists() and not resume:
             say(f"{place.out} holds an unfinished training: going on with it")
         place.checkpoints.mkdir(exist_ok=True)
-        estimator.fit(taken.images)
+        images = taken.images if isinstance(taken, TrainingImages) else taken
+        estimator.fit(images)
         # What is fitted again elsewhere must not write into this folder.
         estimator.set_params(checkpoint_dir=None)
-        counts = {"files": files, "images": len(taken.images)}
+        counts = {"files": files, "images": len(images)}
         estimator.notes_ = counts | prepared | ({NOTE: taken.ranges} if taken.ranges else {})
         save(estimator, place.out)
         # From its last checkpoint the training can be lengthened.
@@ -208,7 +212,7 @@ def train_on_images(
     return estimator
 
 
-def read_crops(
+def read_images(
     paths: Sequence[Path],
     *,
     size: tuple[int, int],
@@ -218,8 +222,8 @@ def read_crops(
     ranges: Ranges,
     random_state: int,
     on_outcome: Callable[[Outcome], None] | None,
-) -> tuple[TrainingImages, int]:
-    """Read what :func:`train_on_images` trains on; the one place where files become training images.
+) -> tuple[TrainingImages | ImageFolderSource, int]:
+    """Read what :func:`train_on_images` trains on.
 
     Parameters
     ----------
@@ -230,7 +234,7 @@ def read_crops(
     whole : bool
         Whether whole images are resized to that size.
     n_crops : int
-        Number of crops from all files together.
+        Number of crops that count as an epoch, from all files together.
     colour : {"auto", "grey", "rgb"}
         Channels.
     ranges : Ranges
@@ -242,8 +246,8 @@ def read_crops(
 
     Returns
     -------
-    taken : TrainingImages
-        The crops.
+    taken : TrainingImages or ImageFolderSource
+        Whole images, resized; or the source of crops, which draws fresh ones in every step.
     files : int
         Number of files that were read.
     """
@@ -257,14 +261,12 @@ def read_crops(
         if on_outcome is not None:
             on_outcome(outcome)
 
-    taken = training_images(
-        paths,
-        size=size,
-        whole=whole,
-        count=n_crops,
-        colour=colour,
-        ranges=ranges,
-        random_state=random_state,
-        on_outcome=note,
-    )
+    options: dict[str, Any] = {
+        "size": size, "colour": colour, "ranges": ranges, "random_state": random_state, "on_outcome": note,
+    }  # fmt: skip
+    taken: TrainingImages | ImageFolderSource
+    if whole:
+        taken = training_images(paths, whole=True, **options)
+    else:
+        taken = ImageFolderSource(paths, count=n_crops, **options)
     return taken, len(paths) - failed
