@@ -1,4 +1,4 @@
-"""The private names of PyTorch that ``nn/internals.py`` relies on: they are there, and mean what it says.
+"""The private names of PyTorch that ``runtime/internals.py`` relies on: they are there, and mean what it says.
 
 A failure here, with a new version of PyTorch, names what has to be found again.
 """
@@ -13,7 +13,8 @@ from torch import func, nn
 from torch.autograd import forward_ad
 
 import hourglass
-from hourglass.nn import GhostBatchNorm, internals
+from hourglass.nn import GhostBatchNorm
+from hourglass.runtime import internals
 
 
 def test_the_bases_are_those_that_pytorchs_tools_look_for():
@@ -23,6 +24,13 @@ def test_the_bases_are_those_that_pytorchs_tools_look_for():
     assert issubclass(nn.InstanceNorm2d, internals.AnyNorm)
     assert not issubclass(nn.InstanceNorm2d, internals.BatchNorm)
     assert not issubclass(nn.GroupNorm, internals.AnyNorm)
+
+
+def test_native_bfloat16_is_what_the_processor_says():
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.exists():
+        pytest.skip("there is no /proc/cpuinfo to compare with")
+    assert internals.has_native_bfloat16() == ("avx512_bf16" in cpuinfo.read_text())
 
 
 def observed(transform):

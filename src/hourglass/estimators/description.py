@@ -13,7 +13,7 @@ from torch import nn
 from hourglass.data.arrays import Shape
 from hourglass.denoising.corruption import CORRUPTIONS, corruption_to_json
 from hourglass.estimators.exported import ExportedPart
-from hourglass.nn.internals import AnyNorm
+from hourglass.runtime.internals import AnyNorm
 from hourglass.training import optimiser_in_words
 
 # Of the place of a training, not of what is trained.

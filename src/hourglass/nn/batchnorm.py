@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hourglass.nn.internals import BatchNorm, NotForSyncBatchNorm, OnlyTraced, has_values, is_transformed, shape_of
+from hourglass.runtime.internals import BatchNorm, NotForSyncBatchNorm, OnlyTraced, has_values, is_transformed, shape_of
 
 VARIANCES = ("biased", "bessel")
 

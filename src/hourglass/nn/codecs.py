@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hourglass.nn.initialisation import reset_children_
-from hourglass.nn.internals import OnlyTraced, has_values, shape_of
 from hourglass.nn.layers import Dense
 from hourglass.nn.shapes import check_counts, check_images, from_height_width_channel, to_height_width_channel
+from hourglass.runtime.internals import OnlyTraced, has_values, shape_of
 
 
 class Codec(OnlyTraced, nn.Module):

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from hourglass.nn import fast
 from hourglass.nn.codecs import Codec
-from hourglass.nn.internals import is_transformed
 from hourglass.nn.layers import SameConv2d, SamePool2d
 from hourglass.nn.norms import create_norm
 from hourglass.nn.shapes import check_images, from_height_width_channel, to_height_width_channel
 from hourglass.nn.upsampling import UPSAMPLES, UpsampleConv2d
+from hourglass.runtime.internals import is_transformed
 
 
 def rectify(x: Tensor) -> Tensor:

@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hourglass.nn.initialisation import KERNEL_INITS, reset_children_, reset_kernel_
-from hourglass.nn.internals import OnlyTraced
 from hourglass.nn.layers import Dense, SameConv2d
 from hourglass.nn.norms import create_norm, has_moving_statistics
 from hourglass.nn.shapes import check_counts, check_images, to_height_width_channel
+from hourglass.runtime.internals import OnlyTraced
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "sigmoid": torch.sigmoid, "tanh": torch.tanh}
 

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.grad import conv2d_input, conv2d_weight
 
-from hourglass.nn.internals import is_batched, is_transformed
 from hourglass.runtime import tricks
+from hourglass.runtime.internals import is_batched, is_transformed
 
 # oneDNN computes 16 output channels at a time: with so few, matrix products waste less.
 FEW_OUTPUTS = 3

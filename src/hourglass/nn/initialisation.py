@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from hourglass.nn.internals import AnyNorm
+from hourglass.runtime.internals import AnyNorm
 
 KERNEL_INITS = ("glorot", "he", "truncated-normal")
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from hourglass.nn import fast
 from hourglass.nn.initialisation import reset_glorot_
-from hourglass.nn.internals import OnlyTraced
 from hourglass.nn.shapes import check_channels, check_counts
+from hourglass.runtime.internals import OnlyTraced
 
 # How a layer with stride 2 describes its padding: an axis of 28 is padded by (0, 1) for 3×3, one of 7 by (1, 1).
 SAME_PADDING = "padding='same' as in TensorFlow, which depends on the input's size"

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from hourglass.nn.batchnorm import MovingStatistics, dense, other_axes, per_channel, values_per_channel, widened
-from hourglass.nn.internals import is_transformed
 from hourglass.nn.processes import processes, total_of_processes
+from hourglass.runtime.internals import is_transformed
 
 
 class ManualBatchNorm(MovingStatistics):

@@ -11,9 +11,9 @@ from hourglass.nn.batchnorm import (
     check_eps,
     check_maps,
 )
-from hourglass.nn.internals import OnlyTraced, has_values, shape_of
 from hourglass.nn.manual import ManualBatchNorm
 from hourglass.nn.variants import BatchRenorm, GhostBatchNorm
+from hourglass.runtime.internals import OnlyTraced, has_values, shape_of
 
 
 class GroupNorm(OnlyTraced, nn.GroupNorm):

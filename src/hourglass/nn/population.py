@@ -12,9 +12,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from hourglass.nn.batchnorm import other_axes
 from hourglass.nn.conv_codec import ConvCodec
 from hourglass.nn.convnet import ConvNet
-from hourglass.nn.internals import BatchNorm
 from hourglass.nn.manual import ManualBatchNorm
 from hourglass.nn.variants import BatchRenorm
+from hourglass.runtime.internals import BatchNorm
 
 Module = TypeVar("Module", bound=nn.Module)
 Network = TypeVar("Network", ConvNet, ConvCodec)

@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hourglass.nn.batchnorm import FrameworkBatchNorm
-from hourglass.nn.internals import OnlyTraced, shape_of
 from hourglass.nn.layers import Dense
 from hourglass.nn.shapes import check_counts
+from hourglass.runtime.internals import OnlyTraced, shape_of
 
 
 class StepNorm(OnlyTraced, nn.Module):

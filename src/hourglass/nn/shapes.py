@@ -4,7 +4,7 @@ from numbers import Integral
 
 from torch import Tensor
 
-from hourglass.nn.internals import has_values, shape_of
+from hourglass.runtime.internals import has_values, shape_of
 
 
 def check_channels(x: Tensor, channels: int | None = None) -> tuple[int, int]:

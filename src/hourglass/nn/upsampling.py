@@ -6,9 +6,9 @@ from torch import Tensor, nn
 
 from hourglass.nn import fast
 from hourglass.nn.initialisation import reset_glorot_
-from hourglass.nn.internals import OnlyTraced, is_recorded
 from hourglass.nn.layers import SameConv2d
 from hourglass.nn.shapes import check_channels
+from hourglass.runtime.internals import OnlyTraced, is_recorded
 
 
 class UpsampleConv2d(OnlyTraced, nn.Module):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hourglass.nn.batchnorm import FrameworkBatchNorm, MovingStatistics, dense, other_axes, per_channel, widened
-from hourglass.nn.internals import shape_of
+from hourglass.runtime.internals import shape_of
 
 
 class GhostBatchNorm(FrameworkBatchNorm):

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 import torch
 
+from hourglass.runtime.internals import has_native_bfloat16
+
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("float32", "bfloat16", "auto")
 
@@ -67,7 +69,7 @@ def has_bfloat16(device: torch.device) -> bool:
     """Whether a device computes in bfloat16, and does not emulate it."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.cpu._is_avx512_bf16_supported())
+    return has_native_bfloat16()
 
 
 @contextmanager

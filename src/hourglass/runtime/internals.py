@@ -1,4 +1,4 @@
-"""The private names of PyTorch that the networks rely on, in one place; ``tests/test_internals.py`` watches them."""
+"""The private names of PyTorch that the package relies on, in one place; ``tests/test_internals.py`` watches them."""
 
 import sys
 from typing import Any
@@ -12,6 +12,11 @@ BatchNorm = nn.modules.batchnorm._BatchNorm
 
 AnyNorm = nn.modules.batchnorm._NormBase
 """Base of all of PyTorch's normalisations that may keep moving statistics."""
+
+
+def has_native_bfloat16() -> bool:
+    """Whether the processor has instructions for bfloat16, which PyTorch otherwise emulates slowly."""
+    return bool(torch.cpu._is_avx512_bf16_supported())
 
 
 def is_recorded() -> bool:
