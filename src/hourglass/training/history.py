@@ -145,8 +145,12 @@ class History:
         ------
         OSError
             When the file cannot be read.
-        KeyError, TypeError or ValueError
-            When a column is missing or a value is not a number.
+        KeyError
+            When the column ``step``, ``epoch``, ``learning_rate`` or ``loss`` is missing.
+        TypeError
+            When a line lacks one of these four values, or has more values than the header.
+        ValueError
+            When a value is not a number.
         """
         history = cls()
         with path.open(newline="", encoding="utf-8") as file:

@@ -229,21 +229,26 @@ class Subset(Source):
         return len(self.rows)
 
     def take(self, index: Tensor, step: int) -> Batch:
+        """Read inputs and targets of some of these rows."""
         return self.source.take(self.rows[index], step)
 
     def weights(self, index: Tensor) -> Tensor | None:
+        """Return the weights of some of these rows."""
         return self.source.weights(self.rows[index])
 
     @property
     def groups(self) -> NDArray[np.int64] | None:
+        """Group of each of these rows, or None where the source has no groups."""
         groups = self.source.groups
         return None if groups is None else groups[self.rows.cpu().numpy()]
 
     @property
     def fingerprint(self) -> Mapping[str, str]:
+        """Fingerprints of the source, and of the indices under the name ``rows``."""
         return {**self.source.fingerprint, "rows": fingerprint(self.rows.cpu().numpy())}
 
     def to(self, device: torch.device) -> "Subset":
+        """Return the same rows with their batches on another device."""
         return Subset(self.source.to(device), self.rows.cpu().numpy())
 
 
@@ -268,6 +273,7 @@ class Paired(Source):
         return len(self.source)
 
     def take(self, index: Tensor, step: int) -> Batch:
+        """Read inputs of some rows with their new targets."""
         inputs, targets = self.source.take(index, step)
         if isinstance(self.targets, Source):
             targets, _ = self.targets.take(index, step)
@@ -276,14 +282,17 @@ class Paired(Source):
         return inputs, targets
 
     def weights(self, index: Tensor) -> Tensor | None:
+        """Return the new weights of some rows, or those of the source."""
         return self.source.weights(index) if self._weights is None else self._weights[index]
 
     @property
     def groups(self) -> NDArray[np.int64] | None:
+        """Groups of the source."""
         return self.source.groups
 
     @property
     def fingerprint(self) -> Mapping[str, str]:
+        """Fingerprints of the source, with those of the new ``targets`` and ``weights``."""
         prints = dict(self.source.fingerprint)
         if isinstance(self.targets, Source):
             prints["targets"] = self.targets.fingerprint["images"]
@@ -294,6 +303,7 @@ class Paired(Source):
         return prints
 
     def to(self, device: torch.device) -> "Paired":
+        """Return the same pairs with their batches on another device."""
         targets, weights = (None if part is None else part.to(device) for part in (self.targets, self._weights))
         return Paired(self.source.to(device), targets, weights)  # type: ignore[arg-type]  # weights are a tensor
 
