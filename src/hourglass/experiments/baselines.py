@@ -47,7 +47,7 @@ def baselines(data: Dataset, components: int, noise: float | None) -> dict[str, 
     data : Dataset
         Training images, on which PCA is fitted and strengths are chosen, and test images.
     components : int
-        Number of PCA's components, which is that of the numbers in the code, from 1.
+        Number of PCA's components, from 1: as many as the code has numbers.
     noise : float or None
         Standard deviation of the Gaussian noise on the test images; None means no noise, and then no denoisers.
 

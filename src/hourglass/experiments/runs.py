@@ -95,7 +95,7 @@ def run(
     BlockingIOError
         When another process is writing to ``out``.
     Interrupted
-        When SIGINT or SIGTERM has come; the checkpoint is written.
+        When SIGINT or SIGTERM has come, with ``out``; the checkpoint is written.
     ConnectionError
         When the data set is neither on this computer nor can be downloaded.
     FloatingPointError
