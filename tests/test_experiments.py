@@ -13,7 +13,7 @@ from PIL import Image
 import hourglass as hg
 from hourglass import plots, report
 from hourglass.denoising import corrupt
-from hourglass.experiments import EXPERIMENTS, find, result, runs
+from hourglass.experiments import EXPERIMENTS, find, result, runs, stored_runs
 from hourglass.experiments.baselines import NL_MEANS_STRENGTHS, TOTAL_VARIATION_WEIGHTS, baselines
 from hourglass.experiments.checkerboard import response
 from hourglass.training import History
@@ -327,7 +327,7 @@ def test_runs_of_other_parameters_are_no_seeds_of_one_another(few, tmp_path):
     hg.run("dense", dataset=few, seeds=(1,), out=tmp_path, code_size=8, **QUICK)
     (tmp_path / "dense-classic" / "seed-1 copy").mkdir()
     (tmp_path / "bn-comparison.png").write_bytes(b"of runs that are gone")
-    groups = report.groups_of(result.stored_runs(tmp_path))
+    groups = report.groups_of(stored_runs(tmp_path))
     assert [len(group.runs) for group in groups] == [1, 1]
     assert "code_size=8" in groups[1].changed + groups[0].changed
     page = report.write_report(tmp_path).read_text()
@@ -340,6 +340,6 @@ def test_runs_of_other_parameters_are_no_seeds_of_one_another(few, tmp_path):
 def test_a_run_without_its_history_is_named_with_a_remedy(few, tmp_path):
     hg.run("bn-layer", dataset=few, seeds=(0,), out=tmp_path, n_steps=2, device="cpu")
     (tmp_path / "bn-layer-classic" / "seed-0" / "history.csv").unlink()
-    (stored,) = result.stored_runs(tmp_path)
+    (stored,) = stored_runs(tmp_path)
     with pytest.raises(ValueError, match=r"seed-0 is damaged \(history\.csv is missing\); move it away"):
         stored.history()

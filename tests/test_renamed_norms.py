@@ -9,7 +9,7 @@ import pytest
 
 import hourglass as hg
 from hourglass.denoising import SaltAndPepper
-from hourglass.experiments.result import Run, stored_runs
+from hourglass.experiments import Run, stored_runs
 from hourglass.lab.cells import Cells, identified, measure_cells
 from hourglass.lab.studies import STUDIES
 from hourglass.nn import FrameworkBatchNorm, LayerNorm

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import hourglass as hg
-from hourglass.experiments.result import Run, stored_runs
+from hourglass.experiments import Run, stored_runs
 from hourglass.lab.cells import Cells, identified, measure_cells
 from hourglass.lab.studies import STUDIES
 from hourglass.renames import FORMAT, FormatError, present_model, present_result, present_row

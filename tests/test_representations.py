@@ -17,7 +17,7 @@ from torch import nn
 import hourglass as hg
 from hourglass import plots
 from hourglass.data import Images
-from hourglass.experiments.result import stored_runs
+from hourglass.experiments import stored_runs
 from hourglass.nn import NORMS, ConvCodec, ConvNet, DenseCodec
 from hourglass.nn.layers import SameConv2d, SamePool2d, same_padding
 from hourglass.nn.norms import NORMS_IN_WORDS

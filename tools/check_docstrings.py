@@ -51,7 +51,8 @@ def main() -> int:
     for name, value in sorted(public(), key=lambda pair: pair[0]):
         for each in with_members(name, value):
             for code, message in validate(each)["errors"]:
-                if code in CODES:
+                # Python gives a protocol the signature (*args, **kwargs), which says nothing.
+                if code in CODES and not (code == "PR01" and each == name and getattr(value, "_is_protocol", False)):
                     print(f"{each}: {code} {message}")
                     wrong += 1
     return int(wrong > 0)

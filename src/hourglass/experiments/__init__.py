@@ -1,8 +1,9 @@
-"""The six experiments: declared, run, scored."""
+"""The six experiments: their declarations, their runs and their scores."""
 
 from hourglass.experiments.declared import EXPERIMENTS, RECIPES, Experiment, find
-from hourglass.experiments.result import Result, Run, StoredRun, stored_runs
+from hourglass.experiments.result import Result, Run
 from hourglass.experiments.runs import check_out, run
+from hourglass.experiments.stored import StoredRun, stored_runs
 
 __all__ = [
     "EXPERIMENTS",

@@ -1,4 +1,4 @@
-"""What the autoencoders are compared with: methods that need no network."""
+"""Baselines of the autoencoders: methods without a network."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,7 +13,7 @@ from hourglass.metrics import metrics_of
 Stack = NDArray[np.float32]
 Scores = dict[str, float]
 
-# The same noise on the test images for every method and seed, another for choosing strengths.
+# Every method and seed gets the same noise on the test images; strengths are chosen with other noise.
 TEST_NOISE_SEED, TRAINING_NOISE_SEED = 20_000, 20_001
 IMAGES_TO_CHOOSE_ON = 200
 TOTAL_VARIATION_WEIGHTS = (0.03, 0.06, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.6)
@@ -21,25 +21,40 @@ NL_MEANS_STRENGTHS = (0.03, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
 
 
 def score_images(clean: Stack, output: Stack) -> Scores:
-    """Every metric of images, of reconstructed test images, by the names that results give them."""
+    """Compute every metric of images for reconstructed test images.
+
+    Parameters
+    ----------
+    clean : ndarray of shape (n, h, w, c), float32
+        The test images, in [0, 1].
+    output : ndarray of shape (n, h, w, c), float32
+        Their reconstructions; values outside [0, 1] are clipped.
+
+    Returns
+    -------
+    dict of str to float
+        Values by the names that results use, such as ``test_mse``.
+    """
     output = np.clip(output, 0, 1)
     return {f"test_{name}": float(metric.function(clean, output)) for name, metric in metrics_of("images").items()}
 
 
 def baselines(data: Dataset, components: int, noise: float | None) -> dict[str, Scores]:
-    """Scores of PCA with as many components as the code has numbers and, where there is noise, of denoisers.
+    """Score PCA and, where the test images are noisy, the denoisers without a network.
 
     Parameters
     ----------
     data : Dataset
+        Training images, on which PCA is fitted and strengths are chosen, and test images.
     components : int
+        Number of PCA's components, from 1: as many as the code has numbers.
     noise : float or None
-        Level of the Gaussian noise on the test images.
+        Standard deviation of the Gaussian noise on the test images; None means no noise, and then no denoisers.
 
     Returns
     -------
     dict of str to dict of str to float
-        By method; those whose strength was chosen, on 200 noisy training images, name it as ``strength``.
+        Scores by method. Those of a denoiser include its ``strength``, which is chosen on 200 noisy training images.
     """
     clean = data.test.images
     given = clean if noise is None else corrupt(clean, noise, TEST_NOISE_SEED)
@@ -51,10 +66,25 @@ def baselines(data: Dataset, components: int, noise: float | None) -> dict[str, 
 
 
 def best_denoisers(train: Stack, clean: Stack, noisy: Stack, level: float) -> dict[str, Scores]:
-    """Scores of total variation and non-local means on noisy images, each at the strength that suits that noise.
+    """Score total variation and non-local means on noisy images, each at its best strength.
 
-    The strength is chosen on the first 200 of ``train`` under the same noise, and stands among the scores as
-    ``strength``.
+    The strength is chosen on the first 200 training images, with noise of the same level.
+
+    Parameters
+    ----------
+    train : ndarray of shape (size, h, w, c), float32
+        Training images, in [0, 1].
+    clean : ndarray of shape (n, h, w, c), float32
+        Test images, in [0, 1].
+    noisy : ndarray of shape (n, h, w, c), float32
+        The test images with noise.
+    level : float
+        Standard deviation of the noise.
+
+    Returns
+    -------
+    dict of str to dict of str to float
+        Scores by method; ``strength`` is among them.
     """
     known = train[:IMAGES_TO_CHOOSE_ON]
     corrupted = corrupt(known, level, TRAINING_NOISE_SEED)

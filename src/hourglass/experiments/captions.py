@@ -1,4 +1,4 @@
-"""Sentences about runs, made from the parameters that they were trained with."""
+"""Sentences about runs, made from the parameters of their training."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,8 +8,8 @@ from hourglass.estimators import NetworkEstimator
 from hourglass.nn.norms import has_moving_statistics
 
 LENGTH = ("n_steps", "epochs", "batch_size")
-"""Parameters that :func:`length` puts into words."""
-# Share of their start that moving statistics may still hold when they count as those of the data.
+"""Parameters from which :func:`length` makes its words."""
+# Share of their starting value at which moving statistics are considered to be those of the data.
 FORGOTTEN = 0.01
 
 CAPTIONS = {
@@ -28,7 +28,20 @@ CAPTIONS = {
 
 
 def caption(figure: str, estimator: NetworkEstimator | None) -> str:
-    """Caption of a figure of a run, by the figure's name; empty for a name that is unknown."""
+    """Write the caption of a figure of a run.
+
+    Parameters
+    ----------
+    figure : str
+        Name of the figure.
+    estimator : NetworkEstimator or None
+        Estimator of the run, for what is particular to its training curve; None where it is not known.
+
+    Returns
+    -------
+    str
+        Caption; empty where the figure's name is unknown.
+    """
     said = CAPTIONS.get(figure, "")
     if figure not in ("curve", "curves") or estimator is None:
         return said
@@ -36,7 +49,18 @@ def caption(figure: str, estimator: NetworkEstimator | None) -> str:
 
 
 def baseline_note(methods: Mapping[str, Mapping[str, float]]) -> str:
-    """How the methods without a network were set."""
+    """Say how the methods without a network were configured.
+
+    Parameters
+    ----------
+    methods : mapping of str to mapping of str to float
+        Scores by method.
+
+    Returns
+    -------
+    str
+        Sentences; empty where none of these methods is among them.
+    """
     said = ["PCA keeps at most as many components as the code has numbers."] if "pca" in methods else []
     if any("strength" in scores for scores in methods.values()):
         said.append("The strength of each denoiser was chosen on at most 200 noisy training images.")
@@ -44,7 +68,18 @@ def baseline_note(methods: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def length(parameters: Mapping[str, Any]) -> str:
-    """How long a run was trained, in the unit of the parameter that ruled."""
+    """Say how long a run was trained.
+
+    Parameters
+    ----------
+    parameters : mapping of str to Any
+        Parameters of the run: ``batch_size``, and ``n_steps`` or ``epochs``, whichever decided the length.
+
+    Returns
+    -------
+    str
+        Words, such as ``"800 steps with batches of 64"``.
+    """
     if "n_steps" in parameters:
         return f"{parameters['n_steps']:,} steps with batches of {parameters['batch_size']}"
     if "epochs" in parameters:
@@ -53,14 +88,19 @@ def length(parameters: Mapping[str, Any]) -> str:
 
 
 def comparison_caption(how: str, networks: Mapping[str, NetworkEstimator]) -> str:
-    """Caption of the figure that compares classifiers.
+    """Write the caption of the figure that compares classifiers.
 
     Parameters
     ----------
     how : str
         How all of them were trained: recipe, data and length.
     networks : mapping of str to NetworkEstimator
-        Name in the legend to an unfitted estimator with the parameters that the run had.
+        Unfitted estimators with the parameters of the runs, by their names in the legend.
+
+    Returns
+    -------
+    str
+        Sentences about the networks, their training and, where there are any, their moving statistics.
     """
     parameters = {name: estimator.get_params() for name, estimator in networks.items()}
     starts = {name: each.get("kernel_init") for name, each in parameters.items()}
@@ -84,12 +124,36 @@ def comparison_caption(how: str, networks: Mapping[str, NetworkEstimator]) -> st
 
 
 def steps_to_forget(momentum: float) -> float:
-    """Steps after which at most a hundredth of moving statistics is their start: log 0.01 / log (1 - momentum)."""
+    """Count the steps after which at most a hundredth of the moving statistics is their starting value.
+
+    The formula is log 0.01 / log (1 - momentum), rounded up.
+
+    Parameters
+    ----------
+    momentum : float
+        Share of the batch's statistics that a step adds, in [0, 1].
+
+    Returns
+    -------
+    float
+        Number of steps; infinity for a momentum of 0.
+    """
     if momentum <= 0:
         return math.inf
     return 1 if momentum >= 1 else math.ceil(math.log(FORGOTTEN) / math.log1p(-momentum))
 
 
 def listed(words: Sequence[str]) -> str:
-    """Words as an enumeration: a, b and c."""
+    """Join words into an enumeration.
+
+    Parameters
+    ----------
+    words : sequence of str
+        Words to join.
+
+    Returns
+    -------
+    str
+        Such as ``"a, b and c"``.
+    """
     return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))

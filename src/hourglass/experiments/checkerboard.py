@@ -1,4 +1,4 @@
-"""The lesson's remark on transposed convolutions, shown: why the decoder resizes before it convolves."""
+"""The lesson's remark on transposed convolutions, as a figure: why the decoder resizes before it convolves."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +16,28 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 UPSAMPLES = ("nearest", "transposed")
-# Untrained networks to average over: one alone shows its random kernels more than the layout.
+# Number of untrained networks in the average; a single one shows its random kernels more than the layout.
 DRAWS = 100
 STEPS = 200
 
 
 def checkerboard_figure(estimator: ConvAutoencoder, data: Dataset, seed: int) -> "Figure":
-    """Compare the two ways to grow an image, untrained and after 200 steps from equal seeds."""
+    """Compare the two ways to enlarge an image, untrained and after 200 steps from equal seeds.
+
+    Parameters
+    ----------
+    estimator : ConvAutoencoder
+        Estimator whose layout is compared; it is cloned.
+    data : Dataset
+        Training images, and test images of which six are shown.
+    seed : int
+        Seed of both trainings.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure.
+    """
     shape = data.train.images.shape[1:]
     rows = {"input": data.test.images[:6]}
     for upsample in UPSAMPLES:
@@ -37,9 +52,23 @@ def checkerboard_figure(estimator: ConvAutoencoder, data: Dataset, seed: int) ->
 
 @torch.inference_mode()
 def response(shape: Any, channels: tuple[int, ...], upsample: str) -> NDArray[np.float64]:
-    """Root mean square of each output pixel for a constant code, over untrained decoders; 1 in the mean.
+    """Compute the strength of each output pixel for a constant code, over 100 untrained decoders.
 
-    A layout that treats all pixels alike is flat away from the border.
+    A layout that treats all pixels alike gives a flat response away from the border.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Height, width and channels of an image.
+    channels : tuple of int
+        Feature maps of the encoder's blocks.
+    upsample : {"nearest", "transposed"}
+        How the decoder enlarges an image.
+
+    Returns
+    -------
+    ndarray of shape (h, w), float64
+        Root mean square of each pixel over decoders and channels, divided by its mean.
     """
     generator = torch.Generator().manual_seed(0)
     with torch.device("meta"):

@@ -1,4 +1,4 @@
-"""The experiments, declared: each an unfitted estimator and its recipes."""
+"""Declarations of the experiments: an unfitted estimator and its recipes for each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,15 +19,15 @@ class Experiment:
     Parameters
     ----------
     name : str
-        As on the command line.
+        Name on the command line.
     title : str
-        A line for people.
+        Title of one line for reports.
     question : str
-        What it shows, in a sentence or two.
+        Question that the experiment answers, in a sentence or two.
     estimator : DenseAutoencoder, ConvAutoencoder or ConvClassifier
-        Unfitted, with the parameters of the ``classic`` recipe; cloned for every run.
-    fast : mapping
-        Parameters that the ``fast`` recipe changes.
+        Unfitted estimator with the parameters of the ``classic`` recipe; it is cloned for every run.
+    fast : mapping of str to Any, default={}
+        Parameters that the ``fast`` recipe changes, by name.
     """
 
     name: str
@@ -37,15 +37,29 @@ class Experiment:
     fast: Mapping[str, Any] = field(default_factory=dict)
 
     def configure(self, recipe: str = "classic", **parameters: Any) -> NetworkEstimator:
-        """Unfitted estimator of a recipe, with some parameters changed.
+        """Make the unfitted estimator of a recipe.
 
-        With ``patience`` an autoencoder holds out a tenth of the training images, unless ``validation_fraction`` says
-        how many: the test images are measured in the end, and nothing is chosen on them.
+        With ``patience``, an autoencoder holds out a tenth of the training images unless ``validation_fraction`` gives
+        another share. The test images are used for the final scores alone; nothing is chosen on them.
+
+        Parameters
+        ----------
+        recipe : {"classic", "fast"}, default="classic"
+            Recipe whose parameters the estimator gets.
+        **parameters : Any
+            Parameters of the estimator that replace the recipe's. ``epochs`` alone also unsets the recipe's
+            ``n_steps``.
+
+        Returns
+        -------
+        NetworkEstimator
+            Unfitted estimator.
 
         Raises
         ------
         ValueError
-            When the recipe or a parameter is unknown, or a value out of its range.
+            When the recipe or a parameter is unknown, a value is out of its range, or the parameter is set in another
+            way, as ``random_state`` is by ``seeds``.
         """
         if recipe not in RECIPES:
             raise ValueError(f"recipe {recipe!r} is unknown; choose one of {', '.join(RECIPES)}")
@@ -87,9 +101,9 @@ _CLASSIFIER: dict[str, Any] = {
     "report_every": 25,
     "validate_every": 100,
 }
-# Counted in steps: 4,000 images need more passes than 60,000.
+# The length is counted in steps, since 4,000 images need more passes than 60,000.
 _FAST_AUTOENCODER: dict[str, Any] = {"schedule": "one-cycle", "output_bias": "mean", "report_every": 50}
-# One change for the three, so that they can be compared: `norm_momentum` has no meaning for the first.
+# The same change for all three, so that they can be compared; `norm_momentum` has no effect on the first.
 _FAST_CLASSIFIER: dict[str, Any] = {
     "schedule": "linear",
     "learning_rate": 0.02,
@@ -147,12 +161,22 @@ EXPERIMENTS = {
 
 
 def find(name: str) -> Experiment:
-    """Experiment by name.
+    """Look up an experiment by its name.
+
+    Parameters
+    ----------
+    name : str
+        Name in ``EXPERIMENTS``.
+
+    Returns
+    -------
+    Experiment
+        The experiment.
 
     Raises
     ------
     ValueError
-        When there is none of that name.
+        When no experiment has this name.
     """
     if name not in EXPERIMENTS:
         raise ValueError(f"experiment {name!r} is unknown; choose one of {', '.join(EXPERIMENTS)}, or all")

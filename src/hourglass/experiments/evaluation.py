@@ -1,8 +1,7 @@
-"""How networks of each kind are trained on a data set, scored and shown."""
+"""Evaluation protocols: how networks of each kind are trained on a data set, scored and shown."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from hourglass.denoising import corrupt
 from hourglass.estimators import Autoencoder, Classifier, NetworkEstimator
 from hourglass.experiments.baselines import TEST_NOISE_SEED, Scores, Stack, baselines, score_images
 from hourglass.experiments.checkerboard import checkerboard_figure
+from hourglass.experiments.protocol import EvaluationProtocol
 from hourglass.metrics import metrics_of
 from hourglass.training import LOSSES, Progress
 
@@ -21,48 +21,43 @@ if TYPE_CHECKING:
 
 SHOWN = 10
 SINGLE_IMAGES = 100
-# Of the test images, for the curve: enough for a steady loss, few enough to cost nothing.
+# Number of test images for the training curve: enough for a steady loss, and few enough to take no time.
 _CURVE_IMAGES = 1000
-# Share of the training images that early stopping watches where nobody says.
+# Share of the training images that early stopping validates on by default.
 HELD_OUT = 0.1
 
 
-class EvaluationProtocol(ABC):
-    """How estimators of one kind are trained on a data set, scored, compared and shown."""
-
-    @abstractmethod
-    def hold_out(self, estimator: Any, experiment: str) -> None:
-        """Set which images an estimator with ``patience`` watches; ValueError where the parameters contradict that."""
-
-    @abstractmethod
-    def check(self, data: Dataset, experiment: str) -> None:
-        """Raise ValueError where an estimator cannot be trained on a data set, or not be scored."""
-
-    def baselines(self, estimator: Any, data: Dataset, say: Callable[[str], None]) -> dict[str, Scores]:
-        """Scores of methods without a network, by name; ``say`` is told before they are computed."""
-        return {}
-
-    @abstractmethod
-    def train(self, estimator: Any, data: Dataset, progress: Progress) -> None:
-        """Fit an estimator, with the images whose loss is recorded beside."""
-
-    @abstractmethod
-    def score(self, estimator: Any, data: Dataset) -> Scores:
-        """Scores of a fitted estimator, by the names that results give them."""
-
-    @abstractmethod
-    def figures(self, estimator: Any, data: Dataset, experiment: str, seed: int) -> dict[str, "Figure"]:
-        """Figures of a fitted estimator, by name."""
-
-
 class ReconstructionProtocol(EvaluationProtocol):
-    """Autoencoders: trained on all training images and scored on the reconstructed test images."""
+    """Protocol of autoencoders: trained on all training images, scored on the reconstructed test images."""
 
     def hold_out(self, estimator: Autoencoder, experiment: str) -> None:
+        """Hold out a tenth of the training images where ``patience`` is set and ``validation_fraction`` is not.
+
+        Parameters
+        ----------
+        estimator : Autoencoder
+            Unfitted estimator; its parameters are changed in place.
+        experiment : str
+            Name of the experiment; ignored.
+        """
         if estimator.patience is not None and estimator.validation_fraction is None:
             estimator.set_params(validation_fraction=HELD_OUT)
 
     def check(self, data: Dataset, experiment: str) -> None:
+        """Check that the images are large enough for every metric.
+
+        Parameters
+        ----------
+        data : Dataset
+            The data set.
+        experiment : str
+            Name of the experiment, for the message.
+
+        Raises
+        ------
+        ValueError
+            When they are too small.
+        """
         metric = max(metrics_of("images").values(), key=lambda metric: metric.smallest)
         if min(data.test.images.shape[1:3]) < metric.smallest:
             raise ValueError(
@@ -71,11 +66,38 @@ class ReconstructionProtocol(EvaluationProtocol):
             )
 
     def baselines(self, estimator: Autoencoder, data: Dataset, say: Callable[[str], None]) -> dict[str, Scores]:
+        """Score PCA and, where the autoencoder removes noise, total variation and non-local means.
+
+        Parameters
+        ----------
+        estimator : Autoencoder
+            Configured estimator, whose code size and noise the methods get.
+        data : Dataset
+            Training and test images.
+        say : callable
+            Function that is called with a line of text before the computation.
+
+        Returns
+        -------
+        dict of str to dict of str to float
+            Scores by method.
+        """
         level = noise_level(estimator)
         say("scoring PCA" + (", total variation and non-local means" if level else ""))
         return baselines(data, estimator.code_size_for(data.train.images.shape[1:]), level)
 
     def train(self, estimator: Autoencoder, data: Dataset, progress: Progress) -> None:
+        """Fit an autoencoder, and record the loss of held-out images, by default of the first 1,000 test images.
+
+        Parameters
+        ----------
+        estimator : Autoencoder
+            Configured estimator; it is fitted in place.
+        data : Dataset
+            The data set.
+        progress : Progress
+            Display of the training.
+        """
         if estimator.validation_fraction is None:
             noisy = test_inputs(data, noise_level(estimator))
             shown = (noisy[:_CURVE_IMAGES], data.test.images[:_CURVE_IMAGES])
@@ -84,9 +106,42 @@ class ReconstructionProtocol(EvaluationProtocol):
             estimator.fit(data.train.images, progress=progress)
 
     def score(self, estimator: Autoencoder, data: Dataset) -> Scores:
+        """Score the reconstructions of all test images, which are noisy where the autoencoder removes noise.
+
+        Parameters
+        ----------
+        estimator : Autoencoder
+            Fitted estimator.
+        data : Dataset
+            The data set.
+
+        Returns
+        -------
+        dict of str to float
+            Every metric of images, such as ``test_mse``.
+        """
         return score_images(data.test.images, estimator.reconstruct(test_inputs(data, noise_level(estimator))))
 
     def figures(self, estimator: Autoencoder, data: Dataset, experiment: str, seed: int) -> dict[str, "Figure"]:
+        """Draw reconstructions, the training curve and, where they apply, codes and checkerboards.
+
+        Parameters
+        ----------
+        estimator : Autoencoder
+            Fitted estimator.
+        data : Dataset
+            The data set, of whose test images the first ten are shown.
+        experiment : str
+            Name of the experiment; ignored.
+        seed : int
+            Seed of the short trainings for the checkerboards.
+
+        Returns
+        -------
+        dict of str to matplotlib.figure.Figure
+            ``reconstructions`` and ``curve``; ``codes`` where the network has a code; ``checkerboards`` where it has
+            the parameter ``upsample`` and removes no noise.
+        """
         noise = noise_level(estimator)
         clean = data.test.images[:SHOWN]
         given = test_inputs(data, noise)[:SHOWN]
@@ -113,9 +168,23 @@ class ReconstructionProtocol(EvaluationProtocol):
 
 
 class ClassificationProtocol(EvaluationProtocol):
-    """Classifiers: the data set's validation images are held out, and scored beside the test images."""
+    """Protocol of classifiers: validated on the data set's validation images, scored on these and the test images."""
 
     def hold_out(self, estimator: Classifier, experiment: str) -> None:
+        """Check that nothing but the data set's own validation images is held out.
+
+        Parameters
+        ----------
+        estimator : Classifier
+            Unfitted estimator.
+        experiment : str
+            Name of the experiment, for the message.
+
+        Raises
+        ------
+        ValueError
+            When ``validation_fraction`` is set.
+        """
         if estimator.validation_fraction is not None:
             raise ValueError(
                 f"validation_fraction={estimator.validation_fraction!r}; {experiment} holds out the data set's own "
@@ -123,6 +192,20 @@ class ClassificationProtocol(EvaluationProtocol):
             )
 
     def check(self, data: Dataset, experiment: str) -> None:
+        """Check that the data set has labels and validation images.
+
+        Parameters
+        ----------
+        data : Dataset
+            The data set.
+        experiment : str
+            Name of the experiment, for the message.
+
+        Raises
+        ------
+        ValueError
+            When it lacks one of them.
+        """
         train, held = data.split_validation()
         if any(part.labels is None for part in (train, held, data.test)):
             raise ValueError(f"{data.name} has no labels; {experiment} is a classifier and needs them")
@@ -130,12 +213,37 @@ class ClassificationProtocol(EvaluationProtocol):
             raise ValueError(f"{data.name} holds out no validation images; {experiment} needs validation_size")
 
     def train(self, estimator: Classifier, data: Dataset, progress: Progress) -> None:
+        """Fit a classifier, and record loss and accuracy of the validation images.
+
+        Parameters
+        ----------
+        estimator : Classifier
+            Configured estimator; it is fitted in place.
+        data : Dataset
+            The data set, with labels.
+        progress : Progress
+            Display of the training.
+        """
         train, held = data.split_validation()
         labels, held_labels = np.asarray(train.labels), np.asarray(held.labels)
         estimator.fit(train.images, labels, validation_data=(held.images, held_labels), progress=progress)
 
     def score(self, estimator: Classifier, data: Dataset) -> Scores:
-        """Loss and every metric of labels on all validation and test images; the first 100 one at a time too."""
+        """Score a fitted classifier on all validation and test images, and on the first 100 test images one at a time.
+
+        Parameters
+        ----------
+        estimator : Classifier
+            Fitted classifier.
+        data : Dataset
+            The data set, with labels.
+
+        Returns
+        -------
+        dict of str to float
+            Loss and every metric of labels for both parts, such as ``test_accuracy``. For images one at a time:
+            ``single_image_accuracy``, and the agreement with the same images in one batch, ``single_image_agreement``.
+        """
         _, held_out = data.split_validation()
         scores = {}
         for name, part in (("validation", held_out), ("test", data.test)):
@@ -152,6 +260,24 @@ class ClassificationProtocol(EvaluationProtocol):
         return scores
 
     def figures(self, estimator: Classifier, data: Dataset, experiment: str, seed: int) -> dict[str, "Figure"]:
+        """Draw loss and accuracy during training.
+
+        Parameters
+        ----------
+        estimator : Classifier
+            Fitted classifier.
+        data : Dataset
+            The data set; ignored.
+        experiment : str
+            Name of the experiment, for the legend.
+        seed : int
+            Seed of the run; ignored.
+
+        Returns
+        -------
+        dict of str to matplotlib.figure.Figure
+            The figure, under the name ``curves``.
+        """
         return {"curves": plots.classifier_curves({experiment: [estimator.history_]})}
 
 
@@ -163,12 +289,39 @@ PROTOCOLS: dict[str, EvaluationProtocol] = {
 
 
 def protocol_of(estimator: NetworkEstimator) -> EvaluationProtocol:
-    """Protocol that an estimator follows."""
+    """Look up the protocol of an estimator.
+
+    Parameters
+    ----------
+    estimator : NetworkEstimator
+        An autoencoder or a classifier.
+
+    Returns
+    -------
+    EvaluationProtocol
+        Protocol of its ``task``.
+    """
     return PROTOCOLS[estimator.task]
 
 
 def noise_level(estimator: Autoencoder) -> float | None:
-    """Level of the Gaussian noise that it learns to remove, which the test images get too; None without."""
+    """Return the level of the Gaussian noise that an autoencoder learns to remove; the test images get the same.
+
+    Parameters
+    ----------
+    estimator : Autoencoder
+        Configured estimator.
+
+    Returns
+    -------
+    float or None
+        Standard deviation of the noise; None without noise.
+
+    Raises
+    ------
+    ValueError
+        When the training images are corrupted in another way than by Gaussian noise of one level.
+    """
     if estimator.corruption is not None or isinstance(estimator.noise, tuple | list):
         raise ValueError(
             f"the training images are corrupted by {estimator.effective_corruption!r}, but an experiment's noise is "
@@ -178,5 +331,18 @@ def noise_level(estimator: Autoencoder) -> float | None:
 
 
 def test_inputs(data: Dataset, noise: float | None) -> Stack:
-    """The test images, with the same noise for every method and seed where there is any."""
+    """Return the test images as the networks get them.
+
+    Parameters
+    ----------
+    data : Dataset
+        The data set.
+    noise : float or None
+        Standard deviation of the Gaussian noise; None means no noise.
+
+    Returns
+    -------
+    ndarray of shape (n, h, w, c), float32
+        Test images, with the same noise for every method and seed.
+    """
     return data.test.images if noise is None else corrupt(data.test.images, noise, TEST_NOISE_SEED)

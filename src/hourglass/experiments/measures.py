@@ -1,4 +1,4 @@
-"""What is measured of a run, and how it is written for people."""
+"""Names of the measures of a run, and how their values are written for people."""
 
 import statistics
 from collections.abc import Iterable
@@ -9,9 +9,9 @@ METHODS = {"pca": "PCA", "noisy": "noisy input", "total_variation": "total varia
 """Names of the methods that autoencoders are compared with."""
 
 KINDS = {"Autoencoders": "test_bce", "Classifiers": "test_accuracy"}
-"""Kinds of networks, and a measure that only that kind has."""
+"""Kinds of networks, each with a measure that no other kind has."""
 
-# Measures that are no metric of a part of the data: heading and decimal places.
+# Measures that are not in METRICS: heading and decimal places.
 _OTHERS = {
     "validation_loss": ("validation loss (nats)", 4),
     "test_loss": ("test loss (nats)", 4),
@@ -21,14 +21,37 @@ _OTHERS = {
 
 
 def shown(measures: Iterable[str]) -> list[str]:
-    """Measures that stand in tables, in the order given: metrics of the table, losses, accuracy one by one."""
+    """Select the measures that tables show.
+
+    Parameters
+    ----------
+    measures : iterable of str
+        Names of measures.
+
+    Returns
+    -------
+    list of str
+        Names of metrics, losses, accuracy one by one and training time, in the given order.
+    """
     return [name for name in measures if name in _OTHERS or _metric(name) is not None]
 
 
 def heading(measure: str, *, arrow: bool = False) -> str:
-    """Heading of any measure in a table, its own name where it has no other; an arrow points to what is better.
+    """Write the heading of a measure for a table.
 
-    Metrics of images are always of the test images, which their heading does not repeat.
+    Metrics of images are always computed on the test images, so that their heading does not say it.
+
+    Parameters
+    ----------
+    measure : str
+        Name of the measure.
+    arrow : bool, default=False
+        Whether a metric's heading ends in an arrow that shows which direction is better.
+
+    Returns
+    -------
+    str
+        Heading; the name of the measure, with spaces, where it has no other.
     """
     if measure in _OTHERS:
         return _OTHERS[measure][0]
@@ -40,7 +63,18 @@ def heading(measure: str, *, arrow: bool = False) -> str:
 
 
 def digits(measure: str) -> int:
-    """Decimal places to which a measure is written."""
+    """Return the number of decimal places of a measure.
+
+    Parameters
+    ----------
+    measure : str
+        Name of the measure.
+
+    Returns
+    -------
+    int
+        Decimal places; 4 where the measure is unknown.
+    """
     if measure in _OTHERS:
         return _OTHERS[measure][1]
     metric = _metric(measure)
@@ -48,12 +82,38 @@ def digits(measure: str) -> int:
 
 
 def written(values: list[float], measure: str) -> str:
-    """Mean and deviation of a measure, to its decimal places."""
+    """Write the mean and the standard deviation of a measure, with its decimal places.
+
+    Parameters
+    ----------
+    values : list of float
+        Values over the seeds, at least one.
+    measure : str
+        Name of the measure.
+
+    Returns
+    -------
+    str
+        ``mean ± standard deviation``; the value where there is only one.
+    """
     return mean_and_deviation(values, digits(measure))
 
 
 def mean_and_deviation(values: list[float], digits: int) -> str:
-    """``mean ± standard deviation`` over seeds, or the one value."""
+    """Write the mean and the sample standard deviation over the seeds.
+
+    Parameters
+    ----------
+    values : list of float
+        Values over the seeds, at least one.
+    digits : int
+        Decimal places.
+
+    Returns
+    -------
+    str
+        ``mean ± standard deviation``; the value where there is only one.
+    """
     mean = f"{statistics.fmean(values):.{digits}f}"
     return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
 

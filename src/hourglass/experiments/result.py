@@ -1,8 +1,7 @@
-"""What a run leaves: numbers, and a folder of files."""
+"""Results of runs: their numbers in memory, and a folder of files for each."""
 
 import json
 import os
-import re
 import shutil
 import statistics
 import tempfile
@@ -30,30 +29,39 @@ STATE = "state"
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Run:
-    """One training and what came of it.
+    """One training, with its scores and its figures.
 
-    A notebook shows the metrics beside those of the methods that need no network.
+    A notebook shows the metrics beside those of the methods without a network.
 
-    Attributes
+    Parameters
     ----------
-    experiment, recipe, dataset : str
+    experiment : str
+        Name of the experiment.
+    recipe : {"classic", "fast"}
+        Name of the recipe.
+    dataset : str
+        Name of the data set.
     seed : int
-    parameters : dict
-        Of the estimator; ``epochs`` or ``n_steps``, whichever ruled.
+        Seed of the training, from 0.
+    parameters : dict of str to JSON values
+        Parameters of the estimator by name; of ``epochs`` and ``n_steps``, the one that decided the length.
     metrics : dict of str to float
-        Autoencoders: ``test_bce`` (nats a pixel), ``test_mse``, ``test_psnr_db``, ``test_ssim``; classifiers:
-        ``validation_loss``, ``validation_accuracy``, ``test_loss``, ``test_accuracy``,
-        ``single_image_accuracy``, ``single_image_agreement``.
-    baselines : dict of str to dict
-        The same measures for other methods, by their name.
-    timing : dict of str to float
-        ``train_seconds``: all of training but evaluation; ``images_per_second``: in training, without the
-        first 20 steps, None where there were no more; ``total_seconds``: with evaluation.
-    environment : dict
-        Versions, device, precision, threads.
+        Of autoencoders ``test_bce`` (nats a pixel), ``test_mse``, ``test_psnr_db`` and ``test_ssim``; of classifiers
+        ``validation_loss``, ``validation_accuracy``, ``test_loss``, ``test_accuracy``, ``single_image_accuracy`` and
+        ``single_image_agreement``.
+    baselines : dict of str to dict of str to float
+        The same metrics for methods without a network, by the method's name.
+    timing : dict of str to float or None
+        ``train_seconds``, without evaluation; ``images_per_second`` in training without the first 20 steps, None where
+        there were no more; ``total_seconds``, with evaluation.
+    environment : dict of str to JSON values
+        Versions, processor, device, precision and number of threads.
     history : History
+        Losses and reports during training.
     estimator : NetworkEstimator
-        Fitted.
+        The fitted estimator.
+    figures : mapping of str to matplotlib.figure.Figure
+        Figures by name; empty where the run was read from its folder.
     """
 
     experiment: str
@@ -70,31 +78,46 @@ class Run:
     figures: Mapping[str, "Figure"]
 
     def __repr__(self) -> str:
-        return f"Run({_summary(self.to_json())})"
+        return f"Run({summary(self.to_json())})"
 
     def _repr_html_(self) -> str:
-        return _run_table(self.to_json())
+        return run_table(self.to_json())
 
     def to_json(self) -> dict[str, Any]:
-        """What ``result.json`` holds."""
+        """Collect what ``result.json`` contains.
+
+        Returns
+        -------
+        dict of str to JSON values
+            ``format`` and everything but history, estimator and figures, by name.
+        """
         names = ("experiment", "recipe", "dataset", "seed", "parameters", "metrics", "baselines", "timing")
         return {"format": FORMAT} | {name: getattr(self, name) for name in (*names, "environment")}
 
     def write(self, out: Path, *, state: Path | None = None, replace: bool = False) -> Path:
-        """Write the run's folder under ``out``; it appears only whole.
+        """Write the run's folder, which appears only when it is complete.
 
         Parameters
         ----------
         out : Path
+            Folder of all runs; this run's is ``EXPERIMENT-RECIPE/seed-SEED`` in it.
         state : Path, optional
-            Folder of the run's last checkpoint, which is kept with it: from there it can be lengthened.
+            Folder of the run's last checkpoint, which is copied: from it the run can be lengthened. By default the run
+            cannot be lengthened.
         replace : bool, default=False
-            Whether to put it in the place of a shorter run.
+            Whether to replace a shorter run.
+
+        Returns
+        -------
+        Path
+            Folder of the run.
 
         Raises
         ------
         FileExistsError
-            When it is there already, without ``replace``.
+            When the folder exists, without ``replace``.
+        OSError
+            When a file cannot be written; nothing is left of the new folder.
         """
         final = run_folder(out, self.experiment, self.recipe, self.seed)
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -113,7 +136,7 @@ class Run:
                 raise FileExistsError(f"{final} is there already; choose another --out")
             sync_folder(partial, files=True)
             if final.exists():
-                # Were the run lost between the two steps, its last checkpoint would still be there.
+                # If the process ends between the two renames, the last checkpoint still exists.
                 final.rename(partial.with_name(f"{partial.name}-shorter"))
             partial.rename(final)
             sync_folder(final.parent)
@@ -125,36 +148,52 @@ class Run:
 
     @classmethod
     def read(cls, folder: Path) -> "Run":
-        """Read what :meth:`write` wrote; the figures stay files.
+        """Read a run that :meth:`write` wrote; its figures are not read.
+
+        Parameters
+        ----------
+        folder : Path
+            Folder of the run.
+
+        Returns
+        -------
+        Run
+            The run, with the fitted estimator.
 
         Raises
         ------
         OSError
-            When a file is missing.
+            When a file is missing or cannot be read.
         ValueError
-            When one is damaged, or of a later format.
+            When a file is damaged, or of a later format.
         """
         try:
-            document = _read_result(folder / RESULT)
+            document = read_result(folder / RESULT)
             del document["format"]
             history = History.read_csv(folder / HISTORY)
             return cls(**document, history=history, estimator=load_model(folder), figures={})
         except FormatError:
             raise
         except (TypeError, KeyError, ValueError) as error:
-            raise _damaged(folder, error) from error
+            raise damaged(folder, error) from error
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Result:
-    """Runs of one experiment that differ in their seed.
+    """Runs of one experiment that differ in their seeds.
 
-    A notebook shows every metric's mean and standard deviation, and each seed's.
+    A notebook shows the mean, the standard deviation and the single values of every metric.
 
-    Attributes
+    Parameters
     ----------
-    experiment, recipe, dataset : str
+    experiment : str
+        Name of the experiment.
+    recipe : {"classic", "fast"}
+        Name of the recipe.
+    dataset : str
+        Name of the data set.
     runs : tuple of Run
+        One run for each seed, in the order of the seeds that were asked for.
     """
 
     experiment: str
@@ -163,7 +202,7 @@ class Result:
     runs: tuple[Run, ...]
 
     def __repr__(self) -> str:
-        return f"Result({_summary(*(run.to_json() for run in self.runs))})" if self.runs else "Result(no runs)"
+        return f"Result({summary(*(run.to_json() for run in self.runs))})" if self.runs else "Result(no runs)"
 
     def _repr_html_(self) -> str:
         if not self.runs:
@@ -178,90 +217,83 @@ class Result:
 
     @property
     def scores(self) -> dict[str, list[float]]:
-        """Every metric's values, in the order of the runs."""
+        """Values of every metric by name, in the order of the runs."""
         return {name: [run.metrics[name] for run in self.runs] for name in self.runs[0].metrics}
 
     def mean(self, metric: str) -> float:
-        """Mean over the seeds."""
+        """Compute the mean of a metric over the seeds.
+
+        Parameters
+        ----------
+        metric : str
+            Name of the metric, such as ``"test_mse"``.
+
+        Returns
+        -------
+        float
+            Mean.
+
+        Raises
+        ------
+        KeyError
+            When the runs have no such metric.
+        """
         return statistics.fmean(self.scores[metric])
 
     def std(self, metric: str) -> float:
-        """Sample standard deviation over the seeds; 0 for one."""
+        """Compute the sample standard deviation of a metric over the seeds.
+
+        Parameters
+        ----------
+        metric : str
+            Name of the metric, such as ``"test_mse"``.
+
+        Returns
+        -------
+        float
+            Standard deviation; 0 for a single seed.
+
+        Raises
+        ------
+        KeyError
+            When the runs have no such metric.
+        """
         values = self.scores[metric]
         return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 def run_folder(out: str | os.PathLike[str], experiment: str, recipe: str, seed: int) -> Path:
-    """Where a run's files are."""
+    """Return the folder of a run's files: ``EXPERIMENT-RECIPE/seed-SEED`` under ``out``."""
     return Path(out) / f"{experiment}-{recipe}" / f"seed-{seed}"
 
 
 def unfinished_folder(out: str | os.PathLike[str], experiment: str, recipe: str, seed: int) -> Path:
-    """Where a run keeps its checkpoints until its files are written."""
+    """Return the folder of a run's checkpoints until its files are written."""
     folder = run_folder(out, experiment, recipe, seed)
     return folder.with_name(f"{folder.name}{UNFINISHED}")
 
 
 def unfinished_runs(out: str | os.PathLike[str]) -> list[Path]:
-    """Folders of the runs that were begun and not finished."""
+    """List the folders of the runs that were begun and not finished."""
     return sorted(Path(out).glob(f"*/seed-*{UNFINISHED}"))
 
 
-@dataclass(frozen=True, repr=False)
-class StoredRun:
-    """A run's folder, read back: its numbers, and where its figures are."""
-
-    folder: Path
-    result: dict[str, Any]
-
-    def __repr__(self) -> str:
-        return f"StoredRun({str(self.folder)!r}: {_summary(self.result)})"
-
-    def _repr_html_(self) -> str:
-        return _run_table(self.result)
-
-    @property
-    def figures(self) -> dict[str, Path]:
-        return {path.stem: path for path in sorted(self.folder.glob("*.png"))}
-
-    def history(self) -> History:
-        """Losses and metrics while training.
-
-        Raises
-        ------
-        ValueError
-            When the file is missing or damaged.
-        """
-        try:
-            return History.read_csv(self.folder / HISTORY)
-        except (FileNotFoundError, ValueError) as error:
-            raise _damaged(self.folder, error) from error
-
-
-def stored_runs(out: Path) -> list[StoredRun]:
-    """Every complete run under a folder."""
-    found = [(path, re.fullmatch(r"seed-(\d+)", path.parent.name)) for path in out.glob(f"*/seed-*/{RESULT}")]
-    numbered = [(path.parts[-3], int(match[1]), path) for path, match in found if match]
-    paths = [path for _, _, path in sorted(numbered)]
-    return [StoredRun(path.parent, _read_result(path)) for path in paths]
-
-
 def _setting(*results: Mapping[str, Any]) -> str:
-    """What was run, on what data and with which seeds, from the contents of ``result.json``."""
+    """Experiment, recipe, data set and seeds in words, from the contents of ``result.json``."""
     first = results[0]
     seeds = f"{len(results)} seeds" if len(results) > 1 else f"seed {first['seed']}"
     return f"{first['experiment']}, {first['recipe']} recipe, on {first['dataset']}, {seeds}"
 
 
-def _summary(*results: Mapping[str, Any]) -> str:
-    """What was run, and its scores on the test images, in a line or two."""
+def summary(*results: Mapping[str, Any]) -> str:
+    """Setting and scores on the test images, in a line or two."""
     scores = [name for name in results[0]["metrics"] if name.startswith("test_")]
     said = [f"{name} {written([result['metrics'][name] for result in results], name)}" for name in scores]
     return f"{_setting(*results)}: {', '.join(said)}"
 
 
-def _run_table(result: Mapping[str, Any]) -> str:
-    """Metrics of a run and of what it is compared with, as HTML."""
+def run_table(result: Mapping[str, Any]) -> str:
+    """HTML table of the metrics of a run and of the methods without a network."""
     methods = result["baselines"]
     lines = [["", str(result["experiment"]), *(METHODS.get(method, method) for method in methods)]]
     columns = [result["metrics"], *methods.values()]
@@ -269,12 +301,34 @@ def _run_table(result: Mapping[str, Any]) -> str:
     return table(lines, caption=_setting(result))
 
 
-def _damaged(folder: Path, error: Exception) -> ValueError:
+def damaged(folder: Path, error: Exception) -> ValueError:
+    """Make the error that says that a run's folder is damaged."""
     found = f"{HISTORY} is missing" if isinstance(error, FileNotFoundError) else error
     return ValueError(f"{folder} is damaged ({found}); move it away and run it again")
 
 
-def _read_result(path: Path) -> dict[str, Any]:
+def read_result(path: Path) -> dict[str, Any]:
+    """Read a ``result.json`` of any format as one of the present format.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    dict of str to JSON values
+        Its content.
+
+    Raises
+    ------
+    FormatError
+        When the file is of a later format.
+    OSError
+        When it cannot be read.
+    ValueError
+        When it is damaged.
+    """
     try:
         return present_result(json.loads(path.read_text(encoding="utf-8")))
     except FormatError as error:

@@ -1,4 +1,4 @@
-"""Running an experiment: train, score, compare, draw."""
+"""Runs of an experiment: training, scores, comparison, figures."""
 
 import json
 import os
@@ -28,7 +28,7 @@ from hourglass.persistence import differences, is_longer
 from hourglass.runtime.hardware import resolve_device, resolve_precision
 from hourglass.training import progress_for
 
-# Where the numbers of a run's surroundings are kept, not among the parameters.
+# Parameters of the estimator that a run's files do not list: they are kept elsewhere, or do not change the result.
 _NOT_PARAMETERS = ("device", "precision", "random_state", "verbose", *CHECKPOINT_PARAMETERS)
 
 
@@ -52,49 +52,52 @@ def run(
     Parameters
     ----------
     name : str
-        One of the experiments, as ``hourglass list`` shows them.
+        Name of the experiment, as ``hourglass list`` shows it.
     dataset : {"sample", "mnist", "fashion-mnist"} or Dataset, default="sample"
+        Data set to train and test on, by name or in memory.
     data_dir : path-like, optional
-        Where the data set's files are; see :func:`hourglass.load`.
+        Folder of the data set's files; see :func:`hourglass.load`.
     recipe : {"classic", "fast"}, default="classic"
-        The notebooks' schedule, or ours that reaches its quality sooner.
+        ``classic`` is the notebooks' schedule; ``fast`` is ours, which reaches the same quality sooner.
     seeds : iterable of int, default=(0,)
-        One training for each.
+        Seeds from 0, each for one training; at least one and none twice.
     out : path-like, optional
-        Folder for each run's files; by default nothing is written.
+        Folder that gets each run's files; by default nothing is written.
     resume : bool, optional
-        Leave finished runs in ``out`` as they are and resume an unfinished one from its last checkpoint, bit for
-        bit; by default where ``out`` holds an unfinished one. A finished run that differs in nothing but fewer
-        ``epochs`` or ``n_steps`` is lengthened. What is missing is begun.
+        Whether to keep finished runs in ``out`` and to resume unfinished ones from their last checkpoints, bit for bit.
+        By default True where ``out`` has an unfinished run. A finished run that differs only in fewer ``epochs`` or
+        ``n_steps`` is lengthened. Runs that do not exist yet are begun.
     checkpoint_every : str or float, default="60s"
-        How often a run in ``out`` writes its state; see :class:`hourglass.DenseAutoencoder`.
+        How often a run in ``out`` writes a checkpoint; see :class:`hourglass.DenseAutoencoder`.
     verbose : int, default=0
-        1 shows progress on standard error.
+        1 shows progress on standard error; 0 shows nothing.
     on_run : callable, optional
-        Called with each finished :class:`Run`.
+        Function that is called with each finished :class:`Run`.
     say : callable, optional
-        Called with a line on what is done between the trainings.
-    **parameters
-        Of the estimator, in place of the recipe's, such as ``epochs``, ``device`` or ``precision``.
+        Function that is called with a line of text on what happens between the trainings.
+    **parameters : Any
+        Parameters of the estimator that replace the recipe's, such as ``epochs``, ``device`` or ``precision``.
 
     Returns
     -------
     Result
+        The runs, in the order of the seeds.
 
     Raises
     ------
     ValueError
-        When a name or a parameter is unknown or out of range, before anything is trained.
+        When a name or a parameter is unknown or out of range, before anything is trained; when a folder in ``out``
+        belongs to a run with other settings.
     TypeError
-        When a parameter is an object that a run's files cannot hold, such as a callable ``corruption``.
+        When a parameter is an object that a run's files cannot store, such as a callable ``corruption``.
     FileExistsError
-        When ``out`` has one of these runs already, and ``resume`` does not say to leave it.
+        When ``out`` has one of these runs already, and ``resume`` is not True.
     BlockingIOError
-        When another process is at work in ``out``.
+        When another process is writing to ``out``.
     Interrupted
-        By SIGINT or SIGTERM, when the checkpoint is written.
+        When SIGINT or SIGTERM has come, with ``out``; the checkpoint is written.
     ConnectionError
-        When the data are neither here nor to be had.
+        When the data set is neither on this computer nor can be downloaded.
     FloatingPointError
         When training diverges.
 
@@ -108,7 +111,7 @@ def run(
     experiment = find(name)
     seeds = _check_seeds(seeds)
     estimator = experiment.configure(recipe, **parameters)
-    _parameters(estimator)  # which raises where a run's files could not hold them
+    _parameters(estimator)  # raises where a run's files cannot store them
     device = resolve_device(estimator.device)
     resolve_precision(estimator.precision, device)
     if out is not None:
@@ -120,7 +123,7 @@ def run(
     done: dict[int, Run] = {}
     with nullcontext() if out is None else locked(out):
         if out is not None:
-            check_out(out, [name], recipe, seeds, resume=resume)  # another process may have been quicker
+            check_out(out, [name], recipe, seeds, resume=resume)  # another process may have written since
         if out is not None and resume:
             done = _finished(Path(out), experiment, recipe, seeds, estimator, data, say)
         compared = {}
@@ -145,7 +148,7 @@ def _finished(
     data: Dataset,
     say: Callable[[str], None],
 ) -> dict[int, Run]:
-    """The runs that are there already, by seed."""
+    """Read the runs that are finished already, by seed; prepare those that are to be lengthened."""
     found = {}
     for seed in seeds:
         folder = run_folder(out, experiment.name, recipe, seed)
@@ -161,7 +164,7 @@ def _finished(
             continue
         if said := differences(there, wanted):
             raise ValueError(f"{folder} holds another run: {said}; repeat its settings, or choose another --out")
-        # Where it was killed between the last two steps.
+        # Remains of a process that was killed before it could delete them.
         shutil.rmtree(unfinished, ignore_errors=True)
         say(f"{experiment.name} {recipe} seed {seed}: finished already, left as it is")
         found[seed] = run
@@ -184,12 +187,32 @@ def check_out(
     *,
     resume: bool | None = None,
 ) -> bool:
-    """Raise OSError, before anything is trained, unless every run can be written under ``out``.
+    """Check, before anything is trained, that every run can be written.
+
+    Parameters
+    ----------
+    out : path-like
+        Folder of all runs.
+    names : iterable of str
+        Names of the experiments.
+    recipe : {"classic", "fast"}
+        Name of the recipe.
+    seeds : iterable of int
+        Seeds of the runs.
+    resume : bool, optional
+        Whether to keep finished runs and resume unfinished ones. By default True where ``out`` has an unfinished run.
 
     Returns
     -------
     bool
-        Whether to leave finished runs and go on with unfinished ones: as ``resume`` says, or by what ``out`` holds.
+        The value of ``resume``, or its default for this folder.
+
+    Raises
+    ------
+    FileExistsError
+        When one of the runs is finished already, and ``resume`` is not True.
+    OSError
+        When ``out`` cannot be written to.
     """
     out = Path(out)
     check_writable(out)
@@ -219,7 +242,7 @@ def _run_one(
     if out is not None:
         unfinished = unfinished_folder(out, experiment.name, recipe, seed)
         unfinished.mkdir(parents=True, exist_ok=True)
-        for remains in unfinished.parent.glob(f".seed-{seed}-*"):  # of a write that was killed
+        for remains in unfinished.parent.glob(f".seed-{seed}-*"):  # left by a process that was killed while it wrote
             shutil.rmtree(remains)
         estimator.set_params(checkpoint_dir=unfinished)
     progress = progress_for(f"{experiment.name} {recipe} seed {seed}", quiet=not verbose)
@@ -257,7 +280,18 @@ def _parameters(estimator: NetworkEstimator) -> dict[str, Any]:
 
 
 def environment(estimator: NetworkEstimator) -> dict[str, Any]:
-    """What produced the numbers: versions, processor, device, precision, threads."""
+    """Describe what produced the numbers of a run.
+
+    Parameters
+    ----------
+    estimator : NetworkEstimator
+        Fitted estimator.
+
+    Returns
+    -------
+    dict of str to JSON values
+        Versions, platform, processor, device, precision and number of threads, by name.
+    """
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,

@@ -16,9 +16,10 @@ from hourglass.training.optimisers import (
     restore_optimiser,
 )
 from hourglass.training.progress import PlainProgress, Progress, RichProgress, progress_for
+from hourglass.training.resident import ResidentSource
 from hourglass.training.sampler import Order, ShuffledSampler
 from hourglass.training.schedules import SCHEDULES, warmed_up
-from hourglass.training.source import ResidentSource, Source
+from hourglass.training.source import Source
 from hourglass.training.stopping import EarlyStopping
 
 __all__ = [

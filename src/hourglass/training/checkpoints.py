@@ -1,4 +1,4 @@
-"""Checkpoints of a training run: all that it needs to go on as if nothing had happened."""
+"""Checkpoints of a training run, from which it is resumed as if it had never stopped."""
 
 import hashlib
 import json
@@ -21,11 +21,11 @@ KEPT = 2
 UNITS = ("s", "steps", "epochs")
 NEVER = "never"
 
-# What a training may have had less of: one that goes on for longer begins where the shorter one ended.
+# A training that asks for more of these resumes from the end of a shorter one.
 LENGTHS = ("n_steps", "epochs")
 
 _NAME = re.compile(r"checkpoint-(\d{9})\.(json|safetensors)")
-# Upper bound for a document, in bytes; larger files are not read.
+# Upper bound for the JSON file, in bytes; larger files are not read.
 LARGEST_DOCUMENT = 256 << 20
 
 State = tuple[dict[str, Tensor], dict[str, Any]]
@@ -33,13 +33,14 @@ State = tuple[dict[str, Tensor], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Interval:
-    """How often to write a checkpoint.
+    """How often a checkpoint is written.
 
     Parameters
     ----------
     count : float
-        Infinite for never.
-    unit : {"s", "steps", "epochs"}
+        Length of the interval in ``unit``, above 0; infinity means that no checkpoint is due before the training ends.
+    unit : {"s", "steps", "epochs"}, default="s"
+        Seconds, training steps, or passes over the data.
     """
 
     count: float
@@ -47,12 +48,23 @@ class Interval:
 
     @classmethod
     def parse(cls, text: str | float) -> "Interval":
-        """``"60s"``, ``"100steps"``, ``"2epochs"``, ``"never"``; a number alone counts seconds.
+        """Read an interval from a text or a number.
+
+        Parameters
+        ----------
+        text : str or float
+            A number above 0 with its unit, such as ``"60s"``, ``"100steps"`` or ``"2epochs"``, or ``"never"``. A number
+            without a unit means seconds.
+
+        Returns
+        -------
+        Interval
+            The interval; its ``count`` is infinite for ``"never"``.
 
         Raises
         ------
         ValueError
-            When the text is none of these, or its number not above 0.
+            When the text has another form, or its number is not above 0.
         """
         if text == NEVER:
             return cls(math.inf)
@@ -66,30 +78,47 @@ class Interval:
         return cls(float(match[1]), unit if unit in UNITS else f"{unit}s")
 
     def is_due(self, seconds: float, steps: int, epochs: float) -> bool:
-        """Whether a checkpoint is due, so much after the last one."""
+        """Tell whether a checkpoint is due.
+
+        Parameters
+        ----------
+        seconds : float
+            Time in seconds since the last checkpoint.
+        steps : int
+            Training steps since the last checkpoint.
+        epochs : float
+            Passes over the data since the last checkpoint.
+
+        Returns
+        -------
+        bool
+            True when the one of the three that the interval's unit names has reached ``count``.
+        """
         return {"s": seconds, "steps": steps, "epochs": epochs}[self.unit] >= self.count
 
 
 class ForeignError(ValueError):
-    """A checkpoint that is whole, and another version's."""
+    """A checkpoint is intact, but another version of the package wrote it."""
 
 
 class Checkpoints:
     """The last two checkpoints of one training run, in a folder of their own.
 
-    Each is a file of tensors and, written after it, one of JSON with the checksums of both; both are on the disk before
-    the next step begins, and a checkpoint counts from the moment that the second is there.
+    A checkpoint is two files: the tensors, and a JSON file with the checksums of both, written after the tensors. Both
+    are on the disk before the next step begins. A checkpoint counts only when its JSON file exists.
 
     Parameters
     ----------
     folder : path-like
-        Made when the first is written.
+        Folder of the checkpoints; it is created when the first one is written.
     identity : mapping of str to JSON values
-        What must be equal for a run to resume from a checkpoint: kind, parameters, data. Only its ``n_steps``, with
-        ``epochs``, may be more than they were: the run is lengthened.
+        What must be equal for a run to resume from a checkpoint: kind, parameters, data. One difference is allowed: a
+        run may ask for more ``n_steps``, and then for other ``epochs``, and so lengthen an earlier run.
     every : Interval
+        How often the training loop writes a checkpoint.
     surroundings : mapping of str to JSON values, optional
-        What must be equal for equal bits, and is else warned of: version, number of threads.
+        What must be equal for results that are equal bit for bit, such as the version and the number of threads. A
+        difference causes a warning. By default nothing is compared.
     """
 
     def __init__(
@@ -100,18 +129,27 @@ class Checkpoints:
         surroundings: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = Path(folder)
-        # As a file gives it back: tuples are lists.
+        # As it is read from a file: tuples become lists.
         self.identity: dict[str, Any] = json.loads(json.dumps(identity))
         self.every = every
         self.surroundings = dict(surroundings or {})
 
     def save(self, step: int, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Write a checkpoint after a step, and remove those before the last two.
+        """Write a checkpoint, and delete all but the last two.
+
+        Parameters
+        ----------
+        step : int
+            Number of the training step that was done last, from 1.
+        tensors : mapping of str to torch.Tensor
+            Tensors of the state, of any shape and dtype, by name.
+        values : mapping of str to JSON values
+            The rest of the state; NaN and infinity are allowed.
 
         Raises
         ------
         OSError
-            When it cannot be written; the ones before are as they were.
+            When the checkpoint cannot be written; earlier checkpoints stay as they were.
         """
         stored, checksum = pack_tensors(tensors)
         document = {
@@ -127,7 +165,7 @@ class Checkpoints:
         name = self.folder / f"checkpoint-{step:09}"
         write_whole(name.with_suffix(".safetensors"), stored, durable=True)
         write_whole(name.with_suffix(".json"), text.encode(), durable=True)
-        # Those of later steps are damaged, or this one would not have been written.
+        # Checkpoints of later steps are damaged; otherwise the run would have resumed from them.
         kept = {path.stem for path in [path for path in self._documents() if path.stem <= name.name][:KEPT]}
         for path in self.folder.iterdir():
             stale = path.name.startswith(PARTIAL) or (_NAME.fullmatch(path.name) and path.stem not in kept)
@@ -135,17 +173,24 @@ class Checkpoints:
                 path.unlink(missing_ok=True)
 
     def load(self) -> State | None:
-        """Tensors and values of the newest checkpoint that is whole, or None where there is none.
+        """Read the newest checkpoint that is intact.
+
+        Returns
+        -------
+        tuple of dict or None
+            The tensors by name, on the CPU, and the other values by name, as :meth:`save` was given them. None where no
+            checkpoint is intact.
 
         Raises
         ------
         ValueError
-            When it is another run's or another version's; says what differs.
+            When the checkpoint was written by another run, or by another version of the package; the message says what
+            differs.
 
         Warns
         -----
         UserWarning
-            For each that is damaged, with its name.
+            For each damaged checkpoint, with its path; and for each of ``surroundings`` that differs.
         """
         for path in self._documents():
             try:
@@ -160,7 +205,7 @@ class Checkpoints:
         return None
 
     def _documents(self) -> list[Path]:
-        """Of every checkpoint that was written to its end, the newest first."""
+        """JSON files of all checkpoints that were written completely, the newest first."""
         if not self.folder.is_dir():
             return []
         found = (path for path in self.folder.glob("*.json") if _NAME.fullmatch(path.name) and path.is_file())

@@ -1,4 +1,4 @@
-"""What hangs on the three events of a training: a step is done, an evaluation is due, a checkpoint is due."""
+"""Listeners to the three events of a training: a step is done, an evaluation is due, a checkpoint is due."""
 
 import signal
 import time
@@ -15,66 +15,153 @@ from hourglass.training.progress import Progress
 from hourglass.training.state import State
 from hourglass.training.stopwatch import WARMUP_STEPS
 
-# A look at the losses waits for the device, so that it is done once for many steps.
+# Reading the losses waits for the device, so they are read once for many steps.
 CHECK_EVERY = 50
 
 
 class Listener:
-    """Is told of a training's events, and does nothing; the derived ones do one thing each."""
+    """Base class of the listeners that the training loop calls at its events.
+
+    Each method does nothing unless a subclass overrides it.
+    """
 
     def step_done(self, state: State) -> None:
-        """A step is done; this is inside the timing."""
+        """React to a step that has just been done.
+
+        The time that this takes counts as training time.
+
+        Parameters
+        ----------
+        state : State
+            State of the training after the step.
+        """
 
     def evaluation_due(self, state: State) -> None:
-        """The network is to be measured; this is outside of the timing."""
+        """React to an evaluation of the network that is due.
+
+        The time that this takes does not count as training time.
+
+        Parameters
+        ----------
+        state : State
+            State of the training after the last step.
+        """
 
     def checkpoint_due(self, state: State) -> None:
-        """The state is to be written; this is inside the timing."""
+        """React to a checkpoint that is due.
+
+        The time that this takes counts as training time.
+
+        Parameters
+        ----------
+        state : State
+            State of the training after the last step.
+        """
 
 
 @dataclass(frozen=True)
 class Report:
-    """Something measured now and then during training, in inference mode and outside the timing.
+    """A measurement that is repeated at intervals during training.
+
+    It is made in inference mode, and its time does not count as training time.
 
     Parameters
     ----------
     measure : callable
-        Called with the indices of the step's batch and the step's number; returns numbers by name.
+        Function that takes the indices of the step's batch, a tensor ``(batch_size,)`` of int64, and the number of the
+        step, from 1. It returns a dict of numbers by name.
     every : int
-        Steps from one report to the next, beginning with the first; the last step is always reported.
+        Steps from one report to the next, from 1. The first and the last step are always reported.
     """
 
     measure: Callable[[Tensor, int], Record]
     every: int
 
     def is_due(self, step: int, last: int) -> bool:
-        """Whether it is measured after a step."""
+        """Tell whether the measurement is due after a step.
+
+        Parameters
+        ----------
+        step : int
+            Number of the step that was done, from 1.
+        last : int
+            Number of the last step of the training.
+
+        Returns
+        -------
+        bool
+            True after the first step, after every ``every`` steps from there, and after the last step.
+        """
         return step == last or (step - 1) % self.every == 0
 
 
 class Observer:
-    """Sees a network before and during training, outside of its time; the derived ones say what they look at."""
+    """Base class of what looks at a network before and during training.
+
+    The time that an observer takes does not count as training time.
+    """
 
     def begin(self, network: nn.Module) -> None:
-        """Look at the network before its first step, in training mode; hooks may be registered."""
+        """Look at the network before its first step.
+
+        Parameters
+        ----------
+        network : torch.nn.Module
+            The network, in training mode. An observer may register hooks on it.
+        """
 
     def measure(self, network: nn.Module) -> Record:
-        """Numbers by name; the network is in inference mode, and gradients are off."""
+        """Measure the network during training.
+
+        Parameters
+        ----------
+        network : torch.nn.Module
+            The network, in inference mode; gradients are off.
+
+        Returns
+        -------
+        dict of str to float
+            Measured numbers by name; empty unless a subclass measures something.
+        """
         return {}
 
 
 class Evaluation(Listener):
-    """Measures the reports that are due, and records them."""
+    """Makes the reports that are due, and records them in the history.
+
+    Parameters
+    ----------
+    reports : sequence of Report
+        Measurements, each with its own interval.
+    """
 
     def __init__(self, reports: Sequence[Report]) -> None:
         self.reports = reports
 
     def is_due(self, state: State) -> bool:
-        """Whether any report is due after the last step."""
+        """Tell whether any report is due after the last step.
+
+        Parameters
+        ----------
+        state : State
+            State of the training after the last step.
+
+        Returns
+        -------
+        bool
+            True when at least one report is due.
+        """
         return any(report.is_due(state.step, state.n_steps) for report in self.reports)
 
     @torch.no_grad()
     def evaluation_due(self, state: State) -> None:
+        """Make the reports that are due, with the network in inference mode, and record them.
+
+        Parameters
+        ----------
+        state : State
+            State of the training after the last step; its history gets the numbers.
+        """
         record: Record = {}
         state.module.eval()
         for report in self.reports:
@@ -85,66 +172,169 @@ class Evaluation(Listener):
 
 
 class FiniteChecks(Listener):
-    """Raises FloatingPointError when a loss is not finite, or before a checkpoint a weight."""
+    """Stops a training whose losses or weights are no longer finite.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        The losses are checked before each of its evaluations, and every 50 steps.
+    """
 
     def __init__(self, evaluation: Evaluation) -> None:
         self.evaluation = evaluation
 
     def step_done(self, state: State) -> None:
+        """Check the losses every 50 steps, at the end of the warm-up, before an evaluation, and at the last step.
+
+        Parameters
+        ----------
+        state : State
+            State of the training after the step.
+
+        Raises
+        ------
+        FloatingPointError
+            When a loss is not finite.
+        """
         regular = state.step % CHECK_EVERY == 0 or state.step in (WARMUP_STEPS, state.n_steps)
         if regular or self.evaluation.is_due(state):
             state.collect_losses()
 
     def checkpoint_due(self, state: State) -> None:
+        """Check losses and weights, so that NaN never replaces an intact checkpoint.
+
+        Parameters
+        ----------
+        state : State
+            State of the training after the last step.
+
+        Raises
+        ------
+        FloatingPointError
+            When a loss or a weight is not finite.
+        """
         state.collect_losses()
-        # What is no longer a number must not take the place of what was.
+        # A checkpoint with NaN must not replace one without.
         state.check_weights()
 
 
 class Display(Listener):
-    """Shows a training to a :class:`hourglass.training.Progress`."""
+    """Shows the course of a training.
+
+    Parameters
+    ----------
+    progress : Progress
+        What shows it, such as a progress bar.
+    """
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
 
     def step_done(self, state: State) -> None:
+        """Show the number of steps, the speed and the time left.
+
+        Parameters
+        ----------
+        state : State
+            State of the training after the step.
+        """
         elapsed = max(state.stopwatch.seconds, 1e-9)  # a coarse clock may not have moved yet
         self.progress.advance(state.step, state.seen / elapsed, elapsed / state.step * (state.n_steps - state.step))
 
     def evaluation_due(self, state: State) -> None:
+        """Show the numbers of the last report, and the mean training loss since the report before.
+
+        Parameters
+        ----------
+        state : State
+            State of the training, with the report in its history.
+        """
         before = max((step for step in state.history.reports if step < state.step), default=0)
         recent = state.history.loss[before:]
         self.progress.report(state.step, {"loss": sum(recent) / len(recent)} | state.history.reports[state.step])
 
 
 class EarlyEnd(Listener):
-    """Ends a training that early stopping has seen enough of."""
+    """Ends a training when early stopping asks for it."""
 
     def evaluation_due(self, state: State) -> None:
+        """Pass the last report to early stopping, where there is one, and note its decision.
+
+        Parameters
+        ----------
+        state : State
+            State of the training, with the report in its history.
+        """
         if state.stopping is not None:
             record = state.history.reports[state.step]
             state.early = state.stopping.is_over(state.module, state.step, record)
 
 
 class Saving(Listener):
-    """Writes checkpoints: now and then, at the end, and where a signal came."""
+    """Writes checkpoints: at intervals, at the end, and after a signal.
+
+    Parameters
+    ----------
+    checkpoints : Checkpoints
+        Where checkpoints are written, and how often.
+    interruption : Interruption
+        Signal that has come, if any.
+    state : State
+        State at the beginning, from which the first interval is counted.
+    """
 
     def __init__(self, checkpoints: Checkpoints, interruption: Interruption, state: State) -> None:
         self.checkpoints, self.interruption = checkpoints, interruption
         self._note(state)
 
     def is_due(self, state: State) -> bool:
-        """Whether the state is to be written after the last step."""
+        """Tell whether a checkpoint is due after the last step.
+
+        Parameters
+        ----------
+        state : State
+            State of the training after the last step.
+
+        Returns
+        -------
+        bool
+            True at the end of an interval, at the end of training, and when a signal has come.
+        """
         since = time.perf_counter() - self._time, state.step - self._step, (state.seen - self._seen) / state.epoch_size
         return bool(self.interruption.signal) or state.over or self.checkpoints.every.is_due(*since)
 
     def checkpoint_due(self, state: State) -> None:
+        """Write a checkpoint, and stop the training when a signal has come.
+
+        Parameters
+        ----------
+        state : State
+            State of the training after the last step, with all losses collected.
+
+        Raises
+        ------
+        Interrupted
+            When SIGINT or SIGTERM has come.
+        OSError
+            When the checkpoint cannot be written.
+        """
         self.checkpoints.save(state.step, *state.gather())
         self._note(state)
         self.stop_if_signalled(state)
 
     def stop_if_signalled(self, state: State) -> None:
-        """Raise :class:`Interrupted` where a signal has come."""
+        """Stop the training when a signal has come.
+
+        Parameters
+        ----------
+        state : State
+            State of the training, whose checkpoint is written already.
+
+        Raises
+        ------
+        Interrupted
+            When SIGINT or SIGTERM has come.
+        """
         if (number := self.interruption.signal) is not None:
             raise Interrupted(
                 f"stopped after step {state.step} of {state.n_steps} by {signal.Signals(number).name}; "

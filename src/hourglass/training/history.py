@@ -12,7 +12,7 @@ from hourglass.markup import table
 from hourglass.renames import present_columns
 
 Record = dict[str, float]
-# Lines of a history's table in a notebook, evenly spaced over its reports.
+# Rows of a history's table in a notebook, evenly spaced over its reports.
 SHOWN = 10
 
 
@@ -22,16 +22,16 @@ class History:
 
     A notebook shows up to ten of its reports.
 
-    Attributes
+    Parameters
     ----------
-    loss : list of float
-        Training loss of each step's batch, in training mode, before that step.
-    learning_rate : list of float
-        Rate of each step.
-    epoch : list of float
+    loss : list of float, default=[]
+        Training loss of each step, computed on its batch, in training mode, before the weights are changed.
+    learning_rate : list of float, default=[]
+        Learning rate of each step.
+    epoch : list of float, default=[]
         Passes over the data at the end of each step.
-    reports : dict of int to dict of str to float
-        What was measured after a step, by its number (from 1), in order.
+    reports : dict of int to dict of str to float, default={}
+        Reports in the order of training: number of the step (from 1) to the numbers measured after it, by name.
     """
 
     loss: list[float] = field(default_factory=list)
@@ -61,16 +61,28 @@ class History:
 
     @property
     def measures(self) -> list[str]:
-        """Names of everything reported, in order of first appearance."""
+        """Names of everything that was reported, in the order of first appearance."""
         return list(dict.fromkeys(name for report in self.reports.values() for name in report))
 
     def series(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Steps (from 1) at which a number was recorded, and its values.
+        """Select everything that was recorded under one name.
+
+        Parameters
+        ----------
+        name : str
+            ``"loss"``, ``"learning_rate"``, ``"epoch"``, or one of :attr:`measures`.
+
+        Returns
+        -------
+        steps : ndarray of shape (n,), int64
+            Numbers of the steps, from 1, at which it was recorded.
+        values : ndarray of shape (n,), float64
+            The recorded values.
 
         Raises
         ------
         KeyError
-            When nothing of that name was recorded.
+            When nothing was recorded under this name.
         """
         if name in ("loss", "learning_rate", "epoch"):
             values = np.array(getattr(self, name), dtype=np.float64)
@@ -82,13 +94,32 @@ class History:
         return np.array(steps), np.array(measured, dtype=np.float64)
 
     def rows(self) -> Iterator[dict[str, float]]:
-        """One row a step: its own numbers, and what was reported after it."""
+        """Iterate over the steps.
+
+        Yields
+        ------
+        dict of str to float
+            ``step`` (from 1), ``epoch``, ``learning_rate``, ``loss``, and what was reported after this step, by name.
+        """
         for i, (loss, rate, epoch) in enumerate(zip(self.loss, self.learning_rate, self.epoch, strict=True)):
             row = {"step": i + 1, "epoch": epoch, "learning_rate": rate, "loss": loss}
             yield row | self.reports.get(i + 1, {})
 
     def write_csv(self, path: Path) -> None:
-        """Write :meth:`rows` with a header line; a number that was not measured is left empty."""
+        """Write the rows to a CSV file with a header line.
+
+        A number that was not measured after a step is left empty. Numbers have nine significant digits.
+
+        Parameters
+        ----------
+        path : Path
+            File to write; an existing one is replaced.
+
+        Raises
+        ------
+        OSError
+            When the file cannot be written.
+        """
         names = ["step", "epoch", "learning_rate", "loss", *self.measures]
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
@@ -98,7 +129,29 @@ class History:
 
     @classmethod
     def read_csv(cls, path: Path) -> "History":
-        """Read what :meth:`write_csv` wrote."""
+        """Read a file that :meth:`write_csv` wrote.
+
+        Parameters
+        ----------
+        path : Path
+            File to read; column names of earlier versions are understood.
+
+        Returns
+        -------
+        History
+            The history in the file.
+
+        Raises
+        ------
+        OSError
+            When the file cannot be read.
+        KeyError
+            When the column ``step``, ``epoch``, ``learning_rate`` or ``loss`` is missing.
+        TypeError
+            When a line lacks one of these four values, or has more values than the header.
+        ValueError
+            When a value is not a number.
+        """
         history = cls()
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)

@@ -7,12 +7,19 @@ from typing import Any, Self
 
 
 class Interrupted(KeyboardInterrupt):
-    """Training was stopped by a signal after a step, and its checkpoint is written.
+    """A signal has stopped the training after a step, and the checkpoint of that step is written.
+
+    Parameters
+    ----------
+    message : str
+        Where training stopped, and where its checkpoint is.
+    number : int
+        Number of the signal.
 
     Attributes
     ----------
     signal : int
-        ``SIGINT`` or ``SIGTERM``.
+        Number of the signal: ``signal.SIGINT`` or ``signal.SIGTERM``.
     """
 
     def __init__(self, message: str, number: int) -> None:
@@ -21,14 +28,14 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Interruption:
-    """While it is entered, the first SIGINT or SIGTERM is noted instead of obeyed; a second SIGINT stops at once.
+    """Context in which the first SIGINT or SIGTERM is noted instead of obeyed; a SIGINT after it stops at once.
 
-    Python delivers signals to the main thread alone; entered on another one, this does nothing.
+    Python delivers signals only to the main thread; on another thread, the context does nothing.
 
     Attributes
     ----------
     signal : int or None
-        What was noted.
+        Number of the signal that has come; None where none has.
     """
 
     def __init__(self) -> None:
@@ -38,7 +45,7 @@ class Interruption:
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                if signal.getsignal(number) != signal.SIG_IGN:  # as after nohup: somebody wants it so
+                if signal.getsignal(number) != signal.SIG_IGN:  # ignored signals, as after nohup, stay ignored
                     self._before[number] = signal.signal(number, self._note)
         return self
 

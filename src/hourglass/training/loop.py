@@ -20,7 +20,7 @@ from hourglass.training.source import Source
 from hourglass.training.state import State
 from hourglass.training.stopping import EarlyStopping
 
-# Returns the corrupted batch, and where wanted a mask of the places that the loss is over.
+# Returns the corrupted batch, optionally with a mask of the places at which the loss is computed.
 Corrupt = Callable[[Tensor], Tensor | tuple[Tensor, Tensor]]
 
 
@@ -30,44 +30,43 @@ class Trainer:
     Parameters
     ----------
     module : torch.nn.Module
-        On the device of the data.
+        Network to train, on the device of the data; its weights are changed in place.
     loss : callable
-        Function that takes the module's output and the target, and each row's weight where there are any, and returns
-        a scalar: a mean.
+        Function that takes the module's output, the target and, where the source has weights, the weight of each row.
+        It returns the mean loss as a scalar tensor.
     optimiser : torch.optim.Optimizer
-        Of the module's parameters; each group's ``lr`` is the peak that ``schedule`` scales.
+        Optimiser of the module's parameters; the ``lr`` of each group is the peak that ``schedule`` scales.
     source : Source
         Training data, addressed by index.
     sampler : Order
         Indices of each batch, as ``source.order`` makes it.
     n_steps : int
-        Steps to do, each with one batch.
+        Number of training steps, each with one batch.
     schedule : callable, default=constant
-        Share of the steps done, in [0, 1), to a factor of the learning rate.
+        Function from the share of the steps done, in [0, 1), to a factor of the learning rate.
     corrupt : callable, optional
-        Applied to the inputs of every batch, not to the targets. Where it returns a pair of images and a mask
-        of the outputs' shape, the loss is over the masked places alone.
+        Function applied to the inputs of every batch, not to the targets. It returns the corrupted inputs, or a pair of
+        these and a boolean mask of the outputs' shape; the loss is then computed at the masked places alone. By default
+        the inputs stay as they are.
     precision : {"float32", "bfloat16"}, default="float32"
-        Of the forward pass; weights, loss and optimiser stay as they are.
+        Precision of the forward pass; weights, loss and optimiser keep theirs.
     reports : sequence of Report, default=()
+        Measurements made during training; their numbers are in ``history.reports``.
     stopping : EarlyStopping, optional
-        Ends training early and restores the best weights; without it all steps are done.
+        Ends training early and restores the best weights; by default all steps are done.
     progress : Progress, optional
-        Shows nothing by default.
+        Shows the course of the training; by default nothing is shown.
     checkpoints : Checkpoints, optional
-        Where the state is written to now and then and at the end, and where an unfinished run is resumed from, bit for
-        bit. SIGINT and SIGTERM then wait for the step and its checkpoint.
+        Where the state is written at intervals and at the end, and from where an unfinished run is resumed, bit for
+        bit. SIGINT and SIGTERM then wait until the step is done and its checkpoint is written. By default no
+        checkpoint is written.
     generators : sequence of torch.Generator, default=()
-        Those that ``corrupt`` draws from, whose state belongs to a checkpoint.
+        Random generators of ``corrupt``, whose state belongs to a checkpoint.
 
     Attributes
     ----------
     state : State
-    history : History
-    train_seconds : float
-        Time in training: everything but reports.
-    images_per_second : float or None
-        Over all steps but the first 20; None where there were no more.
+        Everything that the next step depends on, with the history.
     """
 
     def __init__(
@@ -101,27 +100,44 @@ class Trainer:
 
     @property
     def history(self) -> History:
+        """Record of the steps done so far; the losses of the last ones may be missing until they are collected."""
         return self.state.history
 
     @property
     def train_seconds(self) -> float:
+        """Seconds in training so far, without the reports.
+
+        After an interruption, the seconds before it are included.
+        """
         return self.state.stopwatch.seconds
 
     @property
     def images_per_second(self) -> float | None:
+        """Images per second without the first 20 steps; None before the end, or where there were no more steps."""
         return self.state.stopwatch.images_per_second
 
     def run(self) -> History:
-        """Do every step, or as many as ``stopping`` lets it.
+        """Train until the last step, or until ``stopping`` ends the training.
+
+        With ``checkpoints``, a run that is unfinished is resumed. The module is left in inference mode.
+
+        Returns
+        -------
+        History
+            Record of all steps.
 
         Raises
         ------
         FloatingPointError
-            When a loss, or a weight at the end, is not finite: names the step and the learning rate.
+            When a loss, or a weight at the end, is not finite; the message names the step and the learning rate.
         Interrupted
-            When SIGINT or SIGTERM came, with ``checkpoints``.
+            When SIGINT or SIGTERM has come, with ``checkpoints``; the checkpoint is written.
+        KeyboardInterrupt
+            When SIGINT has come, without ``checkpoints``; or a second time, with them.
+        OSError
+            When a checkpoint cannot be written.
         ValueError
-            When the checkpoints are another run's.
+            When the checkpoints belong to another run.
         """
         compute_alone_after_fork()
         if self.source.device.type == "cpu" and tricks.uses("allocator"):
@@ -150,7 +166,7 @@ class Trainer:
         return self.history
 
     def _train(self, saving: Saving | None) -> None:
-        """Do the steps that are left, and tell the listeners of each event."""
+        """Do the steps that are left, and call the listeners at each event."""
         state, watch, evaluation = self.state, self.state.stopwatch, self._evaluation
         listeners: list[Listener] = [FiniteChecks(evaluation), evaluation, Display(self.progress), EarlyEnd()]
         listeners += [] if saving is None else [saving]
@@ -174,11 +190,22 @@ class Trainer:
         watch.stop(state.step, state.seen)
 
     def step(self, index: Tensor) -> Tensor:
-        """One step from the batch of these indices; returns its loss."""
+        """Do one training step: forward pass, loss, gradient, and the optimiser's change of the weights.
+
+        Parameters
+        ----------
+        index : torch.Tensor of shape (batch_size,), int64
+            Rows of the source that make the batch.
+
+        Returns
+        -------
+        torch.Tensor of shape ()
+            Loss of the batch before the weights were changed, without gradient, on the device of the data.
+        """
         inputs, targets = self.source.take(index, self.state.step + 1)
         mask = None
         if self.corrupt is not None:
-            if targets is inputs:  # a corruption of somebody's own might write into its argument
+            if targets is inputs:  # a user's corruption might write into its argument
                 targets = inputs.clone()
             corrupted = self.corrupt(inputs)
             inputs, mask = corrupted if isinstance(corrupted, tuple) else (corrupted, None)
@@ -195,7 +222,7 @@ class Trainer:
         return loss.detach()
 
     def _resume(self, checkpoints: Checkpoints) -> bool:
-        """Take up the state of the newest checkpoint; True where nothing is left to do."""
+        """Restore the newest checkpoint; True where no step is left to do."""
         stored = checkpoints.load()
         if stored is None:
             return False

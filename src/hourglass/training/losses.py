@@ -1,4 +1,4 @@
-"""Losses by name, each with what it asks of the targets and does to the network's output."""
+"""Losses by name, each with its requirements on the targets and its treatment of the network's output."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Pixels that are black (or white) in every image would have an infinite logit.
+# A pixel that is black (or white) in every image would have an infinite logit.
 SMALLEST_MEAN = 1e-3
 
 
 class LossFunction(Protocol):
-    """Mean over every output; with weights ``(n,)``, each row's part is multiplied by its weight before the mean."""
+    """Function that computes a mean loss; weights ``(n,)`` multiply the loss of each row before the mean."""
 
     def __call__(self, output: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor: ...
 
@@ -24,30 +24,30 @@ def _as_it_is(values: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:
-    """A loss function with all that estimators, figures and exported files need to know of it.
+    """A loss function with all that estimators, figures and exported files need to know about it.
 
     Parameters
     ----------
     function : callable
-        Takes the network's output ``(n, …)``, before any activation, the target of the same shape, and optionally
-        weights ``(n,)``; returns the mean loss as a scalar tensor.
+        Function that takes the network's output ``(n, …)``, before any activation, the target of the same shape, and
+        optionally weights ``(n,)``; it returns the mean loss as a scalar tensor.
     label : str
-        Name and unit, as on the axis of a figure.
+        Name and unit for the axis of a figure.
     activation : callable, optional
-        What turns an output into an image, elementwise; takes ``out=``, as :func:`torch.sigmoid`. By default the
-        output is the image.
+        Elementwise function that turns an output into an image; it accepts ``out=``, as :func:`torch.sigmoid` does. By
+        default the output is the image.
     unit_range : bool, default=False
         Whether targets have to be in [0, 1].
     output_range : pair of float, optional
         Lowest and highest value after the activation; by default unbounded.
     starting_bias : callable, optional
-        Takes the mean of the targets and returns the output whose activation is about that mean, at which the last
-        layer's bias starts; by default the mean itself.
+        Function that takes the mean of the targets and returns the output whose activation is about that mean; the bias
+        of the last layer starts there. By default it starts at the mean itself.
     compares_images : bool, default=True
-        Whether an autoencoder can be trained with it: every output is then compared with its own target.
+        Whether an autoencoder can be trained with this loss: every output is then compared with its own target.
     log_scores : callable, optional
-        Takes outputs ``(n, classes)`` and returns logarithms of scores of the classes, whose probabilities are the
-        scores divided by their sum. By default no classifier can be trained with this loss.
+        Function that takes outputs ``(n, classes)`` and returns logarithms of the classes' scores. A probability is a
+        score divided by the sum of the scores. By default no classifier can be trained with this loss.
     """
 
     function: LossFunction
@@ -66,14 +66,15 @@ class Loss:
         ----------
         output : torch.Tensor of shape (n, ...)
             The network's output, before any activation.
-        target : torch.Tensor of the same shape
+        target : torch.Tensor of shape (n, ...)
+            What the output is compared with, of the same shape; classes are one-hot.
         weights : torch.Tensor of shape (n,), optional
-            Weight of each row; by default all weigh alike.
+            Weight of each row; by default all rows have the same weight.
 
         Returns
         -------
-        torch.Tensor
-            The mean loss, a scalar.
+        torch.Tensor of shape ()
+            The mean loss.
 
         Raises
         ------
@@ -85,19 +86,64 @@ class Loss:
 
 
 def bce(output: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Sigmoid cross-entropy of logits against targets in [0, 1], mean over every output, in nats."""
+    """Compute the sigmoid cross-entropy of logits against targets in [0, 1].
+
+    Parameters
+    ----------
+    output : torch.Tensor of shape (n, ...)
+        Logits.
+    target : torch.Tensor of shape (n, ...)
+        Targets in [0, 1].
+    weights : torch.Tensor of shape (n,), optional
+        Weight of each row; by default all rows have the same weight.
+
+    Returns
+    -------
+    torch.Tensor of shape ()
+        Mean over every output, in nats.
+    """
     return F.binary_cross_entropy_with_logits(output, target, None if weights is None else _by_row(weights, output))
 
 
 def mse(output: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Squared error, mean over every output."""
+    """Compute the squared error.
+
+    Parameters
+    ----------
+    output : torch.Tensor of shape (n, ...)
+        The network's output.
+    target : torch.Tensor of shape (n, ...)
+        What the output is compared with.
+    weights : torch.Tensor of shape (n,), optional
+        Weight of each row; by default all rows have the same weight.
+
+    Returns
+    -------
+    torch.Tensor of shape ()
+        Mean over every output.
+    """
     if weights is None:
         return F.mse_loss(output, target)
     return ((output - target).square() * _by_row(weights, output)).mean()
 
 
 def softmax(output: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Softmax cross-entropy of logits against one-hot targets, mean over the rows, in nats."""
+    """Compute the softmax cross-entropy of logits against one-hot targets.
+
+    Parameters
+    ----------
+    output : torch.Tensor of shape (n, classes)
+        Logits.
+    target : torch.Tensor of shape (n, classes)
+        One-hot targets.
+    weights : torch.Tensor of shape (n,), optional
+        Weight of each row; by default all rows have the same weight.
+
+    Returns
+    -------
+    torch.Tensor of shape ()
+        Mean over the rows, in nats.
+    """
     if weights is None:
         return F.cross_entropy(output, target)
     return (F.cross_entropy(output, target, reduction="none") * weights).mean()
@@ -112,7 +158,7 @@ def _by_row(weights: Tensor, output: Tensor) -> Tensor:
 
 
 def _check_shapes(output: Tensor, target: Tensor) -> None:
-    """Raise ValueError where PyTorch would repeat one target for all outputs, or read labels in another way."""
+    """Raise ValueError where PyTorch would broadcast the target, or would read integers as class labels."""
     if output.shape != target.shape:
         hint = "; labels go in one-hot form" if target.dim() == output.dim() - 1 else ""
         raise ValueError(

@@ -1,6 +1,7 @@
-"""Optimisers by name: Adam as TensorFlow computes it, gradient descent with momentum and without, and AdamW.
+"""Optimisers by name: Adam as TensorFlow computes it, gradient descent with and without momentum, and AdamW.
 
-To add one, write a class that takes parameters and a learning rate and has ``in_words``, and name it in ``OPTIMISERS``.
+To add one, write a class that takes parameters and a learning rate, with a method ``in_words``, and add it to
+``OPTIMISERS``.
 """
 
 import inspect
@@ -15,39 +16,80 @@ Parameters = Iterable[Tensor] | Iterable[dict[str, Any]]
 
 
 class Optimiser(torch.optim.Optimizer):
-    """Base of the optimisers: PyTorch's without what it wraps for its compiler.
+    """Base class of the optimisers: PyTorch's, without the wrappers for PyTorch's compiler.
 
-    The compiler's import takes a second and 70 MB, and it is not used here.
+    Importing the compiler takes a second and 70 MB, and it is not used here.
     """
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group of parameters to be optimised.
+
+        Parameters
+        ----------
+        param_group : dict
+            ``params``, the parameters of the group, and optionally its own constants, such as ``lr``.
+        """
         inspect.unwrap(torch.optim.Optimizer.add_param_group)(self, param_group)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
+        """Remove the gradients of all parameters.
+
+        Parameters
+        ----------
+        set_to_none : bool, default=True
+            Whether gradients become None; otherwise they are filled with zeros.
+        """
         inspect.unwrap(torch.optim.Optimizer.zero_grad)(self, set_to_none)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]  # torch overloads it
+        """Change the parameters once, from their gradients.
+
+        Parameters
+        ----------
+        closure : callable, optional
+            Function that computes the gradients and returns the loss; by default the present gradients are used.
+
+        Returns
+        -------
+        float or None
+            What ``closure`` returned; None without it.
+        """
         return inspect.unwrap(super().step)(self, closure)  # type: ignore[no-any-return]  # torch types calls as Any
 
     def in_words(self) -> str:
-        """Name and constants of the optimiser."""
+        """Describe the optimiser by its name and its constants.
+
+        Returns
+        -------
+        str
+            Words for a title or a report.
+
+        Raises
+        ------
+        NotImplementedError
+            In this abstract base class.
+        """
         raise NotImplementedError  # abstract base class
 
 
 class Adam(Optimiser, torch.optim.Adam):
     """Adam with epsilon outside the bias correction, as in TensorFlow.
 
-    ``w -= lr · sqrt(1 - b2^t) / (1 - b1^t) · m / (sqrt(v) + eps)``: the form that precedes algorithm 1's end
-    in Kingma and Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015, section 2. PyTorch divides
-    ``sqrt(v)`` by ``sqrt(1 - b2^t)`` before it adds ``eps``; with very small gradients the two differ.
+    The change of a weight is ``w -= lr · sqrt(1 - b2^t) / (1 - b1^t) · m / (sqrt(v) + eps)``. Kingma and Ba give this
+    form in section 2 of "Adam: A Method for Stochastic Optimization", ICLR 2015. PyTorch divides ``sqrt(v)`` by
+    ``sqrt(1 - b2^t)`` before it adds ``eps``; the two differ when gradients are very small.
 
     Parameters
     ----------
-    params : iterable of torch.nn.Parameter or of parameter groups
+    params : iterable of torch.nn.Parameter or of dict
+        Parameters to optimise, or groups of them with constants of their own.
     lr : float, default=0.001
+        Learning rate, from 0.
     betas : tuple of float, default=(0.9, 0.999)
+        Decay rates of the moving averages of the gradient and of its square, each in [0, 1).
     eps : float, default=1e-8
+        Constant from 0, added to the root of the moving average of the squared gradient.
     """
 
     def __init__(
@@ -60,9 +102,21 @@ class Adam(Optimiser, torch.optim.Adam):
             group["epsilon"] = group["eps"]
 
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]  # torch overloads it
+        """Change the parameters once, from their gradients.
+
+        Parameters
+        ----------
+        closure : callable, optional
+            Function that computes the gradients and returns the loss; by default the present gradients are used.
+
+        Returns
+        -------
+        float or None
+            What ``closure`` returned; None without it.
+        """
         self.steps += 1
         for group in self.param_groups:
-            # PyTorch adds eps to sqrt(v / (1 - b2^t)); scaled so, it is TensorFlow's eps added to sqrt(v).
+            # PyTorch adds eps to sqrt(v / (1 - b2^t)). Scaled like this, it equals TensorFlow's eps added to sqrt(v).
             group["eps"] = group["epsilon"] / math.sqrt(1 - group["betas"][1] ** self.steps)
         return super().step(closure)
 
@@ -70,6 +124,18 @@ class Adam(Optimiser, torch.optim.Adam):
         return super().__getstate__() | {"steps": self.steps}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state, and take the number of steps from it.
+
+        Parameters
+        ----------
+        state_dict : dict
+            State, as ``state_dict()`` returns it.
+
+        Raises
+        ------
+        ValueError
+            When the state belongs to other groups of parameters.
+        """
         super().load_state_dict(state_dict)
         self.count_steps()
 
@@ -78,6 +144,13 @@ class Adam(Optimiser, torch.optim.Adam):
         self.steps = max((int(state["step"]) for state in self.state.values() if state), default=0)
 
     def in_words(self) -> str:
+        """Describe the optimiser by its name and its constants.
+
+        Returns
+        -------
+        str
+            Name, both decay rates, epsilon, and where epsilon is added.
+        """
         return f"Adam, {_constants(self)} outside the bias correction, as TensorFlow"
 
 
@@ -88,16 +161,26 @@ class AdamW(Optimiser, torch.optim.AdamW):
 
     Parameters
     ----------
-    params : iterable of torch.nn.Parameter or of parameter groups
+    params : iterable of torch.nn.Parameter or of dict
+        Parameters to optimise, or groups of them with constants of their own.
     lr : float, default=0.001
+        Learning rate, from 0.
     weight_decay : float, default=0.01
-        Share of each weight, multiplied by the learning rate, that a step subtracts; biases included.
+        Factor from 0; each step subtracts from each weight, biases included, this factor times the learning rate times
+        the weight.
     """
 
     def __init__(self, params: Parameters, lr: float = 1e-3, weight_decay: float = 0.01) -> None:
         super().__init__(params, lr, weight_decay=weight_decay, fused=True)
 
     def in_words(self) -> str:
+        """Describe the optimiser by its name and its constants.
+
+        Returns
+        -------
+        str
+            Name, both decay rates, epsilon and weight decay.
+        """
         return f"AdamW, {_constants(self)}, weight decay = {self.defaults['weight_decay']:g}"
 
 
@@ -106,14 +189,23 @@ class SGD(Optimiser, torch.optim.SGD):
 
     Parameters
     ----------
-    params : iterable of torch.nn.Parameter or of parameter groups
+    params : iterable of torch.nn.Parameter or of dict
+        Parameters to optimise, or groups of them with constants of their own.
     lr : float, default=0.001
+        Learning rate, from 0.
     """
 
     def __init__(self, params: Parameters, lr: float = 1e-3) -> None:
         super().__init__(params, lr)
 
     def in_words(self) -> str:
+        """Describe the optimiser by its name; it has no constants.
+
+        Returns
+        -------
+        str
+            The name.
+        """
         return "plain stochastic gradient descent"
 
 
@@ -122,15 +214,25 @@ class MomentumSGD(Optimiser, torch.optim.SGD):
 
     Parameters
     ----------
-    params : iterable of torch.nn.Parameter or of parameter groups
+    params : iterable of torch.nn.Parameter or of dict
+        Parameters to optimise, or groups of them with constants of their own.
     lr : float, default=0.001
+        Learning rate, from 0.
     momentum : float, default=0.9
+        Factor from 0 by which the velocity ``v`` is kept in each step.
     """
 
     def __init__(self, params: Parameters, lr: float = 1e-3, momentum: float = 0.9) -> None:
         super().__init__(params, lr, momentum)
 
     def in_words(self) -> str:
+        """Describe the optimiser by its name and its momentum.
+
+        Returns
+        -------
+        str
+            Name and momentum.
+        """
         return f"stochastic gradient descent, momentum = {self.defaults['momentum']:g}"
 
 
@@ -139,7 +241,23 @@ OPTIMISERS: dict[str, type[Any]] = {"adam": Adam, "sgd": SGD, "sgd-momentum": Mo
 
 
 def optimiser_in_words(name: str) -> str:
-    """Name and constants of an optimiser, one of ``OPTIMISERS``, as they are built for a training."""
+    """Describe an optimiser by its name and its constants, as a training uses it.
+
+    Parameters
+    ----------
+    name : str
+        Name in ``OPTIMISERS``.
+
+    Returns
+    -------
+    str
+        Words for a title or a report; the learning rate is not among them.
+
+    Raises
+    ------
+    KeyError
+        When no optimiser has this name.
+    """
     optimiser = OPTIMISERS[name]([torch.zeros(1, requires_grad=True)], 1.0)
     if isinstance(optimiser, Optimiser):
         return optimiser.in_words()
@@ -148,7 +266,18 @@ def optimiser_in_words(name: str) -> str:
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Every tensor of an optimiser's state, by the place of its parameter and its name."""
+    """Collect every tensor of an optimiser's state.
+
+    Parameters
+    ----------
+    optimiser : torch.optim.Optimizer
+        Optimiser whose state is collected; before its first step there is none.
+
+    Returns
+    -------
+    dict of str to torch.Tensor
+        Tensors by the position of their parameter and their name, such as ``"0.exp_avg"``; they are not copied.
+    """
     return {
         f"{i}.{name}": value
         for i, p in enumerate(_parameters(optimiser))
@@ -158,7 +287,17 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what :func:`optimiser_tensors` gave, laid out in memory as the parameters are."""
+    """Restore the state that :func:`optimiser_tensors` collected.
+
+    The tensors are copied, and laid out in memory as the parameters are.
+
+    Parameters
+    ----------
+    optimiser : torch.optim.Optimizer
+        Optimiser of the same parameters in the same order; its state is replaced.
+    tensors : mapping of str to torch.Tensor
+        Tensors by the position of their parameter and their name, on any device.
+    """
     for i, p in enumerate(_parameters(optimiser)):
         mine = {key.partition(".")[2]: value for key, value in tensors.items() if key.partition(".")[0] == str(i)}
         optimiser.state[p] = {name: _laid_out_as(p, value) for name, value in mine.items()}

@@ -1,4 +1,4 @@
-"""Which images make each batch."""
+"""Choice of the rows that make each batch."""
 
 from collections.abc import Iterator, Mapping
 from typing import Protocol
@@ -8,12 +8,12 @@ from torch import Tensor
 
 
 class Order(Protocol):
-    """Endless iterator of index batches, each a tensor ``(batch_size,)`` of int64.
+    """Protocol of an endless iterator of index batches, each a tensor ``(batch_size,)`` of int64.
 
     Attributes
     ----------
-    state : dict of str to torch.Tensor
-        Everything that the next batch depends on; a checkpoint keeps it, and assigning it resumes the order.
+    state : mapping of str to torch.Tensor
+        Everything that the next batch depends on. A checkpoint keeps it; assigning it resumes the order.
     """
 
     state: Mapping[str, Tensor]
@@ -22,21 +22,21 @@ class Order(Protocol):
 
 
 class ShuffledSampler(Iterator[Tensor]):
-    """Endless batches of indices: permutations of the data, one after another, cut into equal pieces.
+    """Endless batches of indices, taken from one random permutation of the data after another.
 
-    A piece may end one permutation and begin the next, so that every batch is full and every image is seen
-    equally often; TensorFlow's ``next_batch`` of the MNIST tutorials does the same.
+    A batch may contain the end of one permutation and the beginning of the next. So every batch is full, and every row
+    is seen equally often. ``next_batch`` in TensorFlow's MNIST tutorials does the same.
 
     Parameters
     ----------
     size : int
-        Number of images.
+        Number of rows, from 1.
     batch_size : int
-        Indices in a batch; more than ``size`` counts as ``size``.
+        Indices in a batch, from 1; a number above ``size`` counts as ``size``.
     generator : torch.Generator
-        Of the CPU; draws the permutations.
-    device : torch.device, default=cpu
-        Where the indices are needed.
+        Random generator on the CPU that draws the permutations.
+    device : torch.device or str, default="cpu"
+        Device of the indices.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class ShuffledSampler(Iterator[Tensor]):
 
     @property
     def state(self) -> Mapping[str, Tensor]:
-        """Rest of the permutation (``left``) and state of the generator (``generator``)."""
+        """Rest of the permutation (``left``) and state of the random generator (``generator``)."""
         return {"left": self._left, "generator": self.generator.get_state()}
 
     @state.setter

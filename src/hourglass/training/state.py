@@ -1,4 +1,4 @@
-"""Everything that a training's next step depends on, and the record of the steps before."""
+"""State of a training: everything that its next step depends on, and the record of the steps before."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -20,31 +20,33 @@ _SERIES = ("loss", "learning_rate", "epoch")
 
 @dataclass
 class State:
-    """State of a training, as its events are told it and as a checkpoint keeps it.
+    """State of a training, as its listeners receive it and as a checkpoint keeps it.
 
     Parameters
     ----------
     module : torch.nn.Module
+        Network in training.
     optimiser : torch.optim.Optimizer
+        Optimiser of its parameters.
     sampler : Order
+        Indices of each batch.
     generators : sequence of torch.Generator
-        Those that the corruption draws from.
+        Random generators that the corruption draws from.
     stopping : EarlyStopping or None
+        Early stopping, if any.
     n_steps : int
-        Steps to do.
+        Number of steps of the whole training.
     epoch_size : int
-        Rows that count as an epoch.
-
-    Attributes
-    ----------
-    history : History
-        Its losses may lag behind the steps; :meth:`collect_losses` brings them up.
-    stopwatch : Stopwatch
-    index : torch.Tensor
-        Rows of the last step's batch.
-    seen : int
-        Rows in all batches so far.
-    early : bool
+        Number of rows that make one epoch.
+    history : History, optional
+        Record of the steps; losses may be missing until :meth:`collect_losses`. By default empty.
+    stopwatch : Stopwatch, optional
+        Time in training; by default a new one.
+    index : torch.Tensor of shape (batch_size,), int64, optional
+        Rows of the last step's batch; by default none.
+    seen : int, default=0
+        Number of rows in all batches so far.
+    early : bool, default=False
         Whether training ends before its last step.
     """
 
@@ -64,7 +66,7 @@ class State:
 
     @property
     def step(self) -> int:
-        """Steps done."""
+        """Number of steps done."""
         return len(self.history.epoch)
 
     @property
@@ -73,7 +75,17 @@ class State:
         return self.early or self.step >= self.n_steps
 
     def record(self, index: Tensor, loss: Tensor, rate: float) -> None:
-        """Note a step: its batch, its loss, which stays on the device, and its learning rate."""
+        """Record a step.
+
+        Parameters
+        ----------
+        index : torch.Tensor of shape (batch_size,), int64
+            Rows of its batch.
+        loss : torch.Tensor of shape ()
+            Its loss, which stays on the device until the losses are collected.
+        rate : float
+            Its learning rate.
+        """
         self.index = index
         self.seen += len(index)
         self._losses.append(loss)
@@ -82,7 +94,13 @@ class State:
         self.stopwatch.pass_step(self.step, self.seen)
 
     def collect_losses(self) -> None:
-        """Wait for the losses of the steps so far; FloatingPointError when one is not finite names its step."""
+        """Wait for the losses of all steps so far, and append them to the history.
+
+        Raises
+        ------
+        FloatingPointError
+            When a loss is not finite; the message names its step.
+        """
         losses = torch.stack(self._losses).tolist() if self._losses else []
         self._losses.clear()
         for loss in losses:
@@ -97,7 +115,13 @@ class State:
                 )
 
     def check_weights(self) -> None:
-        """Raise FloatingPointError when a weight is not finite: then a gradient was not."""
+        """Check that all weights are finite.
+
+        Raises
+        ------
+        FloatingPointError
+            When one is not, because its gradient was not; the message names the parameter.
+        """
         for name, p in self.module.named_parameters():
             if not p.isfinite().all():
                 rate = self.history.learning_rate[-1]
@@ -107,7 +131,7 @@ class State:
                 )
 
     def truncate(self) -> None:
-        """Bring the record to the last whole step, for a training that was interrupted within one."""
+        """Shorten the record to the last complete step, for a training that was interrupted within a step."""
         with suppress(FloatingPointError):
             self.collect_losses()
         recorded = [getattr(self.history, name) for name in _SERIES]
@@ -115,7 +139,15 @@ class State:
             del series[min(map(len, recorded)) :]
 
     def gather(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Tensors and JSON values from which :meth:`restore` resumes; losses have to be collected."""
+        """Collect everything from which :meth:`restore` resumes; the losses must have been collected.
+
+        Returns
+        -------
+        tensors : dict of str to torch.Tensor
+            Weights, state of the optimiser, the sampler and the generators, and the history, by name.
+        values : dict of str to JSON values
+            Seconds, reports and early stopping.
+        """
         history = self.history
         tensors = {f"module.{name}": value for name, value in self.module.state_dict().items()}
         tensors |= {f"optimiser.{name}": value for name, value in optimiser_tensors(self.optimiser).items()}
@@ -136,7 +168,15 @@ class State:
         return tensors, values
 
     def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Undo :meth:`gather`."""
+        """Restore what :meth:`gather` collected.
+
+        Parameters
+        ----------
+        tensors : mapping of str to torch.Tensor
+            Tensors by name.
+        values : mapping of str to JSON values
+            The other values by name.
+        """
 
         def part(prefix: str) -> dict[str, Tensor]:
             return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
@@ -150,7 +190,7 @@ class State:
         reports = {int(step): report for step, report in values["reports"].items()}
         self.history = History(loss, learning_rate, epoch, reports)
         self.seen = round(epoch[-1] * self.epoch_size) if epoch else 0
-        # A training that early stopping ended is over, however long it might have been.
+        # A training that early stopping ended stays ended, also when more steps are asked for.
         self.early = bool(values.get("early"))
         self.stopwatch.set(values["seconds"])
         if self.stopping is not None:

@@ -1,4 +1,4 @@
-"""Stopping when the held-out images no longer gain."""
+"""Early stopping: end a training when the validation loss no longer falls."""
 
 import copy
 import math
@@ -10,20 +10,21 @@ from hourglass.training.history import Record
 
 
 class EarlyStopping:
-    """Stop after some validations without a new best, and go back to the best weights.
+    """End a training after some validations without a new best, and restore the best weights.
 
     Parameters
     ----------
     measure : str
-        Name of the reported number; smaller is better.
+        Name of the reported number that is watched; smaller is better.
     patience : int
-        Validations in a row without a new best, after which training ends.
+        Number of validations in a row without a new best after which training ends, from 1.
 
     Attributes
     ----------
     best : float
+        Smallest number so far; infinity before the first validation.
     best_step : int
-        After which the best was measured; 0 before the first.
+        Step after which ``best`` was measured; 0 before the first validation.
     """
 
     def __init__(self, measure: str, patience: int) -> None:
@@ -34,7 +35,22 @@ class EarlyStopping:
         self._weights: dict[str, Any] = {}
 
     def is_over(self, module: nn.Module, step: int, record: Record) -> bool:
-        """Take note of a report; True when training is to end."""
+        """Take note of a report, and decide whether training ends.
+
+        Parameters
+        ----------
+        module : torch.nn.Module
+            Network in training; its weights are copied when the report has a new best.
+        step : int
+            Number of the step after which the report was made, from 1.
+        record : dict of str to float
+            Reported numbers by name. A report without ``measure`` is no validation and changes nothing.
+
+        Returns
+        -------
+        bool
+            True when ``patience`` validations in a row brought no new best.
+        """
         if self.measure not in record:
             return False
         if record[self.measure] < self.best:
@@ -46,7 +62,7 @@ class EarlyStopping:
 
     @property
     def state(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The best weights, and the numbers: all that a checkpoint needs."""
+        """The best weights, and the numbers that a checkpoint needs beside them."""
         return self._weights, {"best": self.best, "best_step": self.best_step, "waited": self._waited}
 
     @state.setter
@@ -55,6 +71,12 @@ class EarlyStopping:
         self.best, self.best_step, self._waited = numbers["best"], numbers["best_step"], numbers["waited"]
 
     def restore(self, module: nn.Module) -> None:
-        """Give the module the weights that were best."""
+        """Load the best weights into the network; before the first validation it keeps its own.
+
+        Parameters
+        ----------
+        module : torch.nn.Module
+            Network that was trained; its weights are changed in place.
+        """
         if self._weights:
             module.load_state_dict(self._weights)
