@@ -12,7 +12,7 @@ import hourglass as hg
 from hourglass.denoising import Blur, GaussianNoise, Masking, PoissonNoise, SaltAndPepper, corrupt, parse_corruption
 from hourglass.denoising.corruption import CORRUPTIONS, corruption_from_json, corruption_to_json
 from hourglass.imagefiles.crops import ReadImage
-from hourglass.imagefiles.ranges import ValueRange
+from hourglass.imagefiles.value_ranges import ValueRange
 
 ALL = [GaussianNoise(0.2), PoissonNoise(30), SaltAndPepper(0.1), Masking(0.3), Blur(1.2)]
 RANGES = [

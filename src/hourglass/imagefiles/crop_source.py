@@ -14,10 +14,11 @@ from torch import Tensor
 
 from hourglass.imagefiles.crops import to_channels
 from hourglass.imagefiles.files import open_image
-from hourglass.imagefiles.folders import FILE_ERRORS, Outcome
 from hourglass.imagefiles.image import Raw
 from hourglass.imagefiles.missing import fill, missing
-from hourglass.imagefiles.ranges import Ranges, Seen, TrainingRanges, ValueRange
+from hourglass.imagefiles.processing import FILE_ERRORS, Outcome
+from hourglass.imagefiles.ranges import Ranges, Seen, TrainingRanges
+from hourglass.imagefiles.value_ranges import ValueRange
 from hourglass.persistence import fingerprint
 from hourglass.training import Source
 

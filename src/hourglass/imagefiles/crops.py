@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hourglass.imagefiles.files import open_image
-from hourglass.imagefiles.folders import FILE_ERRORS, Outcome
 from hourglass.imagefiles.image import ImageFile, Pixels, Raw
 from hourglass.imagefiles.missing import fill, missing
-from hourglass.imagefiles.ranges import UNKNOWN, FileRanges, Ranges, Seen, TrainingRanges, ValueRange
+from hourglass.imagefiles.processing import FILE_ERRORS, Outcome
+from hourglass.imagefiles.ranges import FileRanges, Ranges, Seen, TrainingRanges
+from hourglass.imagefiles.value_ranges import UNKNOWN, ValueRange
 
 COLOURS = ("auto", "grey", "rgb")
 # Weights of red, green and blue in brightness: ITU-R BT.601, as Pillow's "L".

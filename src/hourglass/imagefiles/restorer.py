@@ -12,7 +12,7 @@ from hourglass.estimators.pieces import apply_in_tiles
 from hourglass.estimators.reconstruction import ESTIMATE
 from hourglass.imagefiles.image import Pixels, Plane, Raw
 from hourglass.imagefiles.missing import fill, missing
-from hourglass.imagefiles.ranges import ValueRange
+from hourglass.imagefiles.value_ranges import ValueRange
 from hourglass.runtime.hardware import trim_memory
 
 # Side, in pixels, of the tiles for networks that normalise by the moments of the image they see.
