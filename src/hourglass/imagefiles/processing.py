@@ -1,4 +1,4 @@
-"""Restored copies of image files: one plane in memory at a time, nothing half-written, no failure passed over."""
+"""A run over image files: each is read, restored and written completely or not at all, and no failure is hidden."""
 
 import errno
 import os
@@ -13,9 +13,9 @@ from hourglass.imagefiles.ranges import FileRanges, Ranges
 from hourglass.imagefiles.value_ranges import ValueRange
 from hourglass.runtime.hardware import give_memory_back, trim_memory
 
-# What one file may raise without ending the run: the others are still worth doing.
+# Errors of one file that do not end the run, since the other files can still be processed.
 FILE_ERRORS = (OSError, ValueError, MemoryError)
-# After these nothing more can be written, whichever file comes next.
+# Error numbers after which no further file can be written.
 _ENDS_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 Restore = Callable[[Plane, ValueRange], Raw]
@@ -23,17 +23,18 @@ Restore = Callable[[Plane, ValueRange], Raw]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one file.
+    """Outcome of one file in a run.
 
-    Attributes
+    Parameters
     ----------
     source : Path
-    error : Exception or None
-        Why there is no output.
-    skipped : bool
-        Whether the output was there already.
-    ranges : tuple of ValueRange
-        The ranges of numbers that were [0, 1] to the network.
+        The input file.
+    error : Exception, optional
+        The error because of which there is no output. None, the default, when there was none.
+    skipped : bool, default=False
+        Whether the file was left out because its output already existed.
+    ranges : tuple of ValueRange, default=()
+        The ranges of numbers that the network saw as [0, 1], one for each type of number in the file.
     """
 
     source: Path
@@ -43,29 +44,31 @@ class Outcome:
 
 
 class OutputFullError(OSError):
-    """No further output can be written: the disk is full, or has become read-only."""
+    """Error after which no further output can be written: the disk is full or has become read-only."""
 
 
 def process(
     pairs: Sequence[tuple[Path, Path]], restore: Restore, *, ranges: Ranges | None = None, resume: bool = False
 ) -> Iterator[Outcome]:
-    """Read, restore and write each pair, one plane in memory at a time.
+    """Read and restore each input and write its output, with one plane in memory at a time.
 
     Parameters
     ----------
-    pairs : sequence of (input, output)
-        As :func:`plan` makes them.
+    pairs : sequence of tuple of (Path, Path)
+        Input and output of each file, as :func:`plan` returns them.
     restore : callable
-        Of a plane and its range of numbers, to an array of the shape and dtype of the plane's values.
+        Function that takes a :class:`Plane` and its :class:`ValueRange` and returns an array of the shape and dtype
+        of the plane's ``values``, for example :meth:`ImageRestorer.restore`.
     ranges : Ranges, optional
-        By default, what ``auto`` finds without a model.
+        Rule by which the range of each file's numbers is found. By default it is ``Ranges()``: the rule "auto"
+        without a model's ranges.
     resume : bool, default=False
-        Leave out those whose output exists.
+        Whether files whose output exists are left out.
 
     Yields
     ------
     Outcome
-        For each pair, in order. A file that cannot be read or written does not end the run.
+        The outcome of each pair, in order. A file that cannot be read or written does not end the run.
 
     Raises
     ------

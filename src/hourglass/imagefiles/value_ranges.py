@@ -14,16 +14,19 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class ValueRange:
-    """A range of numbers, which becomes [0, 1].
+    """A range of a file's numbers, which a network sees as [0, 1].
 
-    Attributes
+    Parameters
     ----------
-    low, high : float
-        What becomes 0, and what becomes 1.
+    low : float
+        Number of the file that becomes 0.
+    high : float
+        Number of the file that becomes 1; larger than ``low``.
     origin : str
-        Where it comes from, in words, such as "declared by the file".
-    bounded : bool
-        Whether no number can lie outside, as with bytes; noise is clipped to such a range, and to no other.
+        Where the range comes from, in words, such as "declared by the file".
+    bounded : bool, default=False
+        Whether no number of the file can lie outside the range, as with bytes. Noise is clipped only to bounded
+        ranges.
     """
 
     low: float
@@ -33,10 +36,22 @@ class ValueRange:
 
     @property
     def width(self) -> float:
+        """Difference between ``high`` and ``low``, in the file's numbers."""
         return self.high - self.low
 
     def normalise(self, values: Raw) -> Pixels:
-        """Numbers of a file on the scale where the range is [0, 1]; those outside are not clipped."""
+        """Scale the numbers of a file so that the range becomes [0, 1]; nothing is clipped.
+
+        Parameters
+        ----------
+        values : ndarray of shape (h, w, bands), integer or floating point
+            Numbers as the file stores them.
+
+        Returns
+        -------
+        ndarray of shape (h, w, bands), float32
+            The scaled numbers, in a new array. Numbers outside the range are below 0 or above 1.
+        """
         pixels = np.empty(values.shape, np.float32)
         if self.low == 0 and values.dtype.itemsize <= 2 and values.dtype.kind != "f":
             return np.divide(values, np.float32(self.high), out=pixels, dtype=np.float32)
@@ -45,7 +60,22 @@ class ValueRange:
         return pixels
 
     def put_back(self, values: Raw, change: Pixels, numbers: Numbers) -> Raw:
-        """A file's numbers after a change on the scale of [0, 1], rounded and kept within what the file can hold."""
+        """Add a change, computed on the scale of [0, 1], to a file's numbers.
+
+        Parameters
+        ----------
+        values : ndarray of shape (h, w, bands), integer or floating point
+            Numbers as the file stores them.
+        change : ndarray of shape (h, w, bands), float32
+            The change on the scale where this range is [0, 1].
+        numbers : Numbers
+            Type of the file's numbers.
+
+        Returns
+        -------
+        ndarray of shape (h, w, bands), of the dtype of ``values``
+            The changed numbers, in a new array. Integers are rounded and clipped to what the file can store.
+        """
         changed = np.empty_like(values)
         for rows in _blocks(values):
             step = change[rows].astype(np.float64) * self.width
@@ -62,21 +92,21 @@ class ValueRange:
 
 
 def _moved(values: Raw, step: NDArray[np.float64]) -> Raw:
-    """Integers of 64 bits, which floating-point numbers do not hold to the last bit, moved within their type."""
+    """Add steps to 64-bit integers, which float64 cannot represent exactly, and clip the sums to their type."""
     limits = np.iinfo(values.dtype)
     about = values.astype(np.float64) + step
-    # Where nothing overflows, the sum modulo 2⁶⁴ is the sum, of unsigned numbers too.
+    # The sum modulo 2⁶⁴ is exact wherever nothing overflows, for unsigned numbers as well.
     moved = (values.view(np.int64) + np.clip(np.rint(step), -(2.0**62), 2.0**62).astype(np.int64)).view(values.dtype)
     moved = np.where(about >= limits.max, limits.max, moved)
     return np.where(about <= limits.min, limits.min, moved).astype(values.dtype)
 
 
 def _blocks(values: Raw) -> Iterator[slice]:
-    """Rows that hold about a million numbers, which take little memory in double precision."""
+    """Slices of rows with about a million numbers each, which take little memory in double precision."""
     height = max(1, _BLOCK * len(values) // max(values.size, 1))
     yield from (slice(top, top + height) for top in range(0, len(values), height))
 
 
 STRETCHED = ValueRange(0.0, 65535.0, "8 bits stretched to 16", bounded=True)
-# Of a constant image, whose numbers say nothing.
+# The range of a constant image, from whose numbers no range can be computed.
 UNKNOWN = ValueRange(0.0, 1.0, "of a constant image")
