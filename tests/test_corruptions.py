@@ -11,8 +11,10 @@ from scipy.ndimage import gaussian_filter
 import hourglass as hg
 from hourglass.denoising import Blur, GaussianNoise, Masking, PoissonNoise, SaltAndPepper, corrupt, parse_corruption
 from hourglass.denoising.corruption import CORRUPTIONS, corruption_from_json, corruption_to_json
+from hourglass.estimators.given import resident
+from hourglass.estimators.held_out import HeldOut
 from hourglass.imagefiles.crops import ReadImage
-from hourglass.imagefiles.ranges import ValueRange
+from hourglass.imagefiles.value_ranges import ValueRange
 
 ALL = [GaussianNoise(0.2), PoissonNoise(30), SaltAndPepper(0.1), Masking(0.3), Blur(1.2)]
 RANGES = [
@@ -106,8 +108,10 @@ def by_training(images, corruption, few, monkeypatch):
 
 def by_validating(images, corruption, few, monkeypatch):
     """What an estimator's loss on held-out images is measured on."""
-    ae = hg.ConvAutoencoder(corruption=corruption)
-    return ae._corrupted(images)
+    held_out = HeldOut(resident(images), corruption)
+    seen = []
+    held_out.measure(lambda inputs: seen.append(inputs) or inputs, lambda output, target: {})
+    return torch.cat(seen).permute(0, 2, 3, 1).numpy()
 
 
 CALLERS = [by_corrupt, by_a_stack_without_channels, by_comparing_images, by_training, by_validating]

@@ -16,6 +16,7 @@ from hourglass.denoising import corrupt
 from hourglass.experiments import EXPERIMENTS, find, result, runs, stored_runs
 from hourglass.experiments.baselines import NL_MEANS_STRENGTHS, TOTAL_VARIATION_WEIGHTS, baselines
 from hourglass.experiments.checkerboard import response
+from hourglass.experiments.groups import groups_of
 from hourglass.training import History
 
 AUTOENCODERS = ("dense", "conv", "denoise")
@@ -272,7 +273,7 @@ def test_the_page_is_refused_where_there_is_no_run(tmp_path):
 
 
 def test_classifiers_share_their_axes(folder):
-    groups = [g for g in report.groups_of(hg.experiments.stored_runs(folder)) if g.name in CLASSIFIERS]
+    groups = [g for g in groups_of(hg.experiments.stored_runs(folder)) if g.name in CLASSIFIERS]
     figure = plots.classifier_curves({g.name: [run.history() for run in g.runs] for g in groups})
     assert [axis.get_title() for axis in figure.axes] == [
         "training loss",
@@ -327,7 +328,7 @@ def test_runs_of_other_parameters_are_no_seeds_of_one_another(few, tmp_path):
     hg.run("dense", dataset=few, seeds=(1,), out=tmp_path, code_size=8, **QUICK)
     (tmp_path / "dense-classic" / "seed-1 copy").mkdir()
     (tmp_path / "bn-comparison.png").write_bytes(b"of runs that are gone")
-    groups = report.groups_of(stored_runs(tmp_path))
+    groups = groups_of(stored_runs(tmp_path))
     assert [len(group.runs) for group in groups] == [1, 1]
     assert "code_size=8" in groups[1].changed + groups[0].changed
     page = report.write_report(tmp_path).read_text()

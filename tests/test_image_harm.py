@@ -13,7 +13,8 @@ from PIL import Image
 import hourglass as hg
 from hourglass.imagefiles import ImageRestorer, Ranges, find_images, open_image, training_images
 from hourglass.imagefiles.image import Numbers, Plane
-from hourglass.imagefiles.ranges import FileRanges, TrainingRanges, ValueRange
+from hourglass.imagefiles.ranges import FileRanges, TrainingRanges
+from hourglass.imagefiles.value_ranges import ValueRange
 
 
 def noise(size=(24, 20), largest=4000, seed=0, dtype=np.uint16):

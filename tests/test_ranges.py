@@ -14,7 +14,8 @@ import hourglass as hg
 from hourglass.imagefiles import ImageRestorer, Ranges, find_images, parse_range, read_images, training_images
 from hourglass.imagefiles.image import Numbers, Plane
 from hourglass.imagefiles.missing import missing
-from hourglass.imagefiles.ranges import FileRanges, TrainingRanges, ValueRange, remembered
+from hourglass.imagefiles.ranges import FileRanges, TrainingRanges, remembered
+from hourglass.imagefiles.value_ranges import ValueRange
 
 UINT16 = Numbers(np.dtype(np.uint16), 16)
 

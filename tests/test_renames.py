@@ -83,7 +83,7 @@ def test_a_line_of_format_1_is_not_measured_again(few, tmp_path):
 
     old = {**OLD_ROW, "cell": OLD_ROW["cell"] | identified(few)}
     file = Cells(tmp_path / "cells.jsonl")
-    file.append(old)
+    file.path.write_text(json.dumps(old) + "\n")
     cells = [{"norm": "none", "seed": 0, "n_steps": 3}]
     [row] = measure_cells(measure, cells, few, file, jobs=1)
     assert row["measures"] == {"steps": [1, 3], "moving": [0.1, 0.2]}

@@ -9,7 +9,7 @@ import tifffile
 from hourglass.imagefiles import Ranges, read_images
 from hourglass.imagefiles.comparison import score
 from hourglass.imagefiles.crops import ReadImage
-from hourglass.imagefiles.ranges import ValueRange
+from hourglass.imagefiles.value_ranges import ValueRange
 
 
 def scene(height=40, width=44):

@@ -10,6 +10,7 @@ import pytest
 import hourglass as hg
 from hourglass import plots, report
 from hourglass.experiments import EXPERIMENTS, StoredRun, captions, find, runs
+from hourglass.experiments.groups import Group
 from hourglass.training import History
 
 CLASSIFIERS = ("bn-none", "bn-layer", "bn-manual")
@@ -23,7 +24,7 @@ def stored(experiment, recipe="classic", dataset="few", seeds=(0,), **changes):
         "experiment": experiment, "recipe": recipe, "dataset": dataset, "baselines": {},
         "parameters": json.loads(json.dumps(runs._parameters(estimator))), "metrics": dict.fromkeys(metrics, 0.5),
     }  # fmt: skip
-    return report.Group([StoredRun(pathlib.Path("none"), document | {"seed": seed}) for seed in seeds])
+    return Group([StoredRun(pathlib.Path("none"), document | {"seed": seed}) for seed in seeds])
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,11 @@ from typing import Any
 from numpydoc.validate import validate
 
 CODES = ("GL08", "PR01", "PR02", "PR07", "RT01", "YD01")
-ROOMS = ("", "data", "denoising", "estimators", "experiments", "image_training", "imagefiles", "lab", "nn", "training")
-MODULES = ("export", "metrics", "models", "plots", "report", "running")
+ROOMS = (
+    "", "data", "denoising", "estimators", "experiments", "image_training", "imagefiles", "lab", "nn", "plots",
+    "training",
+)  # fmt: skip
+MODULES = ("export", "metrics", "models", "report", "running")
 
 
 def public() -> Iterator[tuple[str, object]]:

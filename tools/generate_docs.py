@@ -21,9 +21,10 @@ import reliability_page
 from hourglass import cli
 from hourglass.experiments import EXPERIMENTS, RECIPES, stored_runs
 from hourglass.experiments.captions import caption, length
+from hourglass.experiments.groups import Group, groups_of
 from hourglass.experiments.measures import KINDS, METHODS, digits, heading, mean_and_deviation, shown
 from hourglass.lab.study import markdown
-from hourglass.report import Group, describe_comparison, groups_of
+from hourglass.report import describe_comparison
 
 DOCS = Path(__file__).parents[1] / "docs"
 RESULTS = DOCS / "results"

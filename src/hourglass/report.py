@@ -1,28 +1,15 @@
 """One self-contained HTML page from a folder of runs."""
 
 import base64
-import json
 import os
-import re
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from hourglass.atomic import write_whole
-from hourglass.estimators import NetworkEstimator
-from hourglass.experiments import EXPERIMENTS, RECIPES, StoredRun, stored_runs
-from hourglass.experiments.captions import (
-    CAPTIONS,
-    LENGTH,
-    baseline_note,
-    caption,
-    comparison_caption,
-    length,
-    listed,
-)
-from hourglass.experiments.measures import KINDS, METHODS, digits, heading, mean_and_deviation, shown, written
+from hourglass.experiments import EXPERIMENTS, RECIPES, stored_runs
+from hourglass.experiments.captions import LENGTH, comparison_caption, length, listed
+from hourglass.experiments.groups import Group, as_text, common_changes, groups_of
+from hourglass.experiments.measures import KINDS, METHODS, digits, heading
 from hourglass.lab import stored_findings
 from hourglass.plots import classifier_curves, save_figure
 from hourglass.training import History
@@ -30,123 +17,28 @@ from hourglass.training import History
 PAGE, COMPARISON = "report.html", "bn-comparison"
 
 
-@dataclass(frozen=True)
-class Group:
-    """The runs of one experiment with one recipe on one data set: they differ in their seed."""
-
-    runs: list[StoredRun]
-
-    @property
-    def result(self) -> dict[str, Any]:
-        return self.runs[0].result
-
-    @property
-    def name(self) -> str:
-        return str(self.result["experiment"])
-
-    @property
-    def recipe(self) -> str:
-        return str(self.result["recipe"])
-
-    @property
-    def estimator(self) -> NetworkEstimator | None:
-        """Unfitted estimator with the runs' parameters; None where the experiment is unknown.
-
-        A parameter that a run does not name has its default: it was None, or the run is older than the parameter.
-        """
-        experiment = EXPERIMENTS.get(self.name)
-        if experiment is None:
-            return None
-        kind = type(experiment.estimator)
-        known = kind().get_params()
-        return kind(**{name: value for name, value in self.result["parameters"].items() if name in known})
-
-    @property
-    def changes(self) -> dict[str, Any]:
-        """Parameters that are not the recipe's, by name; empty where all are."""
-        if self.estimator is None or self.recipe not in RECIPES:
-            return {}
-        own, given = (
-            json.loads(json.dumps(estimator.ruling_parameters(), default=str))
-            for estimator in (EXPERIMENTS[self.name].configure(self.recipe), self.estimator)
-        )
-        gone = dict.fromkeys(name for name in own if name not in given and name not in ("epochs", "n_steps"))
-        return {name: value for name, value in given.items() if own.get(name) != value} | gone
-
-    @property
-    def changed(self) -> str:
-        """:attr:`changes` as text."""
-        return as_text(self.changes)
-
-    @property
-    def title(self) -> str:
-        """What was trained, from the parameters."""
-        return self.name if self.estimator is None else self.estimator.title
-
-    @property
-    def constants(self) -> dict[str, str]:
-        """Constants that are no parameters: those of the normalisation and of the optimiser, by what they are of."""
-        if self.estimator is None:
-            return {}
-        return {f"{name}'s constants": said for name, said in self.estimator.describe_constants().items()}
-
-    @property
-    def anchor(self) -> str:
-        """Address of its section on the page."""
-        return "-".join(re.findall(r"[\w.]+", f"{self.name}-{self.recipe}-{self.result['dataset']}-{self.changed}"))
-
-    @property
-    def metrics(self) -> dict[str, str]:
-        """Mean ± standard deviation over the seeds, as text, by measure."""
-        names = shown(self.result["metrics"])
-        return {name: written([run.result["metrics"][name] for run in self.runs], name) for name in names}
-
-    @property
-    def figures(self) -> dict[str, Path]:
-        """Figures of the first seed, in the order of their captions."""
-        known = list(CAPTIONS)
-        place = {name: known.index(name) if name in known else len(known) for name in self.runs[0].figures}
-        return {name: self.runs[0].figures[name] for name in sorted(place, key=lambda name: place[name])}
-
-    @property
-    def captions(self) -> dict[str, str]:
-        """Caption of each figure, by its name."""
-        seed = f" Seed {self.result['seed']}." if len(self.runs) > 1 else ""
-        return {name: caption(name, self.estimator) + seed for name in self.figures}
-
-    @property
-    def baseline_note(self) -> str:
-        """How the methods without a network were set."""
-        return baseline_note(self.result["baselines"])
-
-    @property
-    def train_seconds(self) -> str:
-        return mean_and_deviation([run.result["timing"]["train_seconds"] for run in self.runs], 1)
-
-    @property
-    def images_per_second(self) -> str:
-        rates = [run.result["timing"]["images_per_second"] for run in self.runs]
-        known = [rate for rate in rates if rate is not None]
-        return f"{statistics.fmean(known):,.0f}" if known else "–"
-
-
 def write_report(out: str | os.PathLike[str]) -> Path:
-    """Write ``report.html`` from every complete run, and every study's trainings, in a folder.
+    """Write ``report.html`` about all complete runs and all studies in a folder.
 
     Parameters
     ----------
     out : path-like
-        As ``hourglass run --out`` left it.
+        Folder of the runs and studies, as ``hourglass run --out`` writes it. The page and the figures of the studies
+        are written into it.
 
     Returns
     -------
     Path
-        The page: it links to nothing outside itself.
+        Path of the page, which contains its images and links to nothing outside itself.
 
     Raises
     ------
     FileNotFoundError
-        When the folder holds no complete run and no study.
+        When the folder contains no complete run and no study.
+    ValueError
+        When a file of a run is damaged.
+    OSError
+        When the page cannot be written.
     """
     import jinja2
 
@@ -177,21 +69,21 @@ def write_report(out: str | os.PathLike[str]) -> Path:
     return out / PAGE
 
 
-def groups_of(runs: Iterable[StoredRun]) -> list[Group]:
-    """Runs gathered by experiment and recipe, in the order in which experiments are declared."""
-    gathered: dict[tuple[str, ...], list[StoredRun]] = {}
-    for run in runs:
-        result = run.result
-        key = tuple(str(result[name]) for name in ("experiment", "recipe", "dataset"))
-        # Runs are seeds of one setting only where every parameter is the same.
-        gathered.setdefault((*key, json.dumps(result["parameters"], sort_keys=True)), []).append(run)
-    order = list(EXPERIMENTS)
-    keys = sorted(gathered, key=lambda key: (order.index(key[0]) if key[0] in order else len(order), key))
-    return [Group(gathered[key]) for key in keys]
-
-
 def subject(groups: Sequence[Group], *, studies: bool) -> str:
-    """What a page is about, in a line: the kinds of networks and the data that they were trained on."""
+    """Describe the subject of a page in one sentence: the kinds of networks and their training data.
+
+    Parameters
+    ----------
+    groups : sequence of Group
+        The groups of runs on the page.
+    studies : bool
+        Whether the page has studies.
+
+    Returns
+    -------
+    str
+        The sentence, with a capital letter and a full stop.
+    """
     parts = []
     for kind, measure in KINDS.items():
         data = dict.fromkeys(group.result["dataset"] for group in groups if measure in group.result["metrics"])
@@ -202,7 +94,18 @@ def subject(groups: Sequence[Group], *, studies: bool) -> str:
 
 
 def compared_groups(groups: Sequence[Group]) -> list[Group]:
-    """Classifiers of one data set and recipe that can be drawn on common axes: two or more, or none."""
+    """Choose the classifiers of one data set and recipe that can be drawn on common axes.
+
+    Parameters
+    ----------
+    groups : sequence of Group
+        All groups of runs on the page.
+
+    Returns
+    -------
+    list of Group
+        Two or more groups of classifiers with reports at the same steps, or an empty list if there are none.
+    """
     kinds = dict.fromkeys((group.result["dataset"], group.recipe) for group in groups)
     for kind in sorted(kinds, key=lambda kind: RECIPES.index(kind[1])):
         chosen = [
@@ -216,7 +119,27 @@ def compared_groups(groups: Sequence[Group]) -> list[Group]:
 
 
 def draw_comparison(compared: Sequence[Group], path: Path) -> Path | None:
-    """Draw the groups that :func:`compared_groups` chose; None, and no file, where there are none."""
+    """Draw the learning curves of several groups on common axes, as a PNG file.
+
+    Parameters
+    ----------
+    compared : sequence of Group
+        The groups that :func:`compared_groups` returned.
+    path : Path
+        Path of the file, which is replaced if it exists, and removed if there are no groups.
+
+    Returns
+    -------
+    Path or None
+        ``path``, or None if there are no groups.
+
+    Raises
+    ------
+    ValueError
+        When the history of a run is missing or damaged.
+    OSError
+        When the file cannot be written.
+    """
     if not compared:
         path.unlink(missing_ok=True)
         return None
@@ -226,27 +149,36 @@ def draw_comparison(compared: Sequence[Group], path: Path) -> Path | None:
 
 
 def legends(compared: Sequence[Group]) -> list[str]:
-    """Name of each group among the others: its experiment, and the changes that not all of them share."""
+    """Name each group in a legend by its experiment and by the changes that not all groups share.
+
+    Parameters
+    ----------
+    compared : sequence of Group
+        The groups, at least one.
+
+    Returns
+    -------
+    list of str
+        Name of each group, in the same order.
+    """
     shared = common_changes(compared)
     own = [{name: value for name, value in group.changes.items() if name not in shared} for group in compared]
     return [f"{group.name} {as_text(changes)}".strip() for group, changes in zip(compared, own, strict=True)]
 
 
-def common_changes(groups: Sequence[Group]) -> dict[str, Any]:
-    """Changes that are the same in all groups."""
-    first, *others = (group.changes for group in groups)
-    return {
-        name: value for name, value in first.items() if all(name in other and other[name] == value for other in others)
-    }
-
-
-def as_text(changes: Mapping[str, Any]) -> str:
-    """Parameters as ``name=value, …``."""
-    return ", ".join(f"{name}={value}" for name, value in changes.items())
-
-
 def describe_comparison(compared: Sequence[Group]) -> str:
-    """Caption of the comparison: what was trained, how, and how it was measured."""
+    """Write the caption of the comparison: what was trained, how, and how it was measured.
+
+    Parameters
+    ----------
+    compared : sequence of Group
+        The groups in the figure, at least one.
+
+    Returns
+    -------
+    str
+        The caption.
+    """
     first = compared[0].result
     shared = {name: value for name, value in common_changes(compared).items() if name not in LENGTH}
     recipe = f"{first['recipe']} recipe" + (f" ({as_text(shared)})" if shared else "")
@@ -256,10 +188,26 @@ def describe_comparison(compared: Sequence[Group]) -> str:
 
 
 def _comparable(histories: Iterable[History]) -> bool:
-    """Whether all were reported at the same steps."""
+    """Whether all histories have reports at the same steps."""
     return len({tuple(history.reports) for history in histories}) == 1
 
 
 def embed(path: Path) -> str:
-    """A PNG as a data address."""
+    """Encode a PNG file as a ``data:`` URL, so that a page can contain it.
+
+    Parameters
+    ----------
+    path : Path
+        Path of the PNG file.
+
+    Returns
+    -------
+    str
+        The URL.
+
+    Raises
+    ------
+    OSError
+        When the file cannot be read.
+    """
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()

@@ -48,8 +48,10 @@ class Classifier(Classification):
     warm_start : bool, default=False
         Whether ``fit`` goes on from the weights and the optimiser's state of the last call, where there was one; by
         default it draws new weights.
-    optimiser : {"adam", "sgd"}, default="adam"
-        Adam, as TensorFlow computes it, or plain stochastic gradient descent, which needs larger learning rates.
+    optimiser : str, default="adam"
+        Name in :data:`hourglass.training.OPTIMISERS`: ``"adam"``, Adam as TensorFlow computes it; ``"sgd"`` and
+        ``"sgd-momentum"``, plain stochastic gradient descent and that with momentum 0.9, which need larger learning
+        rates; ``"adamw"``, Adam with a weight decay of 0.01.
     schedule : {"one-cycle", "linear", "constant"}, default="one-cycle"
         How the learning rate goes over the steps.
     validation_fraction : float, optional

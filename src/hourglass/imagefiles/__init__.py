@@ -3,11 +3,13 @@
 from hourglass.imagefiles.crop_source import ImageFolderSource
 from hourglass.imagefiles.crops import TrainingImages, read_images, training_images
 from hourglass.imagefiles.files import open_image
-from hourglass.imagefiles.folders import Found, Outcome, OutputFullError, Plan, find_images, plan, process
+from hourglass.imagefiles.folders import Found, Plan, find_images, plan
 from hourglass.imagefiles.formats import suffixes
 from hourglass.imagefiles.image import ImageFile, Numbers, Plane
-from hourglass.imagefiles.ranges import Ranges, ValueRange, parse_range
+from hourglass.imagefiles.processing import Outcome, OutputFullError, process
+from hourglass.imagefiles.ranges import Ranges, parse_range
 from hourglass.imagefiles.restorer import ImageRestorer
+from hourglass.imagefiles.value_ranges import ValueRange
 
 __all__ = [
     "Found",

@@ -15,8 +15,9 @@ from hourglass.atomic import check_free, check_writable, write_whole
 from hourglass.errors import OptionError
 from hourglass.estimators import Autoencoder
 from hourglass.imagefiles.crops import read_sized
-from hourglass.imagefiles.folders import FILE_ERRORS, NAMES_SUFFIX, Found, Outcome, find_images
+from hourglass.imagefiles.folders import NAMES_SUFFIX, Found, find_images
 from hourglass.imagefiles.formats import suffixes
+from hourglass.imagefiles.processing import FILE_ERRORS, Outcome
 from hourglass.imagefiles.ranges import Ranges
 from hourglass.imagefiles.streams import write_png
 

@@ -16,10 +16,12 @@ from hourglass.denoising.stacks import corrupt
 from hourglass.errors import OptionError
 from hourglass.estimators import Autoencoder
 from hourglass.imagefiles.crops import ReadImage, read_images, read_sized
-from hourglass.imagefiles.folders import FILE_ERRORS, Found, Outcome, find_images
+from hourglass.imagefiles.folders import Found, find_images
 from hourglass.imagefiles.image import Pixels
-from hourglass.imagefiles.ranges import Ranges, ValueRange
+from hourglass.imagefiles.processing import FILE_ERRORS, Outcome
+from hourglass.imagefiles.ranges import Ranges
 from hourglass.imagefiles.restorer import ImageRestorer
+from hourglass.imagefiles.value_ranges import ValueRange
 from hourglass.metrics import metrics_of_files
 
 Scores = dict[str, float]

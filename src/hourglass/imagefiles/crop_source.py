@@ -1,4 +1,4 @@
-"""Random crops of image files to train on, fresh in every step."""
+"""Training data of random crops of image files, new ones in every step."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -14,54 +14,65 @@ from torch import Tensor
 
 from hourglass.imagefiles.crops import to_channels
 from hourglass.imagefiles.files import open_image
-from hourglass.imagefiles.folders import FILE_ERRORS, Outcome
 from hourglass.imagefiles.image import Raw
 from hourglass.imagefiles.missing import fill, missing
-from hourglass.imagefiles.ranges import Ranges, Seen, TrainingRanges, ValueRange
+from hourglass.imagefiles.processing import FILE_ERRORS, Outcome
+from hourglass.imagefiles.ranges import Ranges, Seen, TrainingRanges
+from hourglass.imagefiles.value_ranges import ValueRange
 from hourglass.persistence import fingerprint
 from hourglass.training import Source
 
-# Share of the memory available that decoded images may take.
+# Largest share of the available memory that the decoded images may take.
 _SHARE = 0.5
 _MEMINFO = Path("/proc/meminfo")
 
 
 class ImageFolderSource(Source):
-    """Random crops of image files, other ones in every step.
+    """Training data of random crops of image files, with new crops in every step.
 
-    Row ``i`` is a crop of file ``i mod n``, so that each file is seen equally often. Where it is cut depends on
-    ``random_state``, the step and ``i`` alone. The decoded images stay in memory in the types of their files.
+    Row ``i`` is a crop of file ``i mod n`` of the ``n`` files, so that each file is used equally often. The place of
+    the crop depends only on ``random_state``, the step and ``i``. The decoded images stay in memory with the number
+    types of their files.
 
     Parameters
     ----------
     paths : sequence of path-like
-    size : tuple of int
-        Height and width of the crops; an image that is smaller is continued at its edge by reflection.
+        Paths of the image files, at least one.
+    size : tuple of (int, int)
+        Height and width of the crops, in pixels. A smaller image is extended by reflection at its edge.
     count : int, default=4096
-        Crops that count as an epoch, from all files together, equally many from each; at least one.
+        Number of crops that count as an epoch, from all files together, at least 1. It is divided equally among the
+        files and rounded up, so that each file gives at least one.
     colour : {"auto", "grey", "rgb"}, default="auto"
-        ``auto`` is RGB where any image has colour.
+        Channels of the crops. "auto" means RGB if any image has colour, else grey.
     ranges : Ranges, optional
-        How the range of each file's numbers is found; by default as ``auto`` says.
+        Rule by which the range of each file's numbers is found. By default it is ``Ranges()``: the rule "auto".
     random_state : int, default=0
+        Seed of the random crops, not negative. Equal seeds and files give equal crops.
     on_outcome : callable, optional
-        Called with the :class:`Outcome` of each file; by default the error of one that cannot be read is raised.
+        Function that is called with the :class:`Outcome` of each file; files that cannot be read are then left out.
+        By default, the error of the first such file is raised.
 
     Attributes
     ----------
-    image_shape : tuple of int
+    image_shape : tuple of (int, int, int)
         Height, width and channels of the crops.
-    ranges : dict
-        What a model has to remember of the ranges; see :meth:`hourglass.imagefiles.ranges.TrainingRanges.record`.
+    ranges : dict of str to list of float
+        Ranges that a model has to remember, by name of the number type; see
+        :meth:`hourglass.imagefiles.ranges.TrainingRanges.record`.
     bounded : bool
-        Whether no number can lie outside [0, 1], so that noise may be clipped to it.
+        Whether no number can lie outside [0, 1], so that noisy images may be clipped to this range.
+    random_state : int
+        The seed, as given.
 
     Raises
     ------
+    OSError
+        When a file cannot be read and ``on_outcome`` is not given.
     ValueError
-        When no file could be read.
+        When no file could be read, or a file is not supported and ``on_outcome`` is not given.
     MemoryError
-        When the decoded images would take more than half of the memory available.
+        When the decoded images take more than half of the available memory.
     """
 
     def __init__(
@@ -102,7 +113,7 @@ class ImageFolderSource(Source):
             raise ValueError("no image could be read, so that there is nothing to train on")
         self._files = [[_Image(image.values, known.of(image.seen)) for image in found] for found in files]
         self._images = [image for found in self._files for image in found]
-        # Of each file: where its images begin in the list, and how many there are.
+        # For each file, the number of its images and the index of the first one in the list of all images.
         self._counts = np.array([len(found) for found in self._files])
         self._starts = np.cumsum(self._counts) - self._counts
         most = max(image.values.shape[2] for image in self._images)
@@ -113,9 +124,27 @@ class ImageFolderSource(Source):
         self._each = -(-count // len(paths))
 
     def __len__(self) -> int:
+        """Return the number of crops in an epoch."""
         return self._each * len(self._files)
 
     def take(self, index: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """Return the crops of some rows in one training step.
+
+        Parameters
+        ----------
+        index : torch.Tensor of shape (n,), int64
+            Row numbers, from 0 to the length of the source less 1.
+        step : int
+            Number of the training step, from 1; 0 outside of training. Each step has crops of its own.
+
+        Returns
+        -------
+        inputs : torch.Tensor of shape (n, c, h, w), float32
+            The crops on ``device``, channels last in memory, on the scale where the range of each file's numbers is
+            [0, 1].
+        targets : torch.Tensor of shape (n, c, h, w), float32
+            The same tensor as ``inputs``.
+        """
         rows = index.cpu().numpy()
         height, width, channels = self.image_shape
         files = rows % len(self._files)
@@ -133,10 +162,15 @@ class ImageFolderSource(Source):
 
     @property
     def groups(self) -> NDArray[np.int64]:
+        """File number of each row, ``(size,)`` in int64; rows of one file are held out for validation together."""
         return np.arange(len(self)) % len(self._files)
 
     @property
     def fingerprint(self) -> Mapping[str, str]:
+        """Description and hash of the images, their ranges and the seed, under the key ``images``.
+
+        Checkpoints keep it, so that a training is resumed only with equal data.
+        """
         height, width, channels = self.image_shape
         ranges = [(image.value_range.low, image.value_range.high) for image in self._images]
         content = "; ".join([str(self._counts.tolist()), *(fingerprint(image.values) for image in self._images)])
@@ -145,6 +179,15 @@ class ImageFolderSource(Source):
         return {"images": f"{crops} from {len(self._files):,} files, {digest}"}
 
     def value_range(self) -> tuple[float, float]:
+        """Return the smallest and the largest number of all images, on the scale of the crops.
+
+        Returns
+        -------
+        low : float
+            The smallest number; below 0 if a file has numbers below its range.
+        high : float
+            The largest number; above 1 if a file has numbers above its range.
+        """
         ends = [
             image.value_range.normalise(np.array([image.values.min(), image.values.max()]).reshape(2, 1, 1))
             for image in self._images
@@ -154,7 +197,7 @@ class ImageFolderSource(Source):
 
 @dataclass(frozen=True)
 class _Decoded:
-    """An image with its own numbers: their range is known when all files have been seen."""
+    """An image with the file's own numbers, since the range is known only after all files have been read."""
 
     values: Raw
     seen: Seen
@@ -162,18 +205,20 @@ class _Decoded:
 
 @dataclass(frozen=True)
 class _Image:
+    """An image with the file's own numbers, and their range."""
+
     values: Raw
     value_range: ValueRange
 
 
 def _decoded(path: Path, size: tuple[int, int], known: TrainingRanges) -> list[_Decoded]:
-    """Every image of a file that has any data, holes filled, continued to at least a size."""
+    """Images of a file that have data, with missing pixels filled, extended to at least a size."""
     found = []
     with closing(open_image(path)) as file:
         for plane in file.planes():
             seen, holes = known.see(plane), missing(plane)
             for bands in plane.groups:
-                if holes[..., bands].all():  # which nothing can be learnt from
+                if holes[..., bands].all():  # without any data, nothing can be learnt
                     continue
                 values = plane.values[..., bands].copy()
                 fill(values, holes[..., bands])
@@ -185,9 +230,10 @@ def _decoded(path: Path, size: tuple[int, int], known: TrainingRanges) -> list[_
 
 
 def _drawn(seed: int, step: int, rows: NDArray[Any], what: int, ends: NDArray[Any]) -> NDArray[np.int64]:
-    """Numbers from 0 to below the ends that look random: each a hash of seed, step, row and what it is for.
+    """Pseudorandom integers ``(n,)`` from 0 up to, but not including, the ends.
 
-    The hash is splitmix64's: Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014.
+    Each is a hash of the seed, the step, the row and ``what``, which numbers the uses of a row. The hash function is
+    splitmix64's: Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014.
     """
     mixed = np.zeros(len(rows), np.uint64)
     for part in (seed, step, rows, what):
@@ -200,7 +246,7 @@ def _drawn(seed: int, step: int, rows: NDArray[Any], what: int, ends: NDArray[An
 
 
 def _memory_available() -> float:
-    """Bytes that processes may still take; infinite where the kernel does not say."""
+    """Bytes of available memory by the kernel's estimate; infinity if the kernel gives none."""
     try:
         lines = dict(line.split(":") for line in _MEMINFO.read_text().splitlines())
         return float(lines["MemAvailable"].split()[0]) * 1024

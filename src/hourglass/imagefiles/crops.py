@@ -1,4 +1,4 @@
-"""Images as arrays from image files: all of a file, or training images of one size from files of many."""
+"""Image files as arrays: every image of a file, or training images of one size from many files."""
 
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -10,25 +10,53 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hourglass.imagefiles.files import open_image
-from hourglass.imagefiles.folders import FILE_ERRORS, Outcome
 from hourglass.imagefiles.image import ImageFile, Pixels, Raw
 from hourglass.imagefiles.missing import fill, missing
-from hourglass.imagefiles.ranges import UNKNOWN, FileRanges, Ranges, Seen, TrainingRanges, ValueRange
+from hourglass.imagefiles.processing import FILE_ERRORS, Outcome
+from hourglass.imagefiles.ranges import FileRanges, Ranges, Seen, TrainingRanges
+from hourglass.imagefiles.value_ranges import UNKNOWN, ValueRange
 
 COLOURS = ("auto", "grey", "rgb")
-# Weights of red, green and blue in brightness: ITU-R BT.601, as Pillow's "L".
+# Weights of red, green and blue in the brightness, by ITU-R BT.601, as in Pillow's mode "L".
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
 def to_channels(pixels: Pixels, channels: int) -> Pixels:
-    """Pixels ``(h, w, 1 or 3)`` as grey (their brightness) or RGB (three equal channels)."""
+    """Convert an image to grey (its brightness) or to RGB (three equal channels).
+
+    Parameters
+    ----------
+    pixels : ndarray of shape (h, w, 1) or (h, w, 3), float32
+        The image, grey or RGB.
+    channels : {1, 3}
+        Number of channels of the result.
+
+    Returns
+    -------
+    ndarray of shape (h, w, channels), float32
+        The converted image; ``pixels`` itself when it already has this number of channels.
+    """
     if pixels.shape[2] == channels:
         return pixels
     return (pixels @ LUMA)[..., None] if channels == 1 else np.repeat(pixels, 3, axis=2)
 
 
 def resize(pixels: Raw, size: tuple[int, int]) -> Raw:
-    """Pixels resized to a height and width, smoothed first where that shrinks them; float64 stays so, else float32."""
+    """Resize an image; when it becomes smaller, it is smoothed first.
+
+    Parameters
+    ----------
+    pixels : ndarray of shape (h, w, c), integer or floating point
+        The image.
+    size : tuple of (int, int)
+        Height and width of the result, in pixels.
+
+    Returns
+    -------
+    ndarray of shape (*size, c)
+        The resized image, in float64 if a number of ``pixels`` takes more than 4 bytes, else in float32. An image that
+        already has the size is returned as it is, in its own dtype.
+    """
     from skimage.transform import resize as skimage_resize
 
     if pixels.shape[:2] == size:
@@ -42,15 +70,17 @@ def resize(pixels: Raw, size: tuple[int, int]) -> Raw:
 class ReadImage:
     """One image of a file.
 
-    Attributes
+    Parameters
     ----------
     name : Path
-        That of the file, with the image's number, as ``stack.tif[3]``, where it has several.
-    pixels : ndarray of shape (h, w, 1 or 3), float32
-        On the scale where ``value_range`` is [0, 1].
+        Path of the file; when the file has several images, the number of the image follows, as in ``stack.tif[3]``.
+    pixels : ndarray of shape (h, w, 1) or (h, w, 3), float32
+        The image on the scale where ``value_range`` is [0, 1]. Pixels without data have the value of the nearest
+        pixel with data.
     value_range : ValueRange
-    missing : ndarray of shape (h, w, 1 or 3), bool
-        Where the file has no data; such pixels have the value of the nearest that has some.
+        Range of the file's numbers that became [0, 1].
+    missing : ndarray of shape (h, w, 1) or (h, w, 3), bool
+        True where the file has no data.
     """
 
     name: Path
@@ -62,10 +92,25 @@ class ReadImage:
 def read_images(path: Path, ranges: Ranges) -> Generator[ReadImage, None, None]:
     """Read the images of a file, one after another.
 
+    Parameters
+    ----------
+    path : Path
+        Path of the image file.
+    ranges : Ranges
+        Rule by which the range of the file's numbers is found.
+
+    Yields
+    ------
+    ReadImage
+        The next image, grey or RGB, of each plane in order. Alpha is left out.
+
     Raises
     ------
+    OSError
+        When the file cannot be read or is damaged.
     ValueError
-        When nothing says what range the numbers have, since all are the same, or an image has no data at all.
+        When the file is of a kind that is not supported, when all its numbers are equal, so that no range can be
+        computed, or when an image has no data at all.
     """
     with closing(open_image(path)) as file:
         known, number = FileRanges(ranges, file.planes, str(path)), 0
@@ -88,14 +133,32 @@ def read_images(path: Path, ranges: Ranges) -> Generator[ReadImage, None, None]:
 
 
 def read_sized(path: Path, image_shape: tuple[int, int, int], ranges: Ranges, *, resizing: bool) -> ReadImage:
-    """The image of a file as ``image_shape``: its channels made to fit, its size too with ``resizing``.
+    """Read the only image of a file, with the shape that a model expects.
 
-    Where pixels were put together from others, some of which are missing, all count as known.
+    Parameters
+    ----------
+    path : Path
+        Path of the image file.
+    image_shape : tuple of (int, int, int)
+        Height, width and channels (1 or 3) of the result. Colours are converted to this number of channels.
+    ranges : Ranges
+        Rule by which the range of the file's numbers is found.
+    resizing : bool
+        Whether an image of another height or width is resized; otherwise it is an error.
+
+    Returns
+    -------
+    ReadImage
+        The image. If it was resized, or its channels were converted, so that its ``missing`` no longer fits, no pixel
+        counts as missing.
 
     Raises
     ------
+    OSError
+        When the file cannot be read or is damaged.
     ValueError
-        When the file holds several images, or the size is another and must not be changed.
+        When the file contains several images, when the size differs and ``resizing`` is False, or for the reasons of
+        :func:`read_images`.
     """
     height, width, channels = image_shape
     images = read_images(path, ranges)
@@ -116,16 +179,17 @@ def read_sized(path: Path, image_shape: tuple[int, int, int], ranges: Ranges, *,
 
 @dataclass(frozen=True)
 class TrainingImages:
-    """Images of one size to train on.
+    """Training images of one size.
 
-    Attributes
+    Parameters
     ----------
     images : ndarray of shape (n, h, w, c), float32
-        On the scale where the range of each file's numbers is [0, 1].
-    ranges : dict
-        What a model has to remember of these ranges; see :meth:`hourglass.imagefiles.ranges.TrainingRanges.record`.
+        The images, grey (c = 1) or RGB (c = 3), on the scale where the range of each file's numbers is [0, 1].
+    ranges : dict of str to list of float
+        Ranges that a model has to remember, by name of the number type; see
+        :meth:`hourglass.imagefiles.ranges.TrainingRanges.record`.
     bounded : bool
-        Whether no number can lie outside [0, 1], so that noise may be clipped to it.
+        Whether no number can lie outside [0, 1], so that noisy images may be clipped to this range.
     """
 
     images: NDArray[np.float32]
@@ -144,34 +208,41 @@ def training_images(
     random_state: int = 0,
     on_outcome: Callable[[Outcome], None] | None = None,
 ) -> TrainingImages:
-    """Images of one size from image files.
+    """Make training images of one size from image files.
 
     Parameters
     ----------
     paths : sequence of path-like
-    size : tuple of int
-        Height and width of the images.
+        Paths of the image files, at least one.
+    size : tuple of (int, int)
+        Height and width of the training images, in pixels.
     whole : bool, default=False
-        Resize each image to that size, instead of cutting random places out of it; an image that is smaller
-        than the cut is continued at its edge by reflection.
+        Whether each image is resized to ``size`` as a whole. By default, random crops are taken from each image; an
+        image that is smaller than a crop is extended by reflection at its edge.
     count : int, default=4096
-        Cuts from all files together, equally many from each; at least one.
+        Number of crops from all files together, at least 1. It is divided equally among the files and rounded up, so
+        that each file gives at least one. Without effect if ``whole`` is True.
     colour : {"auto", "grey", "rgb"}, default="auto"
-        ``auto`` is RGB where any image has colour.
+        Channels of the training images. "auto" means RGB if any image has colour, else grey.
     ranges : Ranges, optional
-        How the range of each file's numbers is found; by default as ``auto`` says.
+        Rule by which the range of each file's numbers is found. By default it is ``Ranges()``: the rule "auto".
     random_state : int, default=0
+        Seed of the random crops, not negative. Equal seeds and files give equal crops.
     on_outcome : callable, optional
-        Called with the :class:`Outcome` of each file; by default the error of one that cannot be read is raised.
+        Function that is called with the :class:`Outcome` of each file; files that cannot be read are then left out.
+        By default, the error of the first such file is raised.
 
     Returns
     -------
     TrainingImages
+        The images, and the ranges of their files' numbers.
 
     Raises
     ------
+    OSError
+        When a file cannot be read and ``on_outcome`` is not given.
     ValueError
-        When no file could be read.
+        When no file could be read, or a file is not supported and ``on_outcome`` is not given.
     """
     random = np.random.default_rng(random_state)
     known = TrainingRanges(ranges or Ranges())
@@ -203,7 +274,7 @@ def training_images(
 
 @dataclass(frozen=True)
 class _Cut:
-    """A part of a plane with its own numbers: their range is known when all files have been seen."""
+    """A crop with the file's own numbers, since the range is known only after all files have been read."""
 
     values: Raw
     plane: Seen
@@ -212,14 +283,14 @@ class _Cut:
 def _cuts_of(
     file: ImageFile, size: tuple[int, int], count: int | None, random: np.random.Generator, known: TrainingRanges
 ) -> Iterator[_Cut]:
-    """Random cuts of a file's images, or with ``count`` None each image whole, resized."""
+    """Random crops of a file's images, or, if ``count`` is None, each image resized as a whole."""
     planes = len(file)
     shares = [count] if planes == 1 else np.bincount(random.integers(planes, size=count or 0), minlength=planes)
     for plane, share in zip(file.planes(), shares, strict=True):
         seen, holes, groups = known.see(plane), missing(plane), plane.groups
         images = []
         for bands in groups:
-            if holes[..., bands].all():  # which nothing can be learnt from
+            if holes[..., bands].all():  # without any data, nothing can be learnt
                 continue
             values = plane.values[..., bands].copy()
             fill(values, holes[..., bands])

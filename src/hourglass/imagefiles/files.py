@@ -1,4 +1,4 @@
-"""Image files of every format that is read, by what is in them."""
+"""Opening of an image file in any supported format, which its first bytes identify."""
 
 import os
 import stat
@@ -10,33 +10,33 @@ from hourglass.imagefiles.raster.rasters import open_raster
 from hourglass.imagefiles.tiff.tiffs import open_tiff
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-# Enough to know a format by.
+# Number of bytes that identify a format.
 _HEAD = 4096
 
 
 def open_image(path: str | os.PathLike[str]) -> ImageFile:
-    """Look at an image file.
+    """Open an image file of any supported format.
 
     Parameters
     ----------
     path : path-like
-        Its first bytes say what it is; the name does not matter.
+        Path of the file. Its first bytes identify the format; its name does not matter.
 
     Returns
     -------
     ImageFile
-        To be closed.
+        The open file, which the caller has to close.
 
     Raises
     ------
     OSError
-        When it cannot be read, is damaged or is no image.
+        When the file cannot be read, is damaged or is not an image.
     ValueError
-        When it is an image of a kind that is not served; the message says which, and what to do.
+        When the file is an image of a kind that is not supported; the message names the kind and the remedy.
     """
     path = Path(path)
     status = path.stat()
-    if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would block
         raise OSError(f"{path} is not a file")
     with path.open("rb") as file:
         head = file.read(_HEAD)

@@ -1,65 +1,33 @@
-"""A folder in, a folder out: one plane in memory at a time, nothing half-written, nothing lost, nothing passed over."""
+"""Image files of folders, and the path of each output."""
 
-import errno
 import os
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hourglass.atomic import check_writable
-from hourglass.imagefiles.files import open_image
 from hourglass.imagefiles.formats import FORMATS, suffixes
-from hourglass.imagefiles.image import Plane, Raw
-from hourglass.imagefiles.ranges import FileRanges, Ranges, ValueRange
-from hourglass.runtime.hardware import give_memory_back, trim_memory
 
-# What one file may raise without ending the run: the others are still worth doing.
-FILE_ERRORS = (OSError, ValueError, MemoryError)
-# Ends the name of the file that says to which images the codes in an .npy file belong.
+# Ending of the file next to an .npy file of codes that lists the images to which the codes belong.
 NAMES_SUFFIX = ".names.json"
-# After these nothing more can be written, whichever file comes next.
-_ENDS_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-# What systems put beside images: previews, and the properties of files and folders.
+# Names, in lower case, of what operating systems store beside images: previews, and properties of files and folders.
 _COMPANION_FOLDERS = {"@eadir", "__macosx", "lost+found"}
 _COMPANIONS = {"thumbs.db", "desktop.ini", "ehthumbs.db"}
-
-Restore = Callable[[Plane, ValueRange], Raw]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one file.
-
-    Attributes
-    ----------
-    source : Path
-    error : Exception or None
-        Why there is no output.
-    skipped : bool
-        Whether the output was there already.
-    ranges : tuple of ValueRange
-        The ranges of numbers that were [0, 1] to the network.
-    """
-
-    source: Path
-    error: Exception | None = None
-    skipped: bool = False
-    ranges: tuple[ValueRange, ...] = ()
 
 
 @dataclass
 class Found:
-    """Image files, and what else was there.
+    """Image files that were found, and a count of the other files.
 
-    Attributes
+    Parameters
     ----------
-    paths : list of Path
-        In order of name.
-    left_out : Counter
-        How many files were left out since their kind is not read, by suffix.
+    paths : list of Path, optional
+        The image files, sorted by path; by default an empty list.
+    left_out : collections.Counter of str, optional
+        Number of files that were left out because their format is not supported, by suffix such as ``.txt``; by
+        default empty.
     """
 
     paths: list[Path] = field(default_factory=list)
@@ -69,28 +37,31 @@ class Found:
         return len(self.paths)
 
 
-class OutputFullError(OSError):
-    """No further output can be written: the disk is full, or has become read-only."""
-
-
 def find_images(source: str | os.PathLike[str], *, beside: Path | None = None, hidden: bool = False) -> Found:
-    """Image files of a folder and its subfolders, or the one file that is named.
+    """Find the image files of a folder and its subfolders.
 
-    Links to folders are not followed, which a warning says, and what lies in ``beside`` is left out.
+    Links to folders are not followed; a warning names each of them. A subfolder that cannot be read is listed among
+    the files, so that it is reported by name when it is processed.
 
     Parameters
     ----------
     source : path-like
+        A folder, or one file, which is returned whatever its suffix.
     beside : Path, optional
-        A folder that is not looked into, such as that of the outputs.
+        Folder that is left out with all its subfolders, for example the folder of the outputs. By default none is.
     hidden : bool, default=False
-        Whether files and folders are taken too that systems keep beside images: those whose name begins with a dot,
-        ``@eaDir``, ``__MACOSX``.
+        Whether hidden files and folders are included: those whose name begins with a dot, and those that operating
+        systems store beside images, such as ``@eaDir``, ``__MACOSX`` and ``Thumbs.db``.
+
+    Returns
+    -------
+    Found
+        The image files, sorted by path, and how many other files there were.
 
     Raises
     ------
     FileNotFoundError
-        When there is no such file or folder, or no image file in it.
+        When ``source`` does not exist, or is a folder without image files.
     """
     source = Path(source)
     if source.is_file():
@@ -98,13 +69,13 @@ def find_images(source: str | os.PathLike[str], *, beside: Path | None = None, h
     if not source.exists():
         raise FileNotFoundError(f"{source} is neither a folder nor a file")
     if not source.is_dir():
-        return Found([source])  # a pipe or a device, which is refused by name
+        return Found([source])  # a pipe or a device, which is reported by name when it is opened
     found, known = Found(), suffixes()
 
     def unreadable(error: OSError) -> None:
         found.paths.append(Path(error.filename))
 
-    # A folder that cannot be read stands for what it holds: it fails in its turn, by name.
+    # A folder that cannot be read takes the place of its files, and is reported by name when it is opened.
     for folder, folders, names in os.walk(source, onerror=unreadable):
         if beside is not None and Path(folder).resolve().is_relative_to(beside.resolve()):
             folders.clear()
@@ -118,7 +89,7 @@ def find_images(source: str | os.PathLike[str], *, beside: Path | None = None, h
         for name in names:
             path = Path(folder) / name
             suffix = path.suffix.lower()
-            codes = suffix == ".npy" and path.with_suffix(NAMES_SUFFIX).exists()  # of `hourglass encode`
+            codes = suffix == ".npy" and path.with_suffix(NAMES_SUFFIX).exists()  # written by `hourglass encode`
             if suffix in known and not codes:
                 found.paths.append(path)
             else:
@@ -131,7 +102,18 @@ def find_images(source: str | os.PathLike[str], *, beside: Path | None = None, h
 
 
 def in_words(left_out: Counter[str]) -> str:
-    """How many files of which kinds: ``2 .heic, 1 .dcm``."""
+    """Describe how many files of which suffix were left out.
+
+    Parameters
+    ----------
+    left_out : collections.Counter of str
+        Number of files by suffix.
+
+    Returns
+    -------
+    str
+        Text such as ``2 .heic, 1 .dcm``, the most frequent first.
+    """
     return ", ".join(f"{count} {suffix}" for suffix, count in left_out.most_common())
 
 
@@ -143,11 +125,12 @@ def _is_companion(name: str) -> bool:
 class Plan:
     """Inputs and outputs of a run.
 
-    Attributes
+    Parameters
     ----------
-    pairs : list of (input, output)
-    left_out : Counter
-        As in :class:`Found`.
+    pairs : list of tuple of (Path, Path)
+        Input and output of each file, in the order in which they are processed.
+    left_out : collections.Counter of str
+        Number of files that were left out because their format is not supported, by suffix such as ``.txt``.
     """
 
     pairs: list[tuple[Path, Path]]
@@ -166,40 +149,47 @@ def plan(
     named: bool = False,
     hidden: bool = False,
 ) -> Plan:
-    """Inputs and outputs, under the same relative names; nothing is written.
+    """Plan the inputs and outputs of a run; no file is written.
 
     Parameters
     ----------
     sources : sequence of path-like
-        Files and folders. The files of a folder keep their places in it; of several sources each folder keeps
-        its name too.
+        Files and folders of inputs. The files of a folder have the same relative path below ``target``; with several
+        sources, this path begins with the name of the folder.
     target : path-like or None
-        A folder; of a single file also a file of the same kind. None puts each output in the place of its input.
+        Folder of the outputs. With one input file, it may also be a file name of the same format. None means that
+        each output replaces its input.
     overwrite : bool, default=False
-        Whether outputs that exist are replaced; inputs never are.
+        Whether existing outputs are replaced. An input is never replaced unless ``target`` is None.
     resume : bool, default=False
-        Whether outputs that exist are left as they are.
+        Whether existing outputs are kept, and only the others are made.
     named : bool, default=False
-        Whether ``target`` was named as the output. Otherwise it may be a second input, as the shell makes one of
-        ``*.png``, and a file that exists is not replaced.
+        Whether the user named ``target`` as the output, with ``--out``. If not, an existing file is never replaced:
+        it may be an input, since the shell expands ``*.png`` to all files.
     hidden : bool, default=False
-        As in :func:`find_images`.
+        Whether hidden files and folders are included; see :func:`find_images`.
+
+    Returns
+    -------
+    Plan
+        Input and output of each file, and how many files were left out.
 
     Raises
     ------
     FileNotFoundError
-        When there is no input.
+        When a source does not exist, or is a folder without image files.
     FileExistsError
-        When an output exists and neither ``overwrite`` nor ``resume`` says what to do with it, or is an input.
+        When an output exists and neither ``overwrite`` nor ``resume`` is given, when an output is an input, or when
+        ``target`` is a file but has to be a folder.
     ValueError
-        When two inputs would have one output.
+        When two inputs would have the same output.
     OSError
         When the outputs cannot be written.
     """
     inputs = [Path(source) for source in sources]
     if target is None:
         found = [find_images(each, hidden=hidden) for each in inputs]
-        # What a link leads to is replaced, and not the link; what is named twice is done once.
+        # The target of a link is replaced, not the link itself. A file that is named twice is processed once.
         real = dict.fromkeys(Path(os.path.realpath(path)) for each in found for path in each.paths)
         pairs = [(path, path) for path in real]
     else:
@@ -226,13 +216,13 @@ def plan(
 
 
 def _is_file_for(inputs: Sequence[Path], target: Path) -> bool:
-    """Whether the target is the name of a file of the same kind as the only input."""
+    """Whether the target is a file name with the format of the only input."""
     one = len(inputs) == 1 and inputs[0].is_file() and not target.is_dir()
     return one and bool(target.suffix) and _kind(target) == _kind(inputs[0])
 
 
 def _kind(path: Path) -> str:
-    """Format that the suffix of a name stands for, or the suffix itself."""
+    """Name of the format to which the suffix belongs, or the suffix itself."""
     suffix = path.suffix.lower()
     return next((each.name for each in FORMATS if suffix in each.suffixes), suffix)
 
@@ -247,7 +237,7 @@ def _check_folder(target: Path) -> None:
 
 
 def _inside(target: Path, source: Path) -> Path | None:
-    """The folder of the outputs where it lies in that of the inputs, and is not that folder itself."""
+    """The folder of the outputs if it is a subfolder of the inputs' folder, else None."""
     inside = target.resolve().is_relative_to(source.resolve()) and target.resolve() != source.resolve()
     return target if inside else None
 
@@ -276,56 +266,3 @@ def _check_outputs(pairs: Sequence[tuple[Path, Path]], *, overwrite: bool, resum
             f"{len(there)} of {len(pairs)} outputs exist already ({there[0]}, …); "
             "--overwrite replaces them, --resume keeps them and does the others"
         )
-
-
-def process(
-    pairs: Sequence[tuple[Path, Path]], restore: Restore, *, ranges: Ranges | None = None, resume: bool = False
-) -> Iterator[Outcome]:
-    """Read, restore and write each pair, one plane in memory at a time.
-
-    Parameters
-    ----------
-    pairs : sequence of (input, output)
-        As :func:`plan` makes them.
-    restore : callable
-        Of a plane and its range of numbers, to an array of the shape and dtype of the plane's values.
-    ranges : Ranges, optional
-        By default, what ``auto`` finds without a model.
-    resume : bool, default=False
-        Leave out those whose output exists.
-
-    Yields
-    ------
-    Outcome
-        For each pair, in order. A file that cannot be read or written does not end the run.
-
-    Raises
-    ------
-    OutputFullError
-        When the disk is full or read-only.
-    """
-    give_memory_back()
-    ranges = ranges or Ranges()
-    for source, target in pairs:
-        if resume and target.exists():
-            yield Outcome(source, skipped=True)
-            continue
-        outcome = _process_one(source, target, restore, ranges)
-        trim_memory()
-        if isinstance(outcome.error, OSError) and outcome.error.errno in _ENDS_ALL:
-            how = "for it and those behind it" if source == target else "with --resume"
-            raise OutputFullError(
-                f"{os.strerror(outcome.error.errno)}: stopped at {source}; make room, then repeat the command {how}"
-            ) from outcome.error
-        yield outcome
-
-
-def _process_one(source: Path, target: Path, restore: Restore, ranges: Ranges) -> Outcome:
-    try:
-        with closing(open_image(source)) as file:
-            found = FileRanges(ranges, file.planes, str(source))
-            target.parent.mkdir(parents=True, exist_ok=True)
-            file.write(target, (restore(plane, found.of_plane(plane)) for plane in file.planes()))
-    except FILE_ERRORS as error:
-        return Outcome(source, error=error)
-    return Outcome(source, ranges=tuple(found.found))

@@ -1,4 +1,4 @@
-"""What is read of each format of image files, what is kept, and what is refused: the table behind docs/formats.md."""
+"""Table of the supported image formats, from which docs/formats.md is generated."""
 
 import importlib.util
 from dataclasses import dataclass
@@ -6,24 +6,25 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Format:
-    """A format of image files.
+    """A format of image files, described for users.
 
-    Attributes
+    Parameters
     ----------
     name : str
-        As ``ImageFile.format`` has it.
+        Name of the format, equal to ``ImageFile.format``.
     suffixes : tuple of str
-        By which files of folders are found; a file's first bytes say what it is.
+        Suffixes by which files of this format are found in folders, in lower case. The first bytes of a file decide
+        on its format.
     read : str
         Depths, colours and structures that are processed.
     kept : str
-        What stays beside the pixels.
+        What is preserved besides the pixels.
     changed : str
-        What does not come back as it was.
+        What is not preserved.
     refused : str
-        What is sound and not served.
+        What is valid, but not supported.
     module : str, optional
-        Optional package that it needs, of the extra of the same table.
+        Name of the optional module that the format needs. None, the default, when it needs none.
     """
 
     name: str
@@ -136,6 +137,13 @@ FORMATS = (
 
 
 def suffixes() -> tuple[str, ...]:
-    """Suffixes of the files that are read; those of a format whose optional package is missing are left out."""
+    """Return the suffixes of the supported image files.
+
+    Returns
+    -------
+    tuple of str
+        Suffixes in lower case with the dot, such as ``.png``. Formats whose optional package is not installed are
+        left out.
+    """
     there = [each for each in FORMATS if each.module is None or importlib.util.find_spec(each.module)]
     return tuple(suffix for each in there for suffix in each.suffixes)

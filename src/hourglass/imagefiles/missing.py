@@ -1,4 +1,4 @@
-"""Pixels without data: where they are, and what a network sees in their place."""
+"""Pixels without data: where they are, and the values that a network sees instead."""
 
 import math
 from typing import Any
@@ -11,7 +11,18 @@ from hourglass.imagefiles.image import Plane
 
 
 def missing(plane: Plane) -> NDArray[np.bool_]:
-    """Where a plane has no data ``(h, w, bands)``: NaN, infinity, and the number that the file names."""
+    """Find the pixels without data: NaN, infinity, and the number that the file declares as missing.
+
+    Parameters
+    ----------
+    plane : Plane
+        The plane.
+
+    Returns
+    -------
+    ndarray of shape (h, w, bands), bool
+        True where the plane has no data.
+    """
     values = plane.values
     where = ~np.isfinite(values) if values.dtype.kind == "f" else np.zeros(values.shape, dtype=bool)
     no_data = plane.numbers.no_data
@@ -22,7 +33,15 @@ def missing(plane: Plane) -> NDArray[np.bool_]:
 
 
 def fill(pixels: NDArray[Any], where: NDArray[np.bool_]) -> None:
-    """Give pixels ``(h, w, c)`` without data, in place, the value of the nearest that has some; 0 where none has."""
+    """Replace missing pixels, in place, by the value of the nearest pixel of the same band that has data.
+
+    Parameters
+    ----------
+    pixels : ndarray of shape (h, w, c), integer or floating point
+        The image, which is changed. A band without any data becomes 0.
+    where : ndarray of shape (h, w, c), bool
+        True where a pixel has no data.
+    """
     for band in range(pixels.shape[2]):
         hole = where[..., band]
         if hole.all():

@@ -1,117 +1,54 @@
-"""The range of an image file's numbers, which networks see as [0, 1].
+"""How the range of an image file's numbers is found, which networks see as [0, 1].
 
-Scientific cameras put 10, 12 or 14 bits into files of 16, with an offset of their own, and floating-point files have
-any scale. Brought to the range of what is there, a model's training, use and scores depend on neither gain nor offset.
+Scientific cameras store 10, 12 or 14 bits in 16-bit files and add an offset of their own, and floating-point files
+have any scale. Since every file is scaled by the range of its numbers, training, use and scores of a model depend on
+neither gain nor offset.
 """
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hourglass.imagefiles.image import ALPHAS, Numbers, Pixels, Plane, Raw
-from hourglass.imagefiles.missing import missing
+from hourglass.imagefiles.image import Plane
+from hourglass.imagefiles.percentiles import Samples, percentiles, sample_of
+from hourglass.imagefiles.value_ranges import STRETCHED, UNKNOWN, ValueRange
 
 Span = tuple[float, float]
 Wanted = Literal["auto", "full"] | Span
 
-# Percentiles between which an image's range lies where no file and no model names one: a few hot or dead pixels do
-# not stretch it.
-PERCENTILES = (0.1, 99.9)
-# Under which a model's notes have its ranges.
+# Key of the ranges in a model's notes.
 NOTE = "ranges"
-# Numbers of a plane from which percentiles are computed.
-_SAMPLE = 1 << 20
-# Numbers of all planes and files together.
-_MOST_SAMPLES = 1 << 23
-# An image lies far outside the model's range when it leaves it by more than its width, or takes less than this share.
+# A warning says that an image does not fit the model's range when the image exceeds the range by more than the range's
+# width, or spans less than this share of it.
 _SMALLEST_SHARE = 1 / 20
-# What eight bits become where they are stretched to sixteen: 255 · 257 = 65,535.
+# Factor that stretches 8 bits to 16: 255 · 257 = 65,535.
 _STRETCH = 257
 
 
-@dataclass(frozen=True)
-class ValueRange:
-    """A range of numbers, which becomes [0, 1].
-
-    Attributes
-    ----------
-    low, high : float
-        What becomes 0, and what becomes 1.
-    origin : str
-        Where it comes from, in words, such as "declared by the file".
-    bounded : bool
-        Whether no number can lie outside, as with bytes; noise is clipped to such a range, and to no other.
-    """
-
-    low: float
-    high: float
-    origin: str
-    bounded: bool = False
-
-    @property
-    def width(self) -> float:
-        return self.high - self.low
-
-    def normalise(self, values: Raw) -> Pixels:
-        """Numbers of a file on the scale where the range is [0, 1]; those outside are not clipped."""
-        pixels = np.empty(values.shape, np.float32)
-        if self.low == 0 and values.dtype.itemsize <= 2 and values.dtype.kind != "f":
-            return np.divide(values, np.float32(self.high), out=pixels, dtype=np.float32)
-        for rows in _blocks(values):
-            pixels[rows] = (values[rows].astype(np.float64) - self.low) / self.width
-        return pixels
-
-    def put_back(self, values: Raw, change: Pixels, numbers: Numbers) -> Raw:
-        """A file's numbers after a change on the scale of [0, 1], rounded and kept within what the file can hold."""
-        changed = np.empty_like(values)
-        for rows in _blocks(values):
-            step = change[rows].astype(np.float64) * self.width
-            if numbers.limits is None:
-                changed[rows] = np.where(step == 0, values[rows], values[rows] + step)  # -0.0 stays
-            elif numbers.bits == 64:
-                changed[rows] = _moved(values[rows], step)
-            else:
-                changed[rows] = np.clip(np.rint(values[rows] + step), *numbers.limits)
-        return changed
-
-    def __str__(self) -> str:
-        return f"{self.low:,.6g} to {self.high:,.6g} ({self.origin})"
-
-
-def _moved(values: Raw, step: NDArray[np.float64]) -> Raw:
-    """Integers of 64 bits, which floating-point numbers do not hold to the last bit, moved within their type."""
-    limits = np.iinfo(values.dtype)
-    about = values.astype(np.float64) + step
-    # Where nothing overflows, the sum modulo 2⁶⁴ is the sum, of unsigned numbers too.
-    moved = (values.view(np.int64) + np.clip(np.rint(step), -(2.0**62), 2.0**62).astype(np.int64)).view(values.dtype)
-    moved = np.where(about >= limits.max, limits.max, moved)
-    return np.where(about <= limits.min, limits.min, moved).astype(values.dtype)
-
-
-def _blocks(values: Raw) -> Iterator[slice]:
-    """Rows that hold about a million numbers, which take little memory in double precision."""
-    height = max(1, _SAMPLE * len(values) // max(values.size, 1))
-    yield from (slice(top, top + height) for top in range(0, len(values), height))
-
-
-STRETCHED = ValueRange(0.0, 65535.0, "8 bits stretched to 16", bounded=True)
-# Of a constant image, whose numbers say nothing.
-UNKNOWN = ValueRange(0.0, 1.0, "of a constant image")
 _OF_MODEL, _DECLARED = "of the model", "declared by the file"
 
 
 def parse_range(text: str) -> Wanted:
-    """A range as people write it: ``auto``, ``full`` or ``LOW,HIGH``.
+    """Parse the text of the option ``--range``: ``auto``, ``full`` or ``LOW,HIGH``.
+
+    Parameters
+    ----------
+    text : str
+        The text, for example ``"0,4095"``.
+
+    Returns
+    -------
+    {"auto", "full"} or tuple of (float, float)
+        The word itself, or the lower and the upper end of the range; a value for ``wanted`` of :class:`Ranges`.
 
     Raises
     ------
     ValueError
-        When it is none of these, or the lower end is not first.
+        When the text is none of the three, or ``LOW`` is not smaller than ``HIGH``.
     """
     if text == "auto":
         return "auto"
@@ -128,7 +65,24 @@ def parse_range(text: str) -> Wanted:
 
 
 def remembered(estimator: Any) -> dict[str, Span]:
-    """The ranges with which a model was trained, by type of number; ValueError where its notes on them are damaged."""
+    """Read the ranges that a model was trained with from its notes.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fitted estimator; one without ``notes_`` or without a note on ranges is accepted.
+
+    Returns
+    -------
+    dict of str to tuple of (float, float)
+        Range by name of the number type, such as ``uint16``, or under ``""`` one range for all types. Empty when the
+        model has no note on ranges.
+
+    Raises
+    ------
+    ValueError
+        When the note is damaged.
+    """
     notes = getattr(estimator, "notes_", {}).get(NOTE, {})
     try:
         found = {str(kind): (float(low), float(high)) for kind, (low, high) in notes.items()}
@@ -142,23 +96,37 @@ def remembered(estimator: Any) -> dict[str, Span]:
 
 @dataclass
 class Ranges:
-    """How the range of each image file is found.
+    """Rule by which the range of each image file is found.
 
     Parameters
     ----------
-    wanted : {"auto", "full"} or pair of float, default="auto"
-        ``full`` is all that the file's type can hold, and [0, 1] of floating-point numbers. A pair is taken as it is.
-        ``auto`` takes, of these, the first that there is: 0 to 255 of bytes; what the file declares; the range that
-        the model was trained with on files of that type; the percentiles 0.1 and 99.9 of the file's own numbers.
-    of_model : mapping of str to pair of float, optional
-        As :meth:`record` of the ranges in training gave them; a range under ``""`` holds for all files.
+    wanted : {"auto", "full"} or tuple of (float, float), default="auto"
+        A pair of numbers is the range of every file. "full" is the range of all numbers that the file's type can
+        store, and [0, 1] for floating-point numbers. "auto" is the first of these that exists: the one range that the
+        model was trained with for all types; 0 to 255 for bytes; the range that the file declares; 0 to 65,535 for
+        8-bit numbers that were stretched to 16 bits; the range that the model was trained with on files of this type;
+        the percentiles 0.1 and 99.9 of the file's own numbers.
+    of_model : mapping of str to tuple of (float, float), optional
+        Ranges that the model was trained with, by name of the number type, as :meth:`TrainingRanges.record` returns
+        them; a range under ``""`` applies to all types. By default there are none.
     """
 
     wanted: Wanted = "auto"
     of_model: Mapping[str, Span] = field(default_factory=dict)
 
     def fixed(self, plane: Plane) -> ValueRange | None:
-        """The range of a plane that depends on no percentile; None where there is none."""
+        """Find the range of a plane as far as neither percentiles nor the model's range of one type are needed.
+
+        Parameters
+        ----------
+        plane : Plane
+            The plane; its numbers are looked at only to recognise 8 bits that were stretched to 16.
+
+        Returns
+        -------
+        ValueRange or None
+            The range, or None when it depends on the model's range of this type or on percentiles.
+        """
         numbers = plane.numbers
         if isinstance(self.wanted, tuple):
             return ValueRange(*self.wanted, "as given")
@@ -169,7 +137,7 @@ class Ranges:
         if numbers.bits <= 8 and numbers.dtype.kind == "u":
             return ValueRange(0.0, 2.0**numbers.bits - 1, f"{numbers.bits} bits", bounded=True)
         if numbers.declared is not None:
-            # Numbers may lie outside what is declared.
+            # A file can contain numbers outside the range that it declares.
             return ValueRange(*numbers.declared, _DECLARED, bounded=numbers.declared == numbers.limits)
         if _is_stretched(plane):
             return STRETCHED
@@ -177,15 +145,17 @@ class Ranges:
 
 
 class FileRanges:
-    """The range of each plane of one file, found when it is first asked for.
+    """The range of each plane of one file, computed on first use.
 
     Parameters
     ----------
     ranges : Ranges
+        Rule by which the range is found.
     planes : callable
-        Without arguments, to all planes of the file, which is called where percentiles are needed.
+        Function without arguments that returns an iterable of all planes of the file. It is called only when
+        percentiles are needed.
     name : str
-        What to call the file in warnings.
+        Name of the file in warnings.
     """
 
     def __init__(self, ranges: Ranges, planes: Callable[[], Iterable[Plane]], name: str) -> None:
@@ -194,7 +164,21 @@ class FileRanges:
         self._warned = False
 
     def of_plane(self, plane: Plane) -> ValueRange:
-        """The range of a plane; planes of one type share it, so that a stack keeps its proportions."""
+        """Return the range of a plane; planes of one type share it, so that the brightness in a stack stays comparable.
+
+        A warning is issued, once for each file, when the plane's numbers are far from the model's or the declared
+        range.
+
+        Parameters
+        ----------
+        plane : Plane
+            A plane of this file.
+
+        Returns
+        -------
+        ValueRange
+            The range; ``UNKNOWN`` when every plane of this type is constant and nothing else gives a range.
+        """
         kind = plane.numbers.kind
         if kind not in self._found:
             self._found[kind] = self._of_kind(plane)
@@ -205,7 +189,7 @@ class FileRanges:
 
     @property
     def found(self) -> list[ValueRange]:
-        """The ranges that were used."""
+        """The ranges that :meth:`of_plane` has returned so far, one for each type of number."""
         return list(self._found.values())
 
     def _of_kind(self, plane: Plane) -> ValueRange:
@@ -214,9 +198,9 @@ class FileRanges:
         kind = plane.numbers.kind
         if kind in self._ranges.of_model:
             return ValueRange(*self._ranges.of_model[kind], _OF_MODEL)
-        samples, stretched = _Samples(), []
+        samples, stretched = Samples(), []
         for other in self._planes():
-            if other.numbers.kind == kind and (sample := _sample(other)) is not None:
+            if other.numbers.kind == kind and (sample := sample_of(other)) is not None:
                 samples.add(sample)
                 stretched.append(_is_stretched(other))
         if stretched and all(stretched):
@@ -224,7 +208,7 @@ class FileRanges:
         return ValueRange(*samples.percentiles(), "percentiles of the image") if stretched else UNKNOWN
 
     def _warn_if_outside(self, plane: Plane, known: ValueRange) -> None:
-        sample = _sample(plane)
+        sample = sample_of(plane)
         if sample is None:
             return
         low, high = percentiles(sample)
@@ -243,56 +227,68 @@ class FileRanges:
 
 @dataclass(frozen=True)
 class Seen:
-    """What has to be known of a plane to find its range later."""
+    """What has to be remembered of a plane so that its range can be found later.
+
+    Parameters
+    ----------
+    kind : str
+        Name of the plane's number type, such as ``uint16``.
+    fixed : ValueRange or None
+        The plane's range if it depends on no other file, else None.
+    """
 
     kind: str
     fixed: ValueRange | None
 
 
-class _Samples:
-    """Numbers of many planes, of which so many are kept as the memory may hold."""
-
-    def __init__(self) -> None:
-        self._parts: list[NDArray[Any]] = []
-        self._step = 1
-
-    def add(self, sample: NDArray[Any]) -> None:
-        """Take numbers of one plane, thinned as those before were."""
-        self._parts.append(sample[:: self._step].copy())
-        while len(self._parts) > 1 and sum(map(len, self._parts)) > _MOST_SAMPLES:
-            self._parts = [part[::2].copy() for part in self._parts]
-            self._step *= 2
-
-    def percentiles(self) -> Span:
-        """The percentiles 0.1 and 99.9 of all numbers together."""
-        return percentiles(np.concatenate(self._parts))
-
-
 class TrainingRanges:
-    """The ranges of the images that a model learns from: percentiles are those of all files of a type together.
+    """Ranges of the images that a model learns from; percentiles are computed over all files of one number type.
 
     Parameters
     ----------
     ranges : Ranges
+        Rule by which the range of each plane is found.
     """
 
     def __init__(self, ranges: Ranges) -> None:
         self.ranges = ranges
-        self._samples: dict[str, _Samples] = {}
+        self._samples: dict[str, Samples] = {}
         self._fixed: dict[str, ValueRange] = {}
         self._found: dict[str, ValueRange] = {}
 
     def see(self, plane: Plane) -> Seen:
-        """Take note of a plane; all have to be seen before the first range is asked for."""
+        """Add a plane to the statistics; all planes have to be added before :meth:`of` is first called.
+
+        Parameters
+        ----------
+        plane : Plane
+            A plane of any file.
+
+        Returns
+        -------
+        Seen
+            What :meth:`of` needs in order to return the plane's range.
+        """
         fixed, kind = self.ranges.fixed(plane), plane.numbers.kind
         if fixed is not None:
             self._fixed[kind] = fixed
-        elif (sample := _sample(plane)) is not None:
-            self._samples.setdefault(kind, _Samples()).add(sample)
+        elif (sample := sample_of(plane)) is not None:
+            self._samples.setdefault(kind, Samples()).add(sample)
         return Seen(kind, fixed)
 
     def of(self, seen: Seen) -> ValueRange:
-        """The range of a plane that was seen."""
+        """Return the range of a plane.
+
+        Parameters
+        ----------
+        seen : Seen
+            What :meth:`see` returned for the plane.
+
+        Returns
+        -------
+        ValueRange
+            The range; ``UNKNOWN`` when all planes of its type are constant and nothing else gives a range.
+        """
         if seen.fixed is not None:
             return seen.fixed
         if seen.kind in self._samples:
@@ -300,35 +296,27 @@ class TrainingRanges:
             self._found[seen.kind] = ValueRange(*found, "percentiles of the images")
         if seen.kind in self._found:
             return self._found[seen.kind]
-        # A constant image among others whose range is fixed, or among none.
+        # Only constant images of this type were seen, apart from those with a fixed range.
         return self._fixed.get(seen.kind, UNKNOWN)
 
     def record(self) -> dict[str, list[float]]:
-        """What a model has to remember, as JSON: a range by type, or under ``""`` the one that was given."""
+        """Return the ranges that a model has to remember, in a form that JSON can store.
+
+        Returns
+        -------
+        dict of str to list of float
+            Lower and upper end of the range, by name of the number type; under ``""`` if the user gave one range for
+            all types.
+        """
         if isinstance(self.ranges.wanted, tuple):
             return {"": list(self.ranges.wanted)}
         return {kind: [found.low, found.high] for kind, found in sorted(self._found.items())}
 
 
-def percentiles(values: NDArray[Any]) -> Span:
-    """The percentiles 0.1 and 99.9 of numbers that differ; where the two are equal, the least and the largest."""
-    low, high = (float(end) for end in np.percentile(values.astype(np.float64), PERCENTILES))
-    return (low, high) if low < high else (float(values.min()), float(values.max()))
-
-
-def _sample(plane: Plane) -> NDArray[Any] | None:
-    """Evenly spaced numbers of a plane, without those of alpha and those that are missing; None of a constant one."""
-    bands = [band for band, role in enumerate(plane.roles) if role not in ALPHAS]
-    step = max(1, math.ceil(math.sqrt(plane.values.shape[0] * plane.values.shape[1] * len(bands) / _SAMPLE)))
-    part = Plane(plane.values[::step, ::step], plane.roles, plane.numbers)
-    values = part.values[..., bands][~missing(part)[..., bands]]
-    return values if len(values) and values.min() < values.max() else None
-
-
 def _is_stretched(plane: Plane) -> bool:
-    """Whether 16-bit numbers are eight-bit ones times 257, as programs make them that know no smaller depth."""
+    """Whether all 16-bit numbers are multiples of 257: some programs write 8-bit images as 16 bits in this way."""
     values = plane.values
     if plane.numbers.dtype != np.uint16 or plane.numbers.bits != 16 or not values.size:
         return False
-    # A constant image says nothing.
+    # In a constant image, a multiple of 257 proves nothing.
     return not (values[:1] % _STRETCH).any() and values.min() < values.max() and not (values % _STRETCH).any()

@@ -1,4 +1,4 @@
-"""What the readers of all formats share: one kind of error for each kind of trouble, limits, and upright images."""
+"""Shared parts of the readers of all formats: errors, limits of size, and upright images."""
 
 import logging
 import warnings
@@ -11,12 +11,12 @@ import numpy as np
 
 from hourglass.imagefiles.image import Plane, Raw
 
-# Pillow's limit for one image, by which it recognises decompression bombs.
+# Upper bound for the pixels of one image: Pillow's limit, above which it suspects a decompression bomb.
 MOST_PIXELS = 178_956_970
 # Upper bound for the memory of one decoded plane.
 MOST_BYTES = 2 << 30
 
-# How the orientations 2 to 8 of EXIF and TIFF are turned upright, and how they are turned back.
+# For each of the EXIF and TIFF orientations 2 to 8: the function that turns an image upright, and its inverse.
 _TURNS: dict[int, tuple[Callable[[Raw], Raw], Callable[[Raw], Raw]]] = {
     2: (lambda a: a[:, ::-1], lambda a: a[:, ::-1]),
     3: (lambda a: a[::-1, ::-1], lambda a: a[::-1, ::-1]),
@@ -27,24 +27,38 @@ _TURNS: dict[int, tuple[Callable[[Raw], Raw], Callable[[Raw], Raw]]] = {
     8: (lambda a: np.rot90(a, 1), lambda a: np.rot90(a, -1)),
 }
 _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
-# tifffile logs what is wrong with a file; here it is raised or passed over.
+# tifffile logs the faults of a file. Here they are raised as errors or ignored, so its log is silenced while reading.
 logging.getLogger("tifffile").addFilter(lambda record: not _quiet.get())
 
 
 class UnservedError(ValueError):
-    """The file is sound, but of a kind that is not served; the message goes on where its path ends."""
+    """A valid file of a kind that is not supported; the message is the predicate of a sentence about the path."""
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Say of every error in the block whether the file is damaged or of a kind that is not served.
+    """Context in which every error becomes one of two: the file is damaged, or it is not supported.
+
+    Parameters
+    ----------
+    path : Path
+        The file that is read; the messages begin with it.
+
+    Yields
+    ------
+    None
+        Nothing; the block reads the file.
 
     Raises
     ------
     OSError
         When the file is damaged.
     ValueError
-        When it is sound and not served.
+        When the file is valid, but of a kind that is not supported, or too large.
+    MemoryError
+        When the block raises it.
+    ImportError
+        When the block raises it, because an optional package is not installed.
     """
     from PIL import Image
 
@@ -59,14 +73,31 @@ def reading(path: Path) -> Iterator[None]:
         raise ValueError(f"{path} is too large, perhaps a decompression bomb ({error}); divide it first") from error
     except (MemoryError, ImportError):
         raise
-    except Exception as error:  # broken files make decoders raise anything
+    except Exception as error:  # decoders raise errors of any type for damaged files
         raise OSError(f"{path} is damaged ({str(error) or type(error).__name__})") from error
     finally:
         _quiet.reset(token)
 
 
 def check_size(width: int, height: int, bytes_per_pixel: int = 1) -> None:
-    """Raise unless an image has pixels, and no more than the memory may be asked for."""
+    """Check that an image has at least one pixel and is not too large.
+
+    Parameters
+    ----------
+    width : int
+        Width in pixels.
+    height : int
+        Height in pixels.
+    bytes_per_pixel : int, default=1
+        Bytes of one decoded pixel, all bands together.
+
+    Raises
+    ------
+    ValueError
+        When the image has no pixels.
+    UnservedError
+        When it has more than 178,956,970 pixels or takes more than 2 GiB.
+    """
     if width < 1 or height < 1:
         raise ValueError(f"it has {width} × {height} pixels")
     if width * height > MOST_PIXELS or width * height * bytes_per_pixel > MOST_BYTES:
@@ -77,21 +108,58 @@ def check_size(width: int, height: int, bytes_per_pixel: int = 1) -> None:
 
 
 def turned(plane: Plane, orientation: int) -> Plane:
-    """A plane that was decoded as stored, upright."""
+    """Turn a decoded plane upright.
+
+    Parameters
+    ----------
+    plane : Plane
+        The plane as the file stores it.
+    orientation : int
+        Orientation as EXIF and TIFF number it, 1 to 8. Other numbers count as 1, which means upright.
+
+    Returns
+    -------
+    Plane
+        The upright plane, whose values are contiguous and writeable.
+    """
     turn = _TURNS.get(orientation, (np.asarray, np.asarray))[0]
     keep = None if plane.keep is None else np.ascontiguousarray(turn(plane.keep))
     values = np.ascontiguousarray(turn(plane.values))
-    if not values.flags.writeable:  # a library's own memory
+    if not values.flags.writeable:  # it is the memory of a library
         values = values.copy()
     return Plane(values, plane.roles, plane.numbers, keep)
 
 
 def turned_back(upright: Raw, orientation: int) -> Raw:
-    """An upright array as the file stores it."""
+    """Turn an upright array into the orientation in which the file stores it; the inverse of :func:`turned`.
+
+    Parameters
+    ----------
+    upright : ndarray of shape (h, w, ...)
+        Upright pixels.
+    orientation : int
+        Orientation as EXIF and TIFF number it, 1 to 8. Other numbers count as 1, which means upright.
+
+    Returns
+    -------
+    ndarray of shape (h, w, ...) or (w, h, ...)
+        The pixels in the stored orientation, contiguous.
+    """
     return np.ascontiguousarray(_TURNS.get(orientation, (np.asarray, np.asarray))[1](upright))
 
 
 def orientation_of(places: Raw) -> int:
-    """The EXIF orientation that turns ``[[0, 1], [2, 3]]`` to these places."""
+    """Find the EXIF orientation that turns ``[[0, 1], [2, 3]]`` into a given array.
+
+    Parameters
+    ----------
+    places : ndarray of shape (2, 2), integer
+        The array after turning.
+
+    Returns
+    -------
+    int
+        Orientation, 1 to 8; 1 when none matches.
+    """
     stored = np.arange(4).reshape(2, 2)
     return next((number for number, (turn, _) in _TURNS.items() if np.array_equal(turn(stored), places)), 1)

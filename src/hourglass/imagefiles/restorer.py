@@ -1,4 +1,4 @@
-"""A fitted autoencoder on images of any size and number of channels."""
+"""A fitted autoencoder, applied to images of any size and number of channels."""
 
 import copy
 import math
@@ -12,31 +12,38 @@ from hourglass.estimators.pieces import apply_in_tiles
 from hourglass.estimators.reconstruction import ESTIMATE
 from hourglass.imagefiles.image import Pixels, Plane, Raw
 from hourglass.imagefiles.missing import fill, missing
-from hourglass.imagefiles.ranges import ValueRange
+from hourglass.imagefiles.value_ranges import ValueRange
 from hourglass.runtime.hardware import trim_memory
 
-# Side, in pixels, of the tiles for networks that normalise by the moments of the image they see.
+# Side, in pixels, of the tiles for networks that normalise by the moments of their input image.
 _TILE = 512
 
 
 class ImageRestorer:
-    """Reconstructs images: with a denoiser, without their noise.
+    """Reconstruction of images by a fitted model; a denoiser removes their noise.
 
-    A grey model takes the channels of a colour image one by one; a colour model takes a grey image as three
-    equal channels, and its output's mean.
+    A grey model reconstructs the channels of a colour image one by one. A colour model reconstructs a grey image as
+    three equal channels, whose mean is the result.
 
     Parameters
     ----------
     estimator : DenseAutoencoder or ConvAutoencoder
-        Fitted. Where a pixel of the output depends on a part of the input, as in a convolutional one, an image of any
-        size is reconstructed as a whole. A dense one sees overlapping tiles of the size that it was fitted on, and one
-        that normalises by the moments of the image (``norm`` "layernorm", "group" or "instance") tiles of 512 × 512
-        pixels.
+        A fitted model of images with 1 or 3 channels. A convolutional model reconstructs an image of any size as a
+        whole. A dense model reconstructs overlapping tiles of the size that it was fitted on. A convolutional model
+        that normalises by the moments of its input image (``norm`` "layernorm", "group" or "instance") reconstructs
+        a larger image in overlapping tiles of 512 × 512 pixels.
+
+    Attributes
+    ----------
+    estimator : DenseAutoencoder or ConvAutoencoder
+        The model, as given.
+    channels : int
+        Number of channels of the model's images, 1 or 3.
 
     Raises
     ------
     ValueError
-        When the model takes neither one nor three channels.
+        When the model's images have neither 1 nor 3 channels.
     """
 
     def __init__(self, estimator: Autoencoder) -> None:
@@ -49,24 +56,27 @@ class ImageRestorer:
     def restore(self, plane: Plane, value_range: ValueRange) -> Raw:
         """Reconstruct one plane of a file.
 
-        Each grey band, ink and further band is an image of its own. Alpha stays as it is, and so does a band that is
-        constant, and a pixel without data, which its neighbours do not see. Colours that were multiplied
-        by alpha are divided by it for the network.
+        Each grey band, each ink and each extra band is reconstructed as an image of its own. Alpha, constant bands
+        and pixels without data do not change, and pixels without data have no influence on their neighbours. Colours
+        that are multiplied by alpha are divided by it for the network, and multiplied again afterwards.
 
         Parameters
         ----------
         plane : Plane
+            The plane, which is not changed.
         value_range : ValueRange
-            What is [0, 1] to the network.
+            Range of the plane's numbers that the network sees as [0, 1].
 
         Returns
         -------
-        ndarray of the shape and dtype of ``plane.values``
+        ndarray of shape (h, w, bands), of the dtype of ``plane.values``
+            The reconstructed numbers, in a new array.
 
         Raises
         ------
         ValueError
-            When the estimator undoes clipping, and the range is none that numbers are clipped to.
+            When the model undoes clipping (its parameter ``undo_clipping``), but ``value_range`` is not bounded, so
+            that the noise was not clipped to it.
         """
         if self.estimator.undo_clipping is not None and not value_range.bounded:
             raise ValueError(
@@ -81,13 +91,14 @@ class ImageRestorer:
                 continue
             weight = None if plane.roles[group.start] == "extra" else of_colours
             for bands in self._parts(group):
-                trim_memory()  # freed pieces that the whole-image arrays below cannot use
+                # Freed pieces of memory, too small for the arrays of a whole image below, go back to the system.
+                trim_memory()
                 self._restore_bands(plane, value_range, bands, holes[..., bands], weight, result)
         return result
 
     def _parts(self, group: slice) -> list[slice]:
-        """Bands that go through the network together; each takes memory in single precision."""
-        if self.channels == 1 and self.estimator.undo_clipping != ESTIMATE:  # the level is that of all bands
+        """Bands that go through the network together; fewer at a time take less memory."""
+        if self.channels == 1 and self.estimator.undo_clipping != ESTIMATE:  # an estimated level is that of all bands
             return [slice(band, band + 1) for band in range(group.start, group.stop)]
         return [group]
 
@@ -100,7 +111,7 @@ class ImageRestorer:
         weight: NDArray[np.float64] | None,
         result: Raw,
     ) -> None:
-        """Reconstruct some bands of a plane into ``result``, which begins as a copy of the plane's numbers."""
+        """Reconstruct some bands of a plane and write them into ``result``."""
         values = plane.values[..., bands]
         if weight is None:
             pixels = value_range.normalise(values)
@@ -115,7 +126,7 @@ class ImageRestorer:
         if weight is not None:
             change *= weight
         changed = value_range.put_back(values, change, plane.numbers)
-        if weight is not None:  # no colour is more than its alpha, unless it was
+        if weight is not None:  # a colour stays at most its alpha, unless it was above it before
             alpha = plane.values[..., [plane.roles.index("premultiplied")]]
             changed = np.minimum(changed, np.maximum(values, alpha))
         if plane.keep is not None:
@@ -123,7 +134,21 @@ class ImageRestorer:
         result[..., bands] = np.where(without, values, changed) if without.any() else changed
 
     def change(self, pixels: Pixels) -> Pixels:
-        """What the network changes in pixels; to it, an outlier is at most a range's width away from its training."""
+        """Compute what the reconstruction adds to an image.
+
+        Numbers that lie farther outside the range of the training images than the width of that range (at least 1)
+        are clipped for the network.
+
+        Parameters
+        ----------
+        pixels : ndarray of shape (h, w, 1) or (h, w, 3), float32
+            The image, on the scale of the images that the model was trained on. It is not changed.
+
+        Returns
+        -------
+        ndarray of shape (h, w, 1) or (h, w, 3), float32
+            The reconstruction less the image that the network saw, in a new array of the shape of ``pixels``.
+        """
         low, high = self.estimator.pixel_range_
         room = max(high - low, 1.0)
         low, high = low - room, high + room
@@ -138,21 +163,22 @@ class ImageRestorer:
         Parameters
         ----------
         pixels : ndarray of shape (h, w, 1) or (h, w, 3), float32
-            On the scale of the images that the model was trained on.
+            The image, on the scale of the images that the model was trained on.
 
         Returns
         -------
-        ndarray of the same shape, float32
-            A new array.
+        ndarray of shape (h, w, 1) or (h, w, 3), float32
+            The reconstruction, in a new array of the shape of ``pixels``.
 
         Raises
         ------
         ValueError
-            When the pixels are on another scale.
+            When the pixels are on another scale: a number lies farther outside the range of the training images than
+            the width of that range (at least 1).
         """
         estimator = self.estimator
         low, high = estimator.pixel_range_
-        # Noise may lead out of the range; twice its width is no noise.
+        # Noise can exceed the range of the training images, but not by more than its width.
         room = max(high - low, 1)
         if pixels.size and (pixels.min() < low - room or pixels.max() > high + room):
             raise ValueError(
@@ -160,7 +186,7 @@ class ImageRestorer:
                 f"[{low:g}, {high:g}]; scale the image first"
             )
         if estimator.undo_clipping == ESTIMATE:
-            # One level for all channels and tiles.
+            # All channels and tiles share one noise level.
             level = estimate_noise_level(pixels[None]) if min(pixels.shape[:2]) >= SMALLEST_FOR_LEVEL else 0
             estimator = copy.copy(estimator).set_params(undo_clipping=level or None)
         count = pixels.shape[2]
@@ -187,7 +213,7 @@ class ImageRestorer:
 
 
 def _is_constant(values: Raw, without: NDArray[np.bool_]) -> bool:
-    """Whether every band has one value wherever it has data."""
+    """Whether each band has only one value, apart from missing pixels."""
     for band in range(values.shape[2]):
         known = values[..., band]
         if without[..., band].any():
@@ -198,7 +224,7 @@ def _is_constant(values: Raw, without: NDArray[np.bool_]) -> bool:
 
 
 def _premultiplied(plane: Plane) -> NDArray[np.float64] | None:
-    """Share ``(h, w, 1)`` by which the colours were multiplied; None where they were not."""
+    """Alpha ``(h, w, 1)`` by which the colours are multiplied, in [0, 1]; None if they are not multiplied."""
     if "premultiplied" not in plane.roles:
         return None
     alpha = plane.values[..., [plane.roles.index("premultiplied")]].astype(np.float64)

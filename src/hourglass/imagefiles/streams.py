@@ -12,8 +12,8 @@ import numpy as np
 
 from hourglass.atomic import check_writable, write_whole
 from hourglass.imagefiles.files import open_image
-from hourglass.imagefiles.folders import Restore
 from hourglass.imagefiles.image import COLOURS, Plane, Raw
+from hourglass.imagefiles.processing import Restore
 from hourglass.imagefiles.ranges import FileRanges, Ranges
 
 # As which standard input and output are named.

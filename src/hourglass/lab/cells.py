@@ -67,14 +67,14 @@ class Cells:
         Parameters
         ----------
         row : mapping
-            Anything that JSON can hold.
+            Anything that JSON can hold, with the present names; its format is added.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         whole = sum(len(line) for line in self._lines()) if self.path.exists() else 0
         with self.path.open("r+b" if self.path.exists() else "wb") as file:
             file.truncate(whole)
             file.seek(whole)
-            file.write(json.dumps(row, allow_nan=False).encode() + b"\n")
+            file.write(json.dumps({"format": FORMAT, **row}, allow_nan=False).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
 
