@@ -10,7 +10,8 @@ from scipy.ndimage import gaussian_filter
 
 import hourglass as hg
 from hourglass.denoising import Blur, GaussianNoise, Masking, PoissonNoise, SaltAndPepper, corrupt, parse_corruption
-from hourglass.denoising.corruption import CORRUPTIONS, corruption_from_json, corruption_to_json
+from hourglass.denoising.corruption import CORRUPTIONS
+from hourglass.denoising.notation import corruption_from_json, corruption_to_json
 from hourglass.estimators.given import resident
 from hourglass.estimators.held_out import HeldOut
 from hourglass.imagefiles.crops import ReadImage

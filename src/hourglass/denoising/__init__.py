@@ -2,14 +2,7 @@
 
 from hourglass.denoising.blindspot import BlindSpot
 from hourglass.denoising.clipping import estimate_noise_level, expected_clipped, undo_clipping
-from hourglass.denoising.corruption import (
-    Blur,
-    GaussianNoise,
-    Masking,
-    PoissonNoise,
-    SaltAndPepper,
-    parse_corruption,
-)
+from hourglass.denoising.corruption import Blur, GaussianNoise, Masking, PoissonNoise, SaltAndPepper
 from hourglass.denoising.denoisers import (
     DENOISERS,
     Denoiser,
@@ -19,6 +12,7 @@ from hourglass.denoising.denoisers import (
     Wavelet,
     WithoutClippingBias,
 )
+from hourglass.denoising.notation import parse_corruption
 from hourglass.denoising.stacks import corrupt
 
 __all__ = [

@@ -6,9 +6,8 @@ each image draws its own uniformly between the two.
 """
 
 import math
-import re
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
@@ -25,9 +24,6 @@ Strength = float | tuple[float, float]
 _OUTSIDE = 2
 # Deviations at which a Gaussian kernel is cut.
 _KERNEL_REACH = 4
-# A number above 0 as people write it: 1, 0.5, .5, 1e-3.
-_NUMBER = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
-_STRENGTH = re.compile(rf"\s*({_NUMBER})\s*(?:-\s*({_NUMBER})\s*)?")
 
 
 class _Corruption(ABC):
@@ -236,59 +232,6 @@ CORRUPTIONS: dict[str, type[Corruption]] = {
 """Every corruption by its name, as files and the command line have it; one from elsewhere is added by
 ``CORRUPTIONS["name"] = Class``: a frozen dataclass, called with images ``(n, c, h, w)`` and a generator, whose first
 field is its strength. With a field ``clip`` it says whether it keeps to [0, 1]."""
-
-
-def parse_corruption(text: str) -> Corruption:
-    """Corruption as people write it on a command line.
-
-    Parameters
-    ----------
-    text : str
-        ``KIND:STRENGTH`` or, for Gaussian noise, ``STRENGTH`` alone. A strength is a number, as ``0.5`` or ``1e-3``,
-        or a range of two with a hyphen between them, as ``0.1-0.6`` or ``1e-3-2e-3``. For example
-        ``salt-and-pepper:0.2``, ``poisson:30``, ``masking:0.3``, ``blur:0.5-2``.
-
-    Returns
-    -------
-    GaussianNoise, PoissonNoise, SaltAndPepper, Masking or Blur
-
-    Raises
-    ------
-    ValueError
-        When the kind is unknown, or the strength is no number or pair in its range.
-    """
-    kind, colon, strength = text.rpartition(":")
-    if not colon:
-        kind = "gaussian"
-    if kind not in CORRUPTIONS:
-        raise ValueError(f"noise {text!r}: {kind!r} is unknown; choose one of {', '.join(CORRUPTIONS)}")
-    match = _STRENGTH.fullmatch(strength)
-    if match is None:
-        raise ValueError(
-            f"noise {text!r}: {strength!r} is neither a number above 0 nor a range of two; "
-            f"for example {kind}:0.2, or {kind}:0.1-0.3 for a range"
-        )
-    low, high = match.groups()
-    try:
-        return CORRUPTIONS[kind](float(low) if high is None else (float(low), float(high)))
-    except ValueError as error:
-        raise ValueError(f"noise {text!r}: {error}") from error
-
-
-def corruption_to_json(corruption: Corruption) -> dict[str, Any]:
-    """Kind and strength, as JSON holds them."""
-    kind = next(name for name, cls in CORRUPTIONS.items() if type(corruption) is cls)
-    return {"kind": kind, **asdict(corruption)}
-
-
-def corruption_from_json(document: dict[str, Any]) -> Corruption:
-    """Undo :func:`corruption_to_json`; KeyError, TypeError or ValueError for what it did not write."""
-    cls: Any = CORRUPTIONS[document["kind"]]
-    if cls in (PoissonNoise, SaltAndPepper):
-        document = {"clip": True} | document  # which files of older versions do not say
-    values = {field.name: document[field.name] for field in fields(cls)}
-    corruption: Corruption = cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
-    return corruption
 
 
 def _check_batch(images: Tensor) -> None:

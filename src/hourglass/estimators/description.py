@@ -11,7 +11,8 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from hourglass.data.arrays import Shape
-from hourglass.denoising.corruption import CORRUPTIONS, corruption_to_json
+from hourglass.denoising.corruption import CORRUPTIONS
+from hourglass.denoising.notation import corruption_to_json
 from hourglass.estimators.exported import ExportedPart
 from hourglass.runtime.internals import AnyNorm
 from hourglass.training import optimiser_in_words

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hourglass.denoising.corruption import CORRUPTIONS, corruption_from_json, corruption_to_json
+from hourglass.denoising.corruption import CORRUPTIONS
+from hourglass.denoising.notation import corruption_from_json, corruption_to_json
 
 CLASS_WEIGHT = "class-weight"
 

@@ -18,8 +18,8 @@ CROP = 64
 # What a denoiser of photographs needs: see docs/denoising.md.
 _DENOISER: dict[str, Any] = {"skip": True, "channels": (32, 48, 64), "batch_size": 16, "learning_rate": 0.003}
 _DENOISER_STEPS = 1500
-# Without clean images, what is added to the noisy image would keep its noise. The loss is noisy too: at a rate of 0.003,
-# inputs that differ by rounding gave models that differ by half a decibel, at 0.001 by less than a tenth.
+# Without clean images, what is added to the noisy image would keep its noise. The loss is noisy too: at a rate of
+# 0.003, inputs that differ by rounding gave models half a decibel apart, at 0.001 less than a tenth.
 _WITHOUT_CLEAN_IMAGES: dict[str, Any] = {"residual": False, "learning_rate": 0.001}
 # Parameters of the estimator that are options of their own, and the options.
 _OPTIONS = {

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hourglass.denoising.clipping import SMALLEST_FOR_LEVEL, estimate_noise_level
-from hourglass.denoising.corruption import Corruption, GaussianNoise, parse_corruption, unclipped
+from hourglass.denoising.corruption import Corruption, GaussianNoise, unclipped
 from hourglass.denoising.denoisers import DENOISERS, Denoiser, WithoutClippingBias
+from hourglass.denoising.notation import parse_corruption
 from hourglass.denoising.stacks import corrupt
 from hourglass.errors import OptionError
 from hourglass.estimators import Autoencoder
