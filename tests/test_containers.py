@@ -18,8 +18,8 @@ from hourglass.imagefiles.raster.containers import (
     png_parts,
     riff_chunk,
     riff_parts,
-    sniff,
 )
+from hourglass.imagefiles.raster.signatures import sniff
 from hourglass.imagefiles.raster.items import read_items, with_items
 
 

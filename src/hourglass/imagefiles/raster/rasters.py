@@ -4,11 +4,11 @@ from pathlib import Path
 
 from hourglass.imagefiles.image import ImageFile
 from hourglass.imagefiles.raster.bmps import Bmp
-from hourglass.imagefiles.raster.containers import sniff
 from hourglass.imagefiles.raster.heifs import Avif, Heic
 from hourglass.imagefiles.raster.jp2s import Jp2
 from hourglass.imagefiles.raster.mpos import Jpeg
 from hourglass.imagefiles.raster.pngs import Png
+from hourglass.imagefiles.raster.signatures import sniff
 from hourglass.imagefiles.raster.stills import Still
 from hourglass.imagefiles.raster.webps import WebP
 
@@ -16,7 +16,7 @@ LARGEST_FILE = 2 << 30
 _HEAD = 600
 
 RASTERS: dict[str, type[Still]] = {kind.format: kind for kind in (Png, Jpeg, Bmp, WebP, Avif, Jp2, Heic)}
-"""Formats by the names that :func:`~hourglass.imagefiles.raster.containers.sniff` gives them."""
+"""Formats by the names that :func:`~hourglass.imagefiles.raster.signatures.sniff` gives them."""
 
 
 def open_raster(path: Path) -> ImageFile:
