@@ -19,8 +19,8 @@ from hourglass.imagefiles.raster.containers import (
     riff_chunk,
     riff_parts,
 )
-from hourglass.imagefiles.raster.signatures import sniff
 from hourglass.imagefiles.raster.items import read_items, with_items
+from hourglass.imagefiles.raster.signatures import sniff
 
 
 def saved(format_, mode="RGB", **options):
