@@ -6,7 +6,8 @@ from PIL import Image
 
 import hourglass as hg
 from hourglass.imagefiles import find_images
-from hourglass.imagefiles.codes import encode_files, png_names, read_codes, write_codes
+from hourglass.imagefiles.code_tables import read_codes, write_codes
+from hourglass.imagefiles.codes import encode_files, png_names
 
 
 def test_names_of_decoded_images_are_kept_apart():

@@ -18,9 +18,9 @@ from hourglass.imagefiles.raster.containers import (
     png_parts,
     riff_chunk,
     riff_parts,
-    sniff,
 )
 from hourglass.imagefiles.raster.items import read_items, with_items
+from hourglass.imagefiles.raster.signatures import sniff
 
 
 def saved(format_, mode="RGB", **options):

@@ -7,8 +7,8 @@ import pytest
 import tifffile
 
 from hourglass.imagefiles import Ranges, read_images
-from hourglass.imagefiles.comparison import score
 from hourglass.imagefiles.crops import ReadImage
+from hourglass.imagefiles.image_scores import score
 from hourglass.imagefiles.value_ranges import ValueRange
 
 

@@ -226,7 +226,7 @@ def _level(text: str) -> float:
 
 
 def _print_scores(scores: dict[str, dict[Path, dict[str, float]]], folder: Path, style: str) -> None:
-    from hourglass.imagefiles.comparison import mean_scores
+    from hourglass.imagefiles.image_scores import mean_scores
     from hourglass.metrics import metrics_of_files
 
     root = folder if folder.is_dir() else folder.parent

@@ -153,7 +153,8 @@ def encode(
     quiet: Quiet = False,
 ) -> None:
     """Write the codes of images to a table with their file names."""
-    from hourglass.imagefiles.codes import check_codes_file, encode_images
+    from hourglass.imagefiles.code_tables import check_codes_file
+    from hourglass.imagefiles.codes import encode_images
     from hourglass.models import load_autoencoder
 
     check_codes_file(codes, overwrite=overwrite)

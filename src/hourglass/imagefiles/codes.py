@@ -1,8 +1,5 @@
-"""Codes of image files to a table and back."""
+"""Image files to a table of codes, and a table of codes to image files."""
 
-import csv
-import io
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -11,53 +8,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hourglass.atomic import check_free, check_writable, write_whole
-from hourglass.errors import OptionError
+from hourglass.atomic import check_writable
 from hourglass.estimators import Autoencoder
+from hourglass.imagefiles.code_tables import Codes, check_codes_file, read_codes, write_codes
 from hourglass.imagefiles.crops import read_sized
-from hourglass.imagefiles.folders import NAMES_SUFFIX, Found, find_images
+from hourglass.imagefiles.folders import Found, find_images
 from hourglass.imagefiles.formats import suffixes
 from hourglass.imagefiles.processing import FILE_ERRORS, Outcome
 from hourglass.imagefiles.ranges import Ranges
 from hourglass.imagefiles.streams import write_png
 
-CODE_SUFFIXES = (".npy", ".csv")
-Codes = NDArray[np.float32]
-
 
 def _ignore(_: object) -> None:
     pass
-
-
-def check_codes_file(codes: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-    """Check, before any work is done, that a table of codes can be written.
-
-    Parameters
-    ----------
-    codes : path-like
-        File to write, ``.npy`` or ``.csv``.
-    overwrite : bool, default=False
-        Whether a file that exists may be replaced.
-
-    Returns
-    -------
-    Path
-        The file.
-
-    Raises
-    ------
-    OptionError
-        When its suffix is another one.
-    FileExistsError
-        When it exists, or the file of names beside it, and ``overwrite`` is not set.
-    OSError
-        When its folder cannot be written.
-    """
-    path = Path(codes)
-    if path.suffix not in CODE_SUFFIXES:
-        raise OptionError(f"{path} ends in neither of {', '.join(CODE_SUFFIXES)}")
-    check_free(path, *([names_file(path)] if path.suffix == ".npy" else []), overwrite=overwrite)
-    return path
 
 
 def encode_images(
@@ -72,26 +35,30 @@ def encode_images(
     on_found: Callable[[Found], None] = _ignore,
     on_outcome: Callable[[Outcome], None] = _ignore,
 ) -> None:
-    """Write the codes of an image file, or of a folder of them, as a table; nothing where no file could be read.
+    """Write the codes of the images in a folder, or of one image file, as a table.
+
+    No table is written if no file could be read.
 
     Parameters
     ----------
     estimator : DenseAutoencoder or ConvAutoencoder
-        Fitted.
+        A fitted model that has a code.
     source : path-like
         Folder of images, or one image file.
     codes : path-like
-        File to write, ``.npy`` or ``.csv``; see :func:`write_codes`.
+        Path of the table, with the suffix ``.npy`` or ``.csv``; see
+        :func:`hourglass.imagefiles.code_tables.write_codes`.
     ranges : Ranges, optional
-        How the range of each file's numbers is found; by default as ``auto`` says.
+        Rule by which the range of each file's numbers is found. By default it is ``Ranges()``: the rule "auto".
     resizing : bool, default=False
-        Whether images of another size are resized to that of the model.
+        Whether images of another size are resized to the size of the model's images. Otherwise they are errors, which
+        go to ``on_outcome``.
     hidden : bool, default=False
-        As in :func:`hourglass.imagefiles.find_images`.
+        Whether hidden files and folders are included; see :func:`hourglass.imagefiles.find_images`.
     overwrite : bool, default=False
-        Whether a file that exists is replaced.
+        Whether an existing table is replaced.
     on_found : callable, optional
-        Function that is called with the :class:`Found` files before they are read.
+        Function that is called with the :class:`Found` files before they are read. By default nothing is called.
     on_outcome : callable, optional
         Function that is called with the :class:`Outcome` of each file.
 
@@ -100,9 +67,11 @@ def encode_images(
     OptionError
         When ``codes`` has another suffix.
     FileNotFoundError
-        When there is no image.
+        When ``source`` does not exist, or is a folder without image files.
     FileExistsError
-        When the table exists and ``overwrite`` is not set.
+        When the table exists and ``overwrite`` is False.
+    OSError
+        When the table cannot be written.
     ValueError
         When the model has no code.
     """
@@ -124,31 +93,32 @@ def decode_images(
     on_found: Callable[[Found], None] = _ignore,
     on_outcome: Callable[[Outcome], None] = _ignore,
 ) -> None:
-    """Write an image, PNG with 8 bits, for each code of a table.
+    """Write an image for each code of a table, as a PNG file with 8 bits.
 
     Parameters
     ----------
     estimator : DenseAutoencoder or ConvAutoencoder
-        Fitted.
+        The fitted model whose codes they are.
     codes : path-like
-        Table as :func:`encode_images` wrote it.
+        Path of a table that :func:`encode_images` wrote.
     target : path-like
-        Folder for the images.
+        Folder of the images.
     overwrite : bool, default=False
-        Whether files that exist are replaced.
+        Whether existing files are replaced.
     on_found : callable, optional
-        Function that is called with the files to write, as :class:`Found`.
+        Function that is called with the files that will be written, as :class:`Found`. By default nothing is called.
     on_outcome : callable, optional
-        Function that is called with the :class:`Outcome` of each file.
+        Function that is called with the :class:`Outcome` of each file. By default nothing is called.
 
     Raises
     ------
     FileExistsError
-        When an output exists and ``overwrite`` is not set.
+        When an output exists and ``overwrite`` is False.
     ValueError
-        When ``codes`` is no table of codes, or its names do not make different files in ``target``.
+        When ``codes`` is not a table of codes, when two codes would have the same file, or when a file would lie
+        outside ``target``.
     OSError
-        When ``target`` cannot be written.
+        When ``codes`` cannot be read or ``target`` cannot be written.
     """
     names, rows = read_codes(codes)
     images = list(decode_files(estimator, names, rows, Path(target)))
@@ -171,18 +141,35 @@ def encode_files(
     resizing: bool = False,
     on_outcome: Callable[[Outcome], None] = lambda outcome: None,
 ) -> tuple[list[str], Codes]:
-    """Codes of image files, which must have the size that the model was trained on unless ``resizing``.
+    """Compute the codes of image files.
+
+    Parameters
+    ----------
+    estimator : DenseAutoencoder or ConvAutoencoder
+        A fitted model that has a code.
+    paths : iterable of Path
+        Paths of the image files. Files that cannot be encoded are left out.
+    root : Path
+        Folder that contains all files.
+    ranges : Ranges, optional
+        Rule by which the range of each file's numbers is found. By default it is ``Ranges()``: the rule "auto".
+    resizing : bool, default=False
+        Whether images of another size are resized to the size of the model's images. Otherwise they are errors.
+    on_outcome : callable, optional
+        Function that is called with the :class:`Outcome` of each file, with its error if it has one. By default
+        nothing is called.
 
     Returns
     -------
     names : list of str
-        Of the files, relative to ``root``, with forward slashes.
+        Paths of the encoded files relative to ``root``, with forward slashes.
     codes : ndarray of shape (n, code_size), float32
+        Code of each of these files.
 
     Raises
     ------
     ValueError
-        When the model has no code; what a single file raises goes to ``on_outcome``.
+        When the model has no code.
     """
     if not estimator.has_code:
         raise ValueError("the model has skip connections or predicts a residue, and no code; train one without --noise")
@@ -200,75 +187,33 @@ def encode_files(
     return names, np.array(codes, dtype=np.float32).reshape(len(codes), size)
 
 
-def write_codes(path: str | os.PathLike[str], names: Sequence[str], codes: Codes) -> None:
-    """Write codes, whole or not at all.
-
-    ``.csv`` has a header and the file's name in the first column; ``.npy`` is the array alone, with a list of the names
-    in JSON beside it (``codes.npy``, ``codes.names.json``).
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".npy":
-        array = io.BytesIO()
-        np.save(array, codes)
-        write_whole(names_file(path), (json.dumps(list(names), indent=0) + "\n").encode())
-        write_whole(path, array.getvalue())
-        return
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["file", *(f"code_{i}" for i in range(codes.shape[1]))])
-    for name, code in zip(names, codes, strict=True):
-        writer.writerow([name, *(f"{number:.9g}" for number in code.tolist())])
-    # A file's name need not be text.
-    write_whole(path, text.getvalue().encode(errors="surrogateescape"))
-
-
-def names_file(path: Path) -> Path:
-    """Where the names of the codes in an ``.npy`` file stand."""
-    return path.with_suffix(NAMES_SUFFIX)
-
-
-def read_codes(path: str | os.PathLike[str]) -> tuple[list[str], Codes]:
-    """Read what :func:`write_codes` wrote; an ``.npy`` without names is numbered.
-
-    Raises
-    ------
-    ValueError
-        When the file holds no table of numbers.
-    """
-    path = Path(path)
-    try:
-        if path.suffix == ".npy":
-            codes = np.load(path, allow_pickle=False)
-            beside = names_file(path)
-            names = (
-                [str(name) for name in json.loads(beside.read_text(encoding="utf-8"))]
-                if beside.is_file()
-                else [f"{i:05}.png" for i in range(len(codes))]
-            )
-        else:
-            with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-                rows = list(csv.reader(file))[1:]
-            names = [row[0] for row in rows]
-            codes = np.array([row[1:] for row in rows], dtype=np.float32)
-        if codes.ndim != 2 or len(names) != len(codes):
-            raise ValueError(f"{len(names)} names and an array of shape {codes.shape}")
-        if not np.isfinite(codes).all():
-            raise ValueError("NaN or infinity among the numbers")
-        return names, codes.astype(np.float32)
-    except (ValueError, IndexError, TypeError, EOFError) as error:
-        raise ValueError(f"{path} is not a table of codes ({error})") from error
-
-
 def decode_files(
     estimator: Autoencoder, names: Sequence[str], codes: Codes, target: Path
 ) -> Iterable[tuple[Path, NDArray[np.float32]]]:
-    """Where each code's image goes, as PNG of 8 bits, and its pixels.
+    """Compute the image of each code, and the path of its PNG file.
+
+    Parameters
+    ----------
+    estimator : DenseAutoencoder or ConvAutoencoder
+        The fitted model whose codes they are.
+    names : sequence of str
+        Name of each code's image, as in the table.
+    codes : ndarray of shape (n, code_size), float32
+        The codes.
+    target : Path
+        Folder of the images.
+
+    Yields
+    ------
+    path : Path
+        Path of the image file, in ``target``.
+    pixels : ndarray of shape (h, w, c), float32
+        The image, with pixels about in [0, 1].
 
     Raises
     ------
     ValueError
-        When a name leads out of the folder, or two codes have one name.
+        When a name leads out of the folder, or two codes would have the same file.
     """
     for name, path, code in zip(names, png_names(names), codes, strict=True):
         if not (target / path).resolve().is_relative_to(target.resolve()):
@@ -277,12 +222,22 @@ def decode_files(
 
 
 def png_names(names: Sequence[str]) -> list[Path]:
-    """Names as PNG files: ``a.jpg`` becomes ``a.png``, and ``a.jpg.png`` where there is an ``a.png`` too.
+    """Make names of PNG files: ``a.jpg`` becomes ``a.png``, or ``a.jpg.png`` if ``a.png`` is among the names too.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Names of image files.
+
+    Returns
+    -------
+    list of Path
+        A different name for each, with the suffix ``.png``.
 
     Raises
     ------
     ValueError
-        When two are equal all the same.
+        When two names would be equal nevertheless.
     """
     short = [
         Path(name) if Path(name).suffix.lower() not in suffixes() else Path(name).with_suffix("") for name in names
@@ -299,5 +254,18 @@ def png_names(names: Sequence[str]) -> list[Path]:
 
 
 def write_decoded(path: Path, pixels: NDArray[np.float32]) -> None:
-    """Write pixels ``(h, w, 1 or 3)``, cut to [0, 1], as PNG of 8 bits."""
+    """Write an image as a PNG file with 8 bits.
+
+    Parameters
+    ----------
+    path : Path
+        Path of the file. Its folder is made if it does not exist.
+    pixels : ndarray of shape (h, w, 1) or (h, w, 3), float32
+        The image; numbers outside [0, 1] are clipped.
+
+    Raises
+    ------
+    OSError
+        When the file cannot be written.
+    """
     write_png(path, np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8))

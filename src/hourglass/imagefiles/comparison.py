@@ -1,7 +1,7 @@
-"""How well a model restores the images of a folder, beside methods that need no network."""
+"""Comparison of a model with methods that need no network, on the images of a folder."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,13 @@ from hourglass.estimators import Autoencoder
 from hourglass.imagefiles.crops import ReadImage, read_images, read_sized
 from hourglass.imagefiles.folders import Found, find_images
 from hourglass.imagefiles.image import Pixels
+from hourglass.imagefiles.image_scores import Scores, score
 from hourglass.imagefiles.processing import FILE_ERRORS, Outcome
 from hourglass.imagefiles.ranges import Ranges
 from hourglass.imagefiles.restorer import ImageRestorer
 from hourglass.imagefiles.value_ranges import ValueRange
-from hourglass.metrics import metrics_of_files
 
-Scores = dict[str, float]
-# Images on which each method chooses its strength.
+# Number of images on which the strength of each method is chosen.
 CHOOSING = 8
 
 
@@ -47,28 +46,29 @@ def evaluate_images(
     on_found: Callable[[Found], None] = _ignore,
     on_outcome: Callable[[Outcome], None] = _ignore,
 ) -> dict[str, dict[Path, Scores]]:
-    """Score a model on a folder of clean images, beside methods that need no network.
+    """Score a model, and methods that need no network, on a folder of clean images.
 
-    A denoiser is compared with total variation, non-local means, wavelets and the median on the same noise
-    (:func:`compare_denoisers`), a model that compresses with PCA with as many numbers (:func:`compare_codes`).
+    A denoiser is compared with total variation, non-local means, wavelets and the median filter on the same noisy
+    images (:func:`compare_denoisers`). A model that compresses is compared with PCA with a code of the same size
+    (:func:`compare_codes`).
 
     Parameters
     ----------
     estimator : DenseAutoencoder or ConvAutoencoder
-        Fitted.
+        A fitted model.
     folder : path-like
         Folder of clean images, or one image file.
     noise : str, float or corruption, optional
-        Noise to put on the images, relative to the range of their numbers, as
-        :func:`hourglass.denoising.parse_corruption` reads it; by default that with which the model was trained.
+        Noise that is added to the images, relative to the range of their numbers, as
+        :func:`hourglass.denoising.parse_corruption` reads it. By default it is the noise of the model's training.
     known : path-like, optional
-        Folder of images on which PCA is fitted; by default those that are scored.
+        Folder of images on which PCA is fitted. By default PCA is fitted on the images that are scored.
     ranges : Ranges, optional
-        How the range of each file's numbers is found; by default as ``auto`` says.
+        Rule by which the range of each file's numbers is found. By default it is ``Ranges()``: the rule "auto".
     resizing : bool, default=False
-        Whether images of another size are resized to that of a model that compresses.
+        Whether images of another size are resized to the size of the model's images; only for a model that compresses.
     hidden : bool, default=False
-        As in :func:`hourglass.imagefiles.find_images`.
+        Whether hidden files and folders are included; see :func:`hourglass.imagefiles.find_images`.
     random_state : int, default=0
         Seed of the noise, at least 0.
     on_found : callable, optional
@@ -79,15 +79,15 @@ def evaluate_images(
     Returns
     -------
     dict of str to dict of Path to dict
-        By method and image: ``psnr_db``, ``ssim``, ``mse``.
+        Scores by method and image: ``psnr_db``, ``ssim``, ``mse``.
 
     Raises
     ------
     OptionError
-        When ``noise`` is no noise, is missing for a model that does not know the level of what it learnt from, or is
-        given together with what only models that compress take.
+        When ``noise`` is not valid, when it is missing for a model that learnt from noisy images of unknown level, or
+        when ``resizing`` or ``known`` is given for a denoiser.
     FileNotFoundError
-        When there is no image.
+        When ``folder`` or ``known`` does not exist, or is a folder without image files.
     """
     corruption = _noise(estimator, noise)
     if corruption is not None and (resizing or known is not None):
@@ -106,7 +106,7 @@ def evaluate_images(
 
 
 def _noise(estimator: Autoencoder, noise: str | float | Corruption | None) -> Any:
-    """The corruption to evaluate with, or None of a model that compresses."""
+    """The corruption of the evaluation, or None for a model that compresses."""
     if noise is None:
         if estimator.effective_corruption is None and estimator.self_supervised:
             raise OptionError("the model learnt from noisy images of unknown level; name a level with noise (--noise)")
@@ -129,36 +129,38 @@ def compare_denoisers(
     unclip: float | None = None,
     on_outcome: Callable[[Outcome], None] = lambda outcome: None,
 ) -> dict[str, dict[Path, Scores]]:
-    """Corrupt clean images and score what each method makes of them.
+    """Corrupt clean images, and score the model and other methods on the noisy images.
 
-    Noise and scores are relative to the range of each file's numbers, and noise is clipped only to a range that the
-    numbers cannot leave, as that of bytes.
+    Noise and scores are relative to the range of each file's numbers. Noisy images are clipped only if no number can
+    lie outside this range, as with bytes.
 
-    Total variation, non-local means and the median take, of five (two) strengths, the one whose mean PSNR on the
-    first eight images is best: they are told more than the model. The wavelet method is scikit-image's BayesShrink,
-    told the level.
+    Of several strengths, total variation, non-local means and the median filter use the one with the best mean PSNR on
+    the first eight images; they know the clean images in this respect, the model does not. The wavelet method is
+    scikit-image's BayesShrink, which is given the noise level.
 
     Parameters
     ----------
     estimator : DenseAutoencoder or ConvAutoencoder
+        A fitted denoiser.
     paths : sequence of Path
-        Of files of clean images.
-    corruption : callable
-        One of :mod:`hourglass.denoising`.
+        Paths of files of clean images.
+    corruption : Corruption
+        The noise, a corruption of :mod:`hourglass.denoising`.
     ranges : Ranges, optional
-        How the range of each file's numbers is found; by default as ``auto`` says.
+        Rule by which the range of each file's numbers is found. By default it is ``Ranges()``: the rule "auto".
     seed : int, default=0
-        Of the noise; each image has its own.
+        Seed of the noise, at least 0; the noise of each image differs.
     unclip : float, optional
-        Level of clipped noise that is undone after every other method too, as the estimator does.
+        Noise level for which the bias of clipped noise is removed after each of the other methods, as the model does.
+        By default it is not removed.
     on_outcome : callable, optional
-        Called for each file.
+        Function that is called with the :class:`Outcome` of each file. By default nothing is called.
 
     Returns
     -------
     dict of str to dict of Path to dict
-        By method (``noisy``, ``model``, …) and image: ``psnr_db``, ``ssim``, ``mse``, and every other metric of
-        :func:`hourglass.metrics.metrics_of_files`. Of a file with several images each has its number behind the name.
+        Scores by method (``noisy``, ``model``, …) and image: ``psnr_db``, ``ssim``, ``mse`` and every other metric of
+        :func:`hourglass.metrics.metrics_of_files`. When a file has several images, their numbers follow its name.
     """
     ranges = ranges or Ranges()
     chosen_on: dict[Path, _Trial] = {}
@@ -197,13 +199,13 @@ def compare_denoisers(
 
 @dataclass(frozen=True)
 class _Trial:
-    """A clean image and the same with noise."""
+    """A clean image and the same image with noise."""
 
     image: ReadImage
     noisy: Pixels
 
     def score(self, output: Pixels) -> Scores:
-        """Scores of what was made of the noisy image."""
+        """Scores of a restoration of the noisy image."""
         return score(self.image, output)
 
 
@@ -223,13 +225,31 @@ def compare_codes(
     known: Sequence[Path] = (),
     on_outcome: Callable[[Outcome], None] = lambda outcome: None,
 ) -> dict[str, dict[Path, Scores]]:
-    """Score reconstructions from codes beside PCA with as many numbers, where there are enough images to fit it on.
+    """Score reconstructions by a model, and by PCA with a code of the same size.
+
+    PCA is left out if it would be fitted on no more images than a code has numbers, since it would reconstruct each of
+    these images exactly.
 
     Parameters
     ----------
-    known : sequence of Path, optional
-        Images that PCA is fitted on; by default those that are scored, which is to its advantage. PCA is left out
-        where there are no more of them than a code has numbers: it would know each by heart.
+    estimator : DenseAutoencoder or ConvAutoencoder
+        A fitted model.
+    paths : sequence of Path
+        Paths of files of images.
+    ranges : Ranges, optional
+        Rule by which the range of each file's numbers is found. By default it is ``Ranges()``: the rule "auto".
+    resizing : bool, default=False
+        Whether images of another size are resized to the size of the model's images. Otherwise they are errors.
+    known : sequence of Path, default=()
+        Paths of the images on which PCA is fitted. By default PCA is fitted on the images that are scored, which is an
+        advantage over the model.
+    on_outcome : callable, optional
+        Function that is called with the :class:`Outcome` of each file. By default nothing is called.
+
+    Returns
+    -------
+    dict of str to dict of Path to dict
+        Scores by method (``model``, ``PCA (64)``, …) and image; empty if no file could be read.
     """
     from sklearn.decomposition import PCA
 
@@ -251,37 +271,6 @@ def compare_codes(
     }
 
 
-def score(clean: ReadImage, output: Pixels) -> Scores:
-    """Every metric of files of one image, on the scale where the range of its numbers is [0, 1].
-
-    The output counts as the file would hold it. Numbers that were missing do not count; a metric whose windows would
-    see them, as SSIM, is then NaN, as it is of an image that is smaller than its windows.
-    """
-    if clean.value_range.bounded:
-        output = np.clip(output, 0, 1)
-    known = ~clean.missing
-    whole = bool(known.all())
-    pair = (clean.pixels[None], output[None]) if whole else (clean.pixels[known][None], output[known][None])
-    side = min(clean.pixels.shape[:2])
-    return {
-        name: float(metric.function(*pair)) if metric.smallest == 1 or (whole and side >= metric.smallest) else np.nan
-        for name, metric in metrics_of_files().items()
-    }
-
-
-def mean_scores(scores: Mapping[str, Mapping[Path, Scores]]) -> dict[str, Scores]:
-    """Mean of each measure over the images, by method; images without it are left out."""
-    return {
-        method: {name: _mean(row[name] for row in rows.values()) for name in metrics_of_files()}
-        for method, rows in scores.items()
-    }
-
-
-def _mean(values: Iterable[float]) -> float:
-    known = [value for value in values if not np.isnan(value)]
-    return float(np.mean(known)) if known else float("nan")
-
-
 def _level(corruption: Corruption, trials: Sequence[_Trial]) -> float:
     if isinstance(corruption, GaussianNoise):
         return float(np.mean(corruption.level))
@@ -294,7 +283,7 @@ def _level(corruption: Corruption, trials: Sequence[_Trial]) -> float:
 
 
 def _choose(trials: Sequence[_Trial], level: float, unclip: float | None) -> list[Denoiser]:
-    """Each method at the strength that suits these images best."""
+    """Each method with the strength whose mean PSNR on these images is best."""
 
     def quality(denoiser: Denoiser) -> float:
         return float(np.mean([trial.score(_apply(denoiser, trial.noisy))["psnr_db"] for trial in trials]))

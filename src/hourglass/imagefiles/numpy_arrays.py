@@ -1,4 +1,4 @@
-"""NumPy's files, .npy and .npz: an array is one image, or a stack of them."""
+"""NumPy's files, .npy and .npz, whose arrays are images or stacks of images."""
 
 import math
 import zipfile
@@ -14,35 +14,43 @@ from hourglass.data.arrays import is_one_image
 from hourglass.imagefiles.image import COLOURS, Numbers, Plane, Raw
 from hourglass.imagefiles.reading import MOST_PIXELS, UnservedError, reading
 
-# Bytes with which the two kinds of file begin.
+# First bytes of the two kinds of file.
 NPY, NPZ = b"\x93NUMPY", b"PK\x03\x04"
 _KINDS, _LARGEST_NUMBER = "biuf", 8
 
 
 class ArrayFile:
-    """Arrays of images; see :class:`hourglass.imagefiles.image.ImageFile`.
+    """A file of one or several arrays; see :class:`hourglass.imagefiles.image.ImageFile`.
 
-    ``(h, w)`` is one grey image and ``(h, w, c)``, c being at most 4, one with c bands; ``(n, h, w)`` is a stack and
-    ``(n, h, w, c)`` one of images with c channels, which are a colour where there are three of them, and else
-    grey images each.
+    An array of shape ``(h, w)`` is a grey image, and one of shape ``(h, w, c)``, with c at most 4, an image with c
+    bands. An array of shape ``(n, h, w)`` is a stack of n grey images, and one of shape ``(n, h, w, c)`` a stack of n
+    images with c bands. Three bands are RGB; with any other number, each band is a grey image.
 
     Parameters
     ----------
     path : Path
+        Path of the file.
+
+    Attributes
+    ----------
+    path : Path
+        Path of the file, as given.
+    format : {"NPY", "NPZ"}
+        Name of the format.
 
     Raises
     ------
     OSError
-        When the file is damaged.
+        When the file cannot be read or is damaged.
     ValueError
-        When an array holds no images.
+        When an array is not an image or a stack of images.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         with path.open("rb") as file:
             self.format = "NPY" if file.read(len(NPY)) == NPY else "NPZ"
-        with reading(path):  # broken headers make NumPy raise anything
+        with reading(path):  # NumPy raises errors of any type for damaged headers
             self._arrays = {name: _checked(array, name) for name, array in self._open().items()}
 
     def _open(self) -> dict[str, Any]:
@@ -65,10 +73,22 @@ class ArrayFile:
         return headers
 
     def __len__(self) -> int:
+        """Return the number of planes."""
         return sum(len(_places(array.shape)) for array in self._arrays.values())
 
     def planes(self) -> Iterator[Plane]:
-        """Read the planes, one after another."""
+        """Read the planes, in order; each call starts again at the first one.
+
+        Yields
+        ------
+        Plane
+            The next plane. Booleans are 0 and 1, of 1 bit.
+
+        Raises
+        ------
+        OSError
+            When the file is damaged.
+        """
         for name, array in self._arrays.items():
             numbers = _numbers(array.dtype)
             for stored in self._stored(name):
@@ -78,7 +98,20 @@ class ArrayFile:
                 yield Plane(values, roles, numbers)
 
     def write(self, target: Path, values: Iterable[Raw]) -> None:
-        """Write arrays of the same names, shapes and types with other numbers; an .npz is compressed if it was."""
+        """Write arrays with the same names, shapes, types and compression, but other numbers.
+
+        Parameters
+        ----------
+        target : Path
+            Path of the new file, in a folder that exists. It may be ``path`` itself.
+        values : iterable of ndarray of shape (h, w, bands)
+            The new numbers of each plane, in order, with the shape and dtype of that plane's ``values``.
+
+        Raises
+        ------
+        OSError
+            When the file cannot be written.
+        """
         planes = iter(values)
         with written_whole(target) as part:
             if self.format == "NPY":
@@ -96,11 +129,11 @@ class ArrayFile:
                         _write(file, header, planes)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file, after which no plane can be read."""
         self._arrays = {}
 
     def _stored(self, name: str) -> Iterator[Any]:
-        """The images of an array as they are stored; of one in an archive, one at a time is in memory."""
+        """The images of an array as the file stores them; only one image of an archive is in memory at a time."""
         if self.format == "NPY":
             array = self._arrays[name]
             yield from (array[place] for place in _places(array.shape))
@@ -108,7 +141,7 @@ class ArrayFile:
         with zipfile.ZipFile(self.path) as archive, archive.open(name) as file:
             with reading(self.path):
                 header = _header(file)
-                # No image is in one piece where the order is by columns.
+                # In column-major order, the numbers of an image are not contiguous.
                 whole = _numbers_of(file, header, header.shape) if header.by_columns else None
             for place in _places(header.shape):
                 with reading(self.path):
@@ -118,7 +151,7 @@ class ArrayFile:
 
 @dataclass(frozen=True)
 class _Header:
-    """Shape, type and order of an array in an archive."""
+    """Shape, type and memory order of an array in an archive."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -126,7 +159,7 @@ class _Header:
 
     @property
     def count(self) -> int:
-        """Numbers that the array has."""
+        """Number of elements of the array."""
         return math.prod(self.shape)
 
 
@@ -138,7 +171,7 @@ def _header(file: Any) -> _Header:
 
 
 def _numbers_of(file: Any, header: _Header, shape: tuple[int, ...]) -> Raw:
-    """The next numbers of an array in an archive."""
+    """Read the next numbers of an array in an archive, in the given shape."""
     size = math.prod(shape) * header.dtype.itemsize
     content = file.read(size)
     if len(content) < size:
@@ -147,7 +180,7 @@ def _numbers_of(file: Any, header: _Header, shape: tuple[int, ...]) -> Raw:
 
 
 def _write(file: Any, header: _Header, planes: Iterator[Raw]) -> None:
-    """Write an array into an archive, image by image where its order allows it."""
+    """Write an array into an archive, image by image if its memory order allows it."""
     described = {
         "descr": np.lib.format.dtype_to_descr(header.dtype),
         "fortran_order": header.by_columns,
@@ -179,7 +212,7 @@ def _places(shape: tuple[int, ...]) -> list[Any]:
 
 
 def _plane_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Shape of one image of an array: three numbers are an image with bands where the last is small, else a stack."""
+    """Shape of one image of an array; an array of three axes is one image if its last axis is short, else a stack."""
     one = len(shape) == 2 or (len(shape) == 3 and is_one_image(shape))
     return shape if one else shape[1:]
 

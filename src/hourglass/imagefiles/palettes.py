@@ -1,4 +1,4 @@
-"""Images of palette colours: indices to colours, and colours back to indices of the same or a new palette."""
+"""Images with a palette: indices to colours, and colours to indices of the same or of a new palette."""
 
 from typing import NamedTuple
 
@@ -9,14 +9,22 @@ from hourglass.imagefiles.image import COLOURS, Raw
 
 
 class Palette(NamedTuple):
-    """Colours ``(n, 3)`` of 8 bits, and the opacity of the first of them; the others are opaque."""
+    """A palette of 8-bit colours.
+
+    Parameters
+    ----------
+    colours : ndarray of shape (n, 3), uint8
+        The colours, at most 256, as red, green and blue.
+    alpha : ndarray of shape (m,), uint8, optional
+        Opacity of the first ``m`` colours; the others are opaque. None, the default, when all are.
+    """
 
     colours: NDArray[np.uint8]
     alpha: NDArray[np.uint8] | None = None
 
     @property
     def rows(self) -> NDArray[np.uint8]:
-        """One row for each of 256 indices: grey or RGB, with alpha where some colour is transparent."""
+        """One row for each of 256 indices, ``(256, bands)``: grey or RGB, with alpha if the palette has alpha."""
         table = np.zeros((256, 4), np.uint8)
         table[:, 3] = 255
         table[: len(self.colours), :3] = self.colours
@@ -27,33 +35,48 @@ class Palette(NamedTuple):
 
 
 def looked_up(palette: Palette, indices: Raw) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """Colours of an image of indices, and what the bands mean; an index without a colour is black, as in browsers."""
+    """Look up the colours of an image of indices.
+
+    Parameters
+    ----------
+    palette : Palette
+        The palette. Indices beyond its colours are black, as in browsers.
+    indices : ndarray of shape (h, w), uint8
+        The image.
+
+    Returns
+    -------
+    colours : ndarray of shape (h, w, bands), uint8
+        The colours: grey or RGB, with alpha if the palette has alpha.
+    roles : tuple of str
+        Meaning of each band, as in :class:`Plane`.
+    """
     rows = palette.rows
     roles = ("grey",) if rows.shape[1] < 3 else COLOURS
     return rows[indices], (*roles, *(() if palette.alpha is None else ("alpha",)))
 
 
 def rebuilt(palette: Palette, old: Raw, values: NDArray[np.uint8], most: int) -> tuple[NDArray[np.uint8], Palette]:
-    """Indices for new colours.
+    """Find indices for new colours, and a new palette if the old one lacks a colour.
 
     Parameters
     ----------
     palette : Palette
-        The file's.
-    old : ndarray of shape (h, w)
-        The file's indices. Where a colour did not change, its index stays.
-    values : ndarray of shape (h, w, bands)
-        New colours, with as many bands as the palette's ``rows``.
+        The palette of the file.
+    old : ndarray of shape (h, w), uint8
+        The indices of the file. The index of a pixel stays if its colour did not change.
+    values : ndarray of shape (h, w, bands), uint8
+        The new colours, with as many bands as the palette's ``rows``.
     most : int
-        Colours that a palette may have.
+        Largest number of colours that the format allows in a palette.
 
     Returns
     -------
-    indices : ndarray of shape (h, w)
+    indices : ndarray of shape (h, w), uint8
+        The new indices.
     palette : Palette
-        The very palette that was given where it has all the colours, otherwise a new one: exact where ``most`` colours
-        are enough, else of the colours that represent the image best by Pillow's median cut or, with transparency, its
-        octree.
+        The given palette itself if it has all new colours, else a new one. The new palette is exact if the image has
+        at most ``most`` colours. Otherwise its colours are chosen by Pillow's median cut or, with alpha, its octree.
     """
     rows = palette.rows[: max(len(palette.colours), int(old.max(initial=0)) + 1)]
     colours, first, places = np.unique(colour_keys(values), return_index=True, return_inverse=True)
@@ -73,7 +96,18 @@ def rebuilt(palette: Palette, old: Raw, values: NDArray[np.uint8], most: int) ->
 
 
 def colour_keys(colours: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    """One number for each colour, of all but the last axis."""
+    """Make one number of each colour, so that colours can be compared.
+
+    Parameters
+    ----------
+    colours : ndarray of shape (..., bands), uint8
+        Colours of at most 4 bands.
+
+    Returns
+    -------
+    ndarray of shape (...), uint32
+        A different number for each colour.
+    """
     keys = np.zeros(colours.shape[:-1], np.uint32)
     for band in range(colours.shape[-1]):
         keys = keys << np.uint32(8) | colours[..., band]
@@ -81,7 +115,22 @@ def colour_keys(colours: NDArray[np.uint8]) -> NDArray[np.uint32]:
 
 
 def quantised(values: NDArray[np.uint8], most: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Indices and at most so many colours that represent an image best."""
+    """Reduce an image to a limited number of colours.
+
+    Parameters
+    ----------
+    values : ndarray of shape (h, w, bands), uint8
+        The image: grey or RGB, in each case with or without alpha.
+    most : int
+        Largest number of colours, at most 256.
+
+    Returns
+    -------
+    indices : ndarray of shape (h, w), uint8
+        Index of each pixel's colour.
+    colours : ndarray of shape (n, bands), uint8
+        The colours.
+    """
     from PIL import Image
 
     transparent = values.shape[2] in (2, 4)

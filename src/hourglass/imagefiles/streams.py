@@ -1,4 +1,4 @@
-"""One image by standard input or output, in a format that is asked for."""
+"""One image from standard input or to standard output, in a chosen format."""
 
 import io
 import shutil
@@ -16,7 +16,7 @@ from hourglass.imagefiles.image import COLOURS, Plane, Raw
 from hourglass.imagefiles.processing import Restore
 from hourglass.imagefiles.ranges import FileRanges, Ranges
 
-# As which standard input and output are named.
+# Name of standard input and output on the command line.
 STREAM = Path("-")
 _STANDARD_INPUT = "standard input"
 _BYTE = 8
@@ -25,26 +25,31 @@ _BYTE = 8
 def restore_stream(
     source: Path, target: Path, restore: Restore, ranges: Ranges, style: str, *, overwrite: bool = False
 ) -> None:
-    """Restore one image, of which the input or the output is a stream.
+    """Restore one image from standard input or to standard output.
 
     Parameters
     ----------
-    source, target : Path
-        ``STREAM`` for standard input or output; a target that is a file has the form of the input.
+    source : Path
+        Path of the input file, or ``STREAM`` for standard input.
+    target : Path
+        Path of the output file, which has the format of the input, or ``STREAM`` for standard output.
     restore : callable
-        As for :func:`hourglass.imagefiles.process`.
+        Function that takes a :class:`Plane` and its :class:`ValueRange` and returns an array of the shape and dtype
+        of the plane's ``values``.
     ranges : Ranges
+        Rule by which the range of the image's numbers is found.
     style : {"png", "tiff", "jpeg", "webp"}
         Format of standard output.
     overwrite : bool, default=False
-        Whether a target that is a file is replaced.
+        Whether an existing target is replaced.
 
     Raises
     ------
     OSError
-        When the input is no image, or the output cannot be written.
+        When the input is not an image, or the output cannot be written. ``FileExistsError`` when the target exists
+        and ``overwrite`` is False; ``IsADirectoryError`` when it is a folder.
     ValueError
-        When the image does not go into the format.
+        When the format cannot store the image, or standard output is a terminal.
     """
     if target == STREAM and sys.stdout.isatty():
         raise ValueError("standard output is a terminal; redirect it, as > denoised.png")
@@ -61,7 +66,7 @@ def restore_stream(
                 shutil.copyfileobj(sys.stdin.buffer, file)
         with closing(open_image(source)) as image:
             if target == STREAM and image.format.lower() != style:
-                encode([(plane, plane.values) for plane in image.planes()], style)  # raises where it cannot be
+                encode([(plane, plane.values) for plane in image.planes()], style)  # an early error
             found = FileRanges(ranges, image.planes, source.name)
             restored = (restore(plane, found.of_plane(plane)) for plane in image.planes())
             if target != STREAM:
@@ -80,7 +85,7 @@ def restore_stream(
 
 @contextmanager
 def _named(folder: Path) -> Iterator[None]:
-    """Call what lies in a temporary folder standard input in errors."""
+    """Context in which errors name standard input, and not its copy in a temporary folder."""
     try:
         yield
     except (OSError, ValueError) as error:
@@ -92,18 +97,24 @@ def _named(folder: Path) -> Iterator[None]:
 
 
 def encode(planes: Sequence[tuple[Plane, Raw]], style: str) -> bytes:
-    """An image in another format than it had.
+    """Encode an image in another format.
 
     Parameters
     ----------
-    planes : sequence of (Plane, ndarray)
-        What was read, and the numbers to write.
+    planes : sequence of tuple of (Plane, ndarray)
+        Each plane of the input, and the numbers to write, with the shape and dtype of the plane's ``values``.
     style : {"png", "tiff", "jpeg", "webp"}
+        The format. Only TIFF can store several planes.
+
+    Returns
+    -------
+    bytes
+        Content of the file.
 
     Raises
     ------
     ValueError
-        When the format cannot hold it.
+        When the format cannot store the image.
     """
     if style == "tiff":
         return _tiff(planes)
@@ -126,7 +137,7 @@ def encode(planes: Sequence[tuple[Plane, Raw]], style: str) -> bytes:
 
 
 def _straight(plane: Plane, values: Raw) -> tuple[Raw, Raw | None]:
-    """Colours, and the alpha that they have to be multiplied by."""
+    """Colours that are not multiplied by alpha, and alpha, or None if there is none."""
     colours = [band for band, role in enumerate(plane.roles) if role not in ("alpha", "premultiplied")]
     alphas = [band for band, role in enumerate(plane.roles) if role in ("alpha", "premultiplied")]
     if len(alphas) > 1:
@@ -175,6 +186,19 @@ def _tiff(planes: Sequence[tuple[Plane, Raw]]) -> bytes:
 
 
 def write_png(path: Path, values: Raw) -> None:
-    """Write bytes ``(h, w, 1 or 3)`` as PNG, whole or not at all; folders are made."""
+    """Write an image as a PNG file, completely or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        Path of the file. Its folder is made if it does not exist.
+    values : ndarray of shape (h, w, 1) or (h, w, 3), uint8
+        The image, grey or RGB.
+
+    Raises
+    ------
+    OSError
+        When the file cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, _png(values))

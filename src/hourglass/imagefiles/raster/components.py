@@ -1,8 +1,9 @@
 """The components of a JPEG (luma, chroma, inks) that show given pixels.
 
-A decoder shows less than a file stores: it clips what ringing made larger than 255, and smooths chroma when it enlarges
-it. Encoding what the decoder shows would lose that once more with each writing. So the stored coefficients are
-recovered here, and what changed is added to them: an image that did not change keeps its coefficients.
+A decoder shows less than a file stores: it clips numbers that ringing made larger than 255, and it smooths chroma when
+it enlarges it. If the decoded image were encoded, each writing would lose this information again. Therefore the stored
+coefficients are recovered here, and the change of the image is added to them. An unchanged image keeps its
+coefficients.
 """
 
 from math import ceil
@@ -13,16 +14,29 @@ from numpy.typing import NDArray
 from hourglass.imagefiles.image import Raw
 from hourglass.imagefiles.raster.frames import Frame, as_levels, decode_components
 
-# JFIF 1.02: luma and chroma of red, green and blue.
+# Luma and chroma from red, green and blue, by JFIF 1.02.
 _TO_YCC = np.array([[0.299, 0.587, 0.114], [-0.168735892, -0.331264108, 0.5], [0.5, -0.418687589, -0.081312411]], "f4")
-# A pixel that changes by so many levels forgets what its colour was before it was cut to 0 to 255.
+# When a pixel changes by this many levels or more, what its decoder clipped or smoothed is no longer restored.
 _FORGETS = 8.0
 _ITERATIONS = 40
 _ROWS = 512
 
 
 def padded_size(frame: Frame) -> tuple[int, int]:
-    """Width and height of an image's blocks, all of which a file with several scans need not hold."""
+    """Compute the size of an image in whole blocks.
+
+    Parameters
+    ----------
+    frame : Frame
+        The image.
+
+    Returns
+    -------
+    width : int
+        Width in pixels, up to the edge of the last block of every scan.
+    height : int
+        Height in pixels, up to the edge of the last block of every scan.
+    """
     one_scan = sum(part.name == "SOS" for part in frame.parts) == 1
     most = [max(c[i] for c in frame.components) if one_scan and len(frame.components) > 1 else 1 for i in (1, 2)]
     width, height = (-(-size // (8 * n)) * 8 * n for size, n in zip((frame.width, frame.height), most, strict=True))
@@ -30,20 +44,21 @@ def padded_size(frame: Frame) -> tuple[int, int]:
 
 
 def components(frame: Frame, values: Raw, before: Raw) -> list[NDArray[np.uint8]]:
-    """The components that show an image, in whole blocks.
+    """Compute the components of an image, in whole blocks.
 
     Parameters
     ----------
     frame : Frame
-    values : ndarray of shape (h, w, bands)
-        Pixels to show, of the kind that :func:`~hourglass.imagefiles.raster.frames.decode` returns.
-    before : ndarray of the same shape
-        Pixels that the frame shows.
+        The JPEG before the change.
+    values : ndarray of shape (h, w, bands), uint8
+        The new pixels, like those that :func:`~hourglass.imagefiles.raster.frames.decode` returns.
+    before : ndarray of shape (h, w, bands), uint8
+        The pixels that the frame shows.
 
     Returns
     -------
-    list of ndarray, uint8
-        Each at the size at which the file stores it. Where blocks are larger than the image they go on beyond it.
+    list of ndarray of shape (rows, columns), uint8
+        Each component at the size at which the file stores it, extended to the edge of its last block.
     """
     width, height = padded_size(frame)
     stored = decode_components(frame, width, height)
@@ -55,7 +70,7 @@ def components(frame: Frame, values: Raw, before: Raw) -> list[NDArray[np.uint8]
     for i, component in enumerate(frame.components):
         across, down = frame.ratio(component)
         table = np.array(frame.tables[component.table], np.float32)
-        # The area in blocks of this component, which can be smaller than that of all.
+        # Size in whole blocks of this component, which can be smaller than that of the image.
         size = [8 * ceil(ceil(n / ratio) / 8) for n, ratio in ((height, down), (width, across))]
         unclipped = _resized(shrunk(as_levels(stored[..., i]), across, down), size)
         if change.any():
@@ -69,19 +84,19 @@ def components(frame: Frame, values: Raw, before: Raw) -> list[NDArray[np.uint8]
 
 
 def _resized(plane: NDArray[np.float32], size: list[int]) -> NDArray[np.float32]:
-    """A plane that is cropped, or whose edges are repeated, to a height and a width."""
+    """Crop a plane to a height and a width, or extend it by repeating its edges."""
     cropped = plane[: size[0], : size[1]]
     missing = [(0, n - m) for n, m in zip(size, cropped.shape, strict=True)]
     return np.pad(cropped, missing, mode="edge")
 
 
 def _component(frame: Frame, image: Raw, i: int) -> Raw:
-    """One component of pixels, at their size."""
+    """One component of an image, at the size of the image."""
     if i == 3 or frame.colour == "CMYK":
         return 255 - image[..., i] if frame.inverted else image[..., i]
     if frame.colour in ("grey", "RGB"):
         return image[..., i]
-    # What luma and chroma of YCCK describe is the colour that Adobe's files have inverted to inks.
+    # In YCCK, luma and chroma describe a colour, and Adobe's files invert this colour to inks.
     out = np.full(image.shape[:2], 128 if i else 0, np.float32)
     for band in range(3):
         inverse = frame.colour == "YCCK" and not frame.inverted
@@ -90,7 +105,7 @@ def _component(frame: Frame, image: Raw, i: int) -> Raw:
 
 
 def _largest(change: NDArray[np.float32], across: int, down: int) -> NDArray[np.float32]:
-    """Largest of each group of pixels for which one number stands."""
+    """Largest change among the pixels that each stored number represents."""
     height, width = change.shape
     padded = np.pad(change, ((0, -height % down), (0, -width % across)))
     found: NDArray[np.float32] = padded.reshape(-(-height // down), down, -(-width // across), across).max(axis=(1, 3))
@@ -98,7 +113,7 @@ def _largest(change: NDArray[np.float32], across: int, down: int) -> NDArray[np.
 
 
 def _blocks(plane: Raw) -> NDArray[np.float32]:
-    """Blocks ``(n, 8, 8)`` of a plane, around 0."""
+    """Blocks ``(n, 8, 8)`` of a plane, less 128."""
     height, width = plane.shape
     shaped = plane.reshape(height // 8, 8, width // 8, 8).swapaxes(1, 2).reshape(-1, 8, 8)
     return shaped.astype(np.float32) - np.float32(128)
@@ -110,16 +125,16 @@ def _plane(blocks: NDArray[np.float32], width: int) -> NDArray[np.float32]:
 
 
 def _representable(plane: NDArray[np.float32], table: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """A plane within 0 to 255 that is quantised to the same coefficients, where there is one.
+    """Find a plane within 0 to 255 whose quantised coefficients are the same, if there is one.
 
-    Both the planes within the range and those with these coefficients are convex sets: projecting on each in turn leads
-    to a plane in both, if there is one (Bregman, 1965). The image from which the file was made is in both.
+    The planes within this range form a convex set, and so do those with these coefficients. Alternating projections on
+    the two sets converge to a plane in both, if there is one (Bregman, 1965). The file's original image is in both.
     """
     from scipy.fft import dctn, idctn
 
     out = np.empty(plane.shape, np.uint8)
     steps = table.reshape(8, 8)
-    half = np.maximum(steps * 0.45 - 0.5, 0)  # what is left of half a step after rounding to whole numbers
+    half = np.maximum(steps * 0.45 - 0.5, 0)  # half a step, less a margin for rounding to whole numbers
     for top in range(0, len(plane), _ROWS):
         rows = slice(top, top + _ROWS)
         blocks = _blocks(plane[rows])
@@ -136,26 +151,30 @@ def _representable(plane: NDArray[np.float32], table: NDArray[np.float32]) -> ND
 
 
 def shrunk(full: Raw, across: int, down: int) -> NDArray[np.float32]:
-    """Shrink a component, such that the average of what decoders show for a number is the average that was given.
+    """Shrink a component so that, when a decoder enlarges it again, each group of pixels keeps its mean.
 
-    libjpeg enlarges by two with a triangle: three quarters of the nearest number and a quarter of the next ("fancy
-    upsampling"). The average of the two pixels made from number i is then (c[i-1] + 6 c[i] + c[i+1]) / 8. Averaging
-    alone would smooth the chroma once more each time that a file is written. Other factors repeat the number, and for
-    them the average is enough.
+    libjpeg enlarges by 2 with a triangular filter: each pixel is three quarters of the nearest number and one quarter
+    of the next ("fancy upsampling"). The mean of the two pixels of number i is then (c[i-1] + 6 c[i] + c[i+1]) / 8, and
+    this system of equations is solved here. Plain averaging would smooth the chroma at each writing. With other
+    factors, libjpeg repeats the number, and the mean is the solution.
 
     Parameters
     ----------
-    full : ndarray of shape (h, w)
-    across, down : int
-        Pixels that a number stands for.
+    full : ndarray of shape (h, w), integer or floating point
+        The component at the size of the image.
+    across : int
+        Number of pixels, horizontally, that one number represents.
+    down : int
+        Number of pixels, vertically, that one number represents.
 
     Returns
     -------
     ndarray of shape (ceil(h / down), ceil(w / across)), float32
+        The component at the size at which it is stored.
     """
     values = np.asarray(full, np.float32)
     width = -(-full.shape[1] // across)
-    # libjpeg's conditions for the triangle.
+    # The conditions under which libjpeg uses the triangular filter.
     wide = across == 2 and down <= 2 and width > 2
     tall = down == 2 and (across == 1 or wide)
     narrow = _averaged(values, across, triangle=wide)
@@ -176,7 +195,7 @@ def _averaged(values: NDArray[np.float32], factor: int, *, triangle: bool) -> ND
     bands = np.full((3, count), 1 / 8)
     bands[1] = 6 / 8
     bands[1, 0] = bands[1, -1] = 7 / 8
-    if width % 2:  # of the last number one pixel alone is shown
+    if width % 2:  # only one pixel of the last number is shown
         bands[1, -1], bands[2, -2] = 3 / 4, 1 / 4
     solved: NDArray[np.float32] = solve_banded((1, 1), bands, means.T).T.astype(np.float32)
     return solved

@@ -1,7 +1,7 @@
-"""An image file as a list of parts, so that the pixels can be replaced and everything else be kept as it is.
+"""An image file as a list of parts, so that the pixels can be replaced and every other part is kept.
 
-PNG consists of chunks, JPEG of segments, WebP of RIFF chunks, JPEG 2000, AVIF and HEIC of boxes. Each ``*_parts``
-function returns parts whose ``raw`` bytes, joined, are the file again.
+PNG consists of chunks, JPEG of segments, WebP of RIFF chunks, and JPEG 2000, AVIF and HEIC of boxes. Each ``*_parts``
+function returns parts whose ``raw`` bytes, joined in order, are the same file.
 """
 
 import re
@@ -11,29 +11,31 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-# A marker is 0xFF (repeated at will) and a byte that is neither 0, which stands for 0xFF in the data, nor a restart.
+# A marker is 0xFF, possibly repeated, and a byte that is neither a restart nor 0 (0xFF 0 is a 0xFF in the data).
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]", re.DOTALL)
 _JPEG_NAMES = {0xC4: "DHT", 0xC8: "JPG", 0xCC: "DAC", 0xD8: "SOI", 0xD9: "EOI", 0xDA: "SOS", 0xDB: "DQT", 0xDC: "DNL",
                0xDD: "DRI", 0xDE: "DHP", 0xDF: "EXP", 0xF7: "SOF55", 0xFE: "COM"}  # fmt: skip
 
 
 class DamagedError(Exception):
-    """The bytes do not have the structure that the format prescribes."""
+    """Error when bytes do not have the structure of their format."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A chunk, segment or box.
+    """A chunk, segment or box of a file.
 
-    Attributes
+    Parameters
     ----------
     name : str
-        As the format calls it: ``IDAT``, ``APP1``, ``jp2c``. Bytes behind the end of an image are a ``trailer``, and
-        bytes between JPEG's segments, which decoders skip, are ``junk``.
+        Name in the format, such as ``IDAT``, ``APP1`` or ``jp2c``. Bytes after the end of an image are called
+        ``trailer``, and bytes between the segments of a JPEG, which decoders skip, are called ``junk``.
     raw : bytes
-        All of it, with length, name and checksum.
-    start, stop : int
-        Where the content begins and ends in ``raw``.
+        All bytes of the part, including length, name and checksum.
+    start : int, default=0
+        Offset in ``raw`` at which the content begins.
+    stop : int, default=0
+        Offset in ``raw`` at which the content ends.
     """
 
     name: str
@@ -43,71 +45,51 @@ class Part:
 
     @property
     def body(self) -> bytes:
-        """The content."""
+        """Content of the part, without length, name and checksum."""
         return self.raw[self.start : self.stop]
 
 
 def joined(parts: Iterable[Part]) -> bytes:
-    """The file that parts make."""
-    return b"".join(part.raw for part in parts)
-
-
-def sniff(head: bytes) -> str | None:
-    """Name a file's format by its first bytes.
+    """Join parts to the content of a file.
 
     Parameters
     ----------
-    head : bytes
-        The first 600 bytes; fewer where the file is shorter.
+    parts : iterable of Part
+        The parts, in order.
 
     Returns
     -------
-    str or None
-        ``PNG``, ``JPEG``, ``BMP``, ``WebP``, ``AVIF``, ``JPEG 2000`` and ``HEIC``, which
-        :func:`~hourglass.imagefiles.raster.rasters.open_raster` reads; ``TIFF``, ``NumPy`` and ``zip`` (an ``.npz``),
-        which other modules read; or the name of a format that is not read. None for anything else.
+    bytes
+        Their raw bytes, one after another.
     """
-    for name, place, pattern in _SIGNATURES:
-        if head.startswith(pattern, place):
-            return name
-    if head[4:8] == b"ftyp":
-        length = min(max(struct.unpack(">I", head[:4])[0], 16), len(head))
-        brands = [head[8:12], *(head[i : i + 4] for i in range(16, length - 3, 4))]
-        return next((name for brand, name in _BRANDS.items() if brand in brands), "MP4 video")
-    if re.match(rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*|<!DOCTYPE[^>]*>\s*)*<svg", head, re.DOTALL):
-        return "SVG"
-    return None
+    return b"".join(part.raw for part in parts)
 
 
-_SIGNATURES = [
-    ("PNG", 0, PNG_SIGNATURE), ("JPEG", 0, b"\xff\xd8\xff"), ("WebP", 8, b"WEBP"), ("JPEG 2000", 0, b"\xffO\xffQ"),
-    ("JPEG 2000", 0, b"\0\0\0\x0cjP  \r\n\x87\n"), ("BMP", 0, b"BM"), ("GIF", 0, b"GIF8"), ("NumPy", 0, b"\x93NUMPY"),
-    ("Panasonic camera raw", 0, b"IIU\0"), ("Olympus camera raw", 0, b"IIRO"), ("Olympus camera raw", 0, b"IIRS"),
-    ("Canon camera raw", 6, b"HEAPCCDR"), ("Canon camera raw", 8, b"CR\x02"),
-    ("Fujifilm camera raw", 0, b"FUJIFILMCCD"), ("Minolta camera raw", 0, b"\0MRM"), ("Sigma camera raw", 0, b"FOVb"),
-    ("TIFF", 0, b"II*\0"), ("TIFF", 0, b"MM\0*"), ("TIFF", 0, b"II+\0"), ("TIFF", 0, b"MM\0+"),
-    ("JPEG XL", 0, b"\xff\n"), ("JPEG XL", 0, b"\0\0\0\x0cJXL \r\n\x87\n"), ("JPEG XR", 0, b"II\xbc"),
-    ("DICOM", 128, b"DICM"), ("Photoshop (PSD)", 0, b"8BPS"), ("PDF", 0, b"%PDF"), ("PostScript", 0, b"%!PS"),
-    ("gzip", 0, b"\x1f\x8b"), ("HDF5", 0, b"\x89HDF\r\n\x1a\n"), ("zip", 0, b"PK\x03\x04"), ("zip", 0, b"PK\x05\x06"),
-    ("FITS", 0, b"SIMPLE  ="), ("OpenEXR", 0, b"v/1\x01"), ("Radiance HDR", 0, b"#?RADIANCE"),
-    ("GIMP (XCF)", 0, b"gimp xcf"), ("DjVu", 0, b"AT&TFORM"), ("QOI", 0, b"qoif"), ("DDS", 0, b"DDS "),
-    ("icon", 0, b"\0\0\x01\0"), ("NIfTI", 344, b"n+1\0"), ("NIfTI", 344, b"ni1\0"), ("netCDF", 0, b"CDF\x01"),
-    ("netCDF", 0, b"CDF\x02"), ("Matlab", 0, b"MATLAB 5.0 MAT-file"), ("Nikon ND2", 0, b"\xda\xce\xbe\n"),
-    ("Zeiss CZI", 0, b"ZISRAWFILE"), ("Portable anymap", 0, b"P5\n"), ("Portable anymap", 0, b"P6\n"),
-    ("Portable anymap", 0, b"P4\n"), ("AVI video", 8, b"AVI "),
-]  # fmt: skip
-# Boxes that may stand in a file outside of others.
+# Boxes that a file can contain at its top level.
 _FILE_BOXES = (
     b"jP  ", b"ftyp", b"jp2h", b"jp2c", b"jp2i", b"xml ", b"uuid", b"uinf", b"rreq", b"res ", b"asoc", b"meta", b"mdat",
     b"idat", b"moov", b"free", b"skip", b"pdin", b"mini",
 )  # fmt: skip
-_BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"crx ": "Canon camera raw", b"jxl ": "JPEG XL"} | dict.fromkeys(
-    (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"), "HEIC"
-)
 
 
 def png_parts(content: bytes) -> list[Part]:
-    """Chunks of a PNG, signature first."""
+    """Divide a PNG into its chunks.
+
+    Parameters
+    ----------
+    content : bytes
+        Content of the file.
+
+    Returns
+    -------
+    list of Part
+        The signature, the chunks, and the bytes after the last chunk.
+
+    Raises
+    ------
+    DamagedError
+        When the bytes do not have the structure of the format, or a checksum is wrong.
+    """
     if not content.startswith(PNG_SIGNATURE):
         raise DamagedError("it has no PNG signature")
     parts, place = [Part("signature", PNG_SIGNATURE)], len(PNG_SIGNATURE)
@@ -126,13 +108,42 @@ def png_parts(content: bytes) -> list[Part]:
 
 
 def png_chunk(name: str, body: bytes) -> Part:
-    """A PNG chunk with its length and checksum."""
+    """Make a PNG chunk.
+
+    Parameters
+    ----------
+    name : str
+        Name of the chunk, such as ``IDAT``.
+    body : bytes
+        Its content.
+
+    Returns
+    -------
+    Part
+        The chunk, with length and checksum.
+    """
     named = name.encode() + body
     return Part(name, struct.pack(">I", len(body)) + named + struct.pack(">I", zlib.crc32(named)), 8, 8 + len(body))
 
 
 def jpeg_parts(content: bytes) -> list[Part]:
-    """Segments of a JPEG; SOS stands for a scan, its header and its data."""
+    """Divide a JPEG into its segments.
+
+    Parameters
+    ----------
+    content : bytes
+        Content of the file.
+
+    Returns
+    -------
+    list of Part
+        The segments, and the bytes after the image. ``SOS`` is a whole scan: its header and its data.
+
+    Raises
+    ------
+    DamagedError
+        When the bytes do not have the structure of the format, or a checksum is wrong.
+    """
     parts: list[Part] = []
     place = 0
     while match := _MARKER.search(content, place):
@@ -166,12 +177,41 @@ def jpeg_parts(content: bytes) -> list[Part]:
 
 
 def jpeg_segment(code: int, body: bytes) -> bytes:
-    """A JPEG segment with marker and length."""
+    """Make a JPEG segment.
+
+    Parameters
+    ----------
+    code : int
+        Second byte of the marker, such as 0xDB for DQT.
+    body : bytes
+        Its content.
+
+    Returns
+    -------
+    bytes
+        The segment, with marker and length.
+    """
     return struct.pack(">BBH", 0xFF, code, len(body) + 2) + body
 
 
 def riff_parts(content: bytes) -> list[Part]:
-    """Chunks of a RIFF file behind its header of 12 bytes, padding included."""
+    """Divide a RIFF file into its chunks, after the header of 12 bytes.
+
+    Parameters
+    ----------
+    content : bytes
+        Content of the file.
+
+    Returns
+    -------
+    list of Part
+        The chunks, with their padding, and the bytes after the last chunk.
+
+    Raises
+    ------
+    DamagedError
+        When the bytes do not have the structure of the format, or a checksum is wrong.
+    """
     if len(content) < 12:
         raise DamagedError("it is cut off in its header")
     end = 8 + struct.unpack_from("<I", content, 4)[0]
@@ -189,18 +229,65 @@ def riff_parts(content: bytes) -> list[Part]:
 
 
 def riff_chunk(name: str, body: bytes) -> Part:
-    """A RIFF chunk with its length and padding."""
+    """Make a RIFF chunk.
+
+    Parameters
+    ----------
+    name : str
+        Name of the chunk, such as ``ICCP``.
+    body : bytes
+        Its content.
+
+    Returns
+    -------
+    Part
+        The chunk, with length and padding.
+    """
     raw = struct.pack("<4sI", name.encode("latin-1"), len(body)) + body + b"\0" * (len(body) % 2)
     return Part(name, raw, 8, 8 + len(body))
 
 
 def file_boxes(content: bytes) -> list[Part]:
-    """Boxes of an ISO base media file (JPEG 2000, AVIF, HEIC); bytes behind the last one are a trailer."""
+    """Divide an ISO base media file (JPEG 2000, AVIF, HEIC) into its boxes.
+
+    Parameters
+    ----------
+    content : bytes
+        Content of the file.
+
+    Returns
+    -------
+    list of Part
+        The boxes, and the bytes after the last box as a ``trailer``.
+
+    Raises
+    ------
+    DamagedError
+        When the bytes do not have the structure of the format, or a checksum is wrong.
+    """
     return box_parts(content, trailing=True)
 
 
 def box_parts(content: bytes, *, trailing: bool = False) -> list[Part]:
-    """Boxes that make the content of a box; with ``trailing``, what begins no box of a file ends them."""
+    """Divide the content of a box, or of a file, into boxes.
+
+    Parameters
+    ----------
+    content : bytes
+        Content of the box or the file.
+    trailing : bool, default=False
+        Whether bytes that are no box of a file may follow the last box, as a ``trailer``. Otherwise they are an error.
+
+    Returns
+    -------
+    list of Part
+        The boxes.
+
+    Raises
+    ------
+    DamagedError
+        When a box is cut off.
+    """
     parts: list[Part] = []
     place = 0
     while place + 8 <= len(content):
@@ -222,7 +309,20 @@ def box_parts(content: bytes, *, trailing: bool = False) -> list[Part]:
 
 
 def box(name: str, body: bytes) -> Part:
-    """A box with its length, which takes 8 bytes in place of 4 when the box is larger than 4 GiB."""
+    """Make a box.
+
+    Parameters
+    ----------
+    name : str
+        Name of the box, four characters such as ``jp2c``.
+    body : bytes
+        Its content.
+
+    Returns
+    -------
+    Part
+        The box, with its length, which takes 8 bytes instead of 4 if the box has 4 GiB or more.
+    """
     head = struct.pack(">I4s", len(body) + 8, name.encode("latin-1"))
     if len(body) + 8 >= 1 << 32:
         head = struct.pack(">I4sQ", 1, name.encode("latin-1"), len(body) + 16)

@@ -19,7 +19,7 @@ _UNSERVED = {
     "SOF13": "hierarchical JPEG", "SOF14": "hierarchical JPEG", "SOF15": "hierarchical JPEG", "SOF55": "JPEG-LS",
     "DHP": "hierarchical JPEG", "EXP": "hierarchical JPEG",
 }  # fmt: skip
-# For each number of a stored table, which runs in zigzag, its place in rows.
+# Position in rows of each number of a quantisation table, which is stored in zigzag order.
 NATURAL = np.array([
     0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14,
     21, 28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60,
@@ -28,7 +28,19 @@ NATURAL = np.array([
 
 
 class Component(NamedTuple):
-    """A component of a frame: its name in the file, sampling factors and quantisation table."""
+    """A component of a JPEG frame.
+
+    Parameters
+    ----------
+    name : int
+        Identifier of the component in the file.
+    across : int
+        Horizontal sampling factor, 1 to 4.
+    down : int
+        Vertical sampling factor, 1 to 4.
+    table : int
+        Number of its quantisation table.
+    """
 
     name: int
     across: int
@@ -38,21 +50,28 @@ class Component(NamedTuple):
 
 @dataclass(frozen=True)
 class Frame:
-    """One JPEG image, from SOI to EOI and what stands behind it.
+    """One JPEG image, from its SOI marker to the end of the bytes after its EOI marker.
 
-    Attributes
+    Parameters
     ----------
     parts : list of Part
-    width, height : int
+        All segments, in order.
+    width : int
+        Width of the image, in pixels.
+    height : int
+        Height of the image, in pixels.
     components : list of Component
+        The components: 1, 3 or 4.
     progressive : bool
+        Whether the coding is progressive; otherwise it is sequential.
     restart : int
-        MCUs between restart markers; 0 without.
-    colour : {'grey', 'RGB', 'YCbCr', 'CMYK', 'YCCK'}
+        Number of MCUs between restart markers; 0 when there are none.
+    colour : {"grey", "RGB", "YCbCr", "CMYK", "YCCK"}
+        Colour space of the components.
     inverted : bool
-        Whether inks are stored with 255 for none, as Adobe's are.
+        Whether 255 means no ink, as in Adobe's files.
     tables : dict of int to list of int
-        Quantisation tables in natural order.
+        The 64 numbers of each quantisation table, row by row, by number of the table.
     """
 
     parts: list[Part]
@@ -67,26 +86,53 @@ class Frame:
 
     @property
     def orientation(self) -> int:
+        """Orientation in the EXIF data, 1 to 8; 1 when there is none."""
         exif = next((part.body for part in self.parts if part.name == "APP1" and part.body[:6] == b"Exif\0\0"), None)
         return exif_orientation(exif) if exif else 1
 
     @property
     def roles(self) -> tuple[str, ...]:
+        """Meaning of each band of the decoded image, as in :class:`Plane`."""
         return {1: ("grey",), 3: COLOURS, 4: ("ink",) * 4}[len(self.components)]
 
     def ratio(self, component: Component) -> tuple[int, int]:
-        """How many pixels one number of a component stands for, across and down."""
+        """Return how many pixels one number of a component represents.
+
+        Parameters
+        ----------
+        component : Component
+            A component of this frame.
+
+        Returns
+        -------
+        across : int
+            Number of pixels horizontally.
+        down : int
+            Number of pixels vertically.
+        """
         most = [max(c[i] for c in self.components) for i in (1, 2)]
         return most[0] // component.across, most[1] // component.down
 
 
 def read_frame(content: bytes) -> Frame:
-    """The structure of a JPEG image.
+    """Read the structure of a JPEG image, without decoding its pixels.
+
+    Parameters
+    ----------
+    content : bytes
+        Content of the file.
+
+    Returns
+    -------
+    Frame
+        The structure.
 
     Raises
     ------
     UnservedError
-        When its coding is of a kind that is not served.
+        When the coding is of a kind that is not supported.
+    DamagedError, ValueError
+        When the file is damaged.
     """
     parts = jpeg_parts(content)
     for part in parts:
@@ -127,7 +173,7 @@ def read_frame(content: bytes) -> Frame:
 
 
 def _colour(parts: list[Part], names: list[int]) -> tuple[str, bool]:
-    """The colour space by the rules of libjpeg, and whether the inks are inverted."""
+    """Colour space by the rules of libjpeg, and whether the inks are inverted."""
     adobe = next((p.body[11] for p in parts if p.name == "APP14" and p.body[:5] == b"Adobe" and len(p.body) > 11), None)
     jfif = any(part.name == "APP0" and part.body[:5] == b"JFIF\0" for part in parts)
     if len(names) == 1:
@@ -141,7 +187,25 @@ def _colour(parts: list[Part], names: list[int]) -> tuple[str, bool]:
 
 
 def quantisation_tables(parts: list[Part]) -> dict[int, list[int]]:
-    """Quantisation tables by their numbers, in natural order."""
+    """Read the quantisation tables.
+
+    Parameters
+    ----------
+    parts : list of Part
+        Segments of the JPEG.
+
+    Returns
+    -------
+    dict of int to list of int
+        The 64 numbers of each table, row by row, by number of the table.
+
+    Raises
+    ------
+    ValueError
+        When a table is damaged.
+    UnservedError
+        When a table changes between two scans.
+    """
     tables: dict[int, list[int]] = {}
     for part in parts:
         if part.name != "DQT":
@@ -162,7 +226,23 @@ def quantisation_tables(parts: list[Part]) -> dict[int, list[int]]:
 
 
 def decode(frame: Frame) -> Plane:
-    """The pixels of a frame: grey, RGB, or four inks with 0 for none."""
+    """Decode the pixels of a frame.
+
+    Parameters
+    ----------
+    frame : Frame
+        The image.
+
+    Returns
+    -------
+    Plane
+        The pixels in uint8: grey, RGB, or four inks, where 0 means no ink.
+
+    Raises
+    ------
+    ValueError
+        When the decoded image has another size than the frame.
+    """
     colour = (("APP0", b"JFIF\0"), ("APP14", b"Adobe"))
     plain = [
         p for p in frame.parts if (p.name, p.body[:5]) in colour or p.name in (*LAYOUT, "DQT") or p.name[:3] == "SOF"
@@ -172,26 +252,29 @@ def decode(frame: Frame) -> Plane:
         raise ValueError(f"it was decoded to {values.shape[1]} × {values.shape[0]} pixels")
     values = values.reshape(frame.height, frame.width, len(frame.components))
     if values.shape[2] == 4 and not frame.inverted:
-        values = 255 - values  # Pillow takes every file for Adobe's
+        values = 255 - values  # Pillow treats every file as one of Adobe's
     return Plane(values, frame.roles, Numbers(values.dtype, 8))
 
 
 def decode_components(frame: Frame, width: int, height: int) -> NDArray[np.uint16]:
-    """The components as they are stored, enlarged to one size: not converted to a colour, and not clipped to 0 to 255.
+    """Decode the stored components, enlarged to one size, without conversion to colours and without clipping.
 
-    They are decoded as if they had 12 bits, which moves 128 to 2048, and with quantisation tables that are four times
-    as large, so that two bits are left for numbers beyond the range and two for fractions.
+    The components are decoded as if they had 12 bits, which moves 128 to 2048, and with quantisation tables whose
+    numbers are four times as large. Two bits are then left for numbers outside 0 to 255, and two for fractions.
 
     Parameters
     ----------
     frame : Frame
-    width, height : int
-        Of the area to decode, which may be larger than the image where its blocks are.
+        The image.
+    width : int
+        Width of the decoded area, in pixels. It may be larger than that of the image, up to the edge of its blocks.
+    height : int
+        Height of the decoded area, in pixels, up to the edge of the blocks.
 
     Returns
     -------
-    ndarray of shape (height, width, components)
-        For :func:`as_levels`.
+    ndarray of shape (height, width, components), uint16
+        The components; :func:`as_levels` brings them to the scale of 8 bits.
     """
     from imagecodecs import jpeg8_decode
 
@@ -212,5 +295,16 @@ def decode_components(frame: Frame, width: int, height: int) -> NDArray[np.uint1
 
 
 def as_levels(stored: NDArray[np.uint16]) -> NDArray[np.float32]:
-    """What :func:`decode_components` returns on the scale of 8 bits, with fractions, and beyond 0 to 255."""
+    """Bring decoded components to the scale of 8 bits.
+
+    Parameters
+    ----------
+    stored : ndarray of any shape, uint16
+        Numbers that :func:`decode_components` returned.
+
+    Returns
+    -------
+    ndarray of the same shape, float32
+        Levels with fractions, which can lie outside 0 to 255.
+    """
     return (stored.astype(np.float32) - np.float32(2048)) / np.float32(4) + np.float32(128)

@@ -1,4 +1,4 @@
-"""The items of a HEIF file (AVIF, HEIC; ISO 23008-12): coded images, what describes them, and where their data are."""
+"""Items of a HEIF file (AVIF, HEIC; ISO 23008-12): coded images, their descriptions, and the places of their data."""
 
 import struct
 from dataclasses import dataclass, field
@@ -9,28 +9,28 @@ from hourglass.imagefiles.reading import UnservedError
 
 @dataclass
 class Items:
-    """What the box meta of a file says.
+    """The content of the box ``meta`` of a file.
 
-    Attributes
+    Parameters
     ----------
     boxes : list of Part
-        Of the file.
+        Top-level boxes of the file.
     meta : list of Part
-        Boxes in its box meta.
-    primary : int
-        Number of the item that is the image.
-    types : dict of int to str
-        ``av01``, ``hvc1``, ``grid``, ``Exif``, ``mime``, … by the item's number.
-    hidden : set of int
-        Items that are not to be shown on their own.
-    references : list of (str, int, list of int)
-        Kind, item from which and items to which a reference goes: ``("auxl", 2, [1])`` says that 2 is auxiliary to 1.
-    properties : list of Part
-        All properties, which items have in common.
-    owned : dict of int to list of int
-        For each item the places of its properties in the list, in order.
-    data : dict of int to bytes
-        What each item holds.
+        Boxes in the box ``meta``.
+    primary : int, default=0
+        Number of the primary item: the image that is shown.
+    types : dict of int to str, optional
+        Type of each item, such as ``av01``, ``hvc1``, ``grid``, ``Exif`` or ``mime``, by its number.
+    hidden : set of int, optional
+        Numbers of the items that are not shown on their own.
+    references : list of tuple of (str, int, list of int), optional
+        Type, source and targets of each reference: ``("auxl", 2, [1])`` means that item 2 is auxiliary to item 1.
+    properties : list of Part, optional
+        All properties; several items can share one.
+    owned : dict of int to list of int, optional
+        Indices in ``properties`` of each item's properties, in order, by number of the item.
+    data : dict of int to bytes, optional
+        Data of each item, by its number.
     """
 
     boxes: list[Part]
@@ -44,16 +44,60 @@ class Items:
     data: dict[int, bytes] = field(default_factory=dict)
 
     def place(self, item: int, name: str) -> int | None:
-        """Where an item's property of a name stands in the list of properties."""
+        """Find the index of an item's property.
+
+        Parameters
+        ----------
+        item : int
+            Number of the item.
+        name : str
+            Name of the property, such as ``ispe``.
+
+        Returns
+        -------
+        int or None
+            Index in ``properties`` of the first such property; None if there is none.
+        """
         return next((i for i in self.owned.get(item, []) if self.properties[i].name == name), None)
 
     def property(self, item: int, name: str) -> bytes | None:
-        """Content of an item's property, or None."""
+        """Return the content of an item's property.
+
+        Parameters
+        ----------
+        item : int
+            Number of the item.
+        name : str
+            Name of the property, such as ``ispe``.
+
+        Returns
+        -------
+        bytes or None
+            The content; None if the item has no such property.
+        """
         place = self.place(item, name)
         return None if place is None else self.properties[place].body
 
     def size(self, item: int) -> tuple[int, int]:
-        """Width and height of an image item."""
+        """Return the size of an image item.
+
+        Parameters
+        ----------
+        item : int
+            Number of the item.
+
+        Returns
+        -------
+        width : int
+            Width in pixels.
+        height : int
+            Height in pixels.
+
+        Raises
+        ------
+        ValueError
+            When the file does not give the size.
+        """
         body = self.property(item, "ispe")
         if body is None:
             raise ValueError(f"its image {item} has no size")
@@ -61,17 +105,40 @@ class Items:
         return width, height
 
     def referred(self, kind: str, item: int) -> list[int]:
-        """Items to which the references of a kind go that start from an item."""
+        """Return the targets of an item's references.
+
+        Parameters
+        ----------
+        kind : str
+            Type of the references, such as ``dimg``.
+        item : int
+            Number of the item from which the references start.
+
+        Returns
+        -------
+        list of int
+            Numbers of the items to which they lead.
+        """
         return [to for name, start, ends in self.references if name == kind and start == item for to in ends]
 
 
 def read_items(content: bytes) -> Items:
-    """The items of a file.
+    """Read the items of a file.
+
+    Parameters
+    ----------
+    content : bytes
+        Content of the file.
+
+    Returns
+    -------
+    Items
+        The items.
 
     Raises
     ------
     UnservedError
-        When it is a sequence of images, or stores them in a way that is not served.
+        When the file is a sequence of images, or stores its images in a way that is not supported.
     """
     boxes = file_boxes(content)
     metas = [part for part in boxes if part.name == "meta"]

@@ -23,7 +23,7 @@ _AUXILIARY = re.compile(
 
 @dataclass
 class _Region:
-    """Bytes of the file: an image of the index, or what stands between images."""
+    """A range of bytes in the file: an image of the index, or bytes between images."""
 
     start: int
     stop: int
@@ -32,7 +32,22 @@ class _Region:
 
 
 class Jpeg(Still):
-    """A JPEG or MPO file; each of its images is a plane, and gain maps and depth maps are kept as they are."""
+    """A JPEG or MPO file. Each of its images is a plane, except gain maps and depth maps, which do not change.
+
+    Parameters
+    ----------
+    path : Path
+        Path of the file, for errors.
+    content : bytes
+        The whole content of the file.
+
+    Raises
+    ------
+    OSError
+        When the file is damaged.
+    ValueError
+        When the file is of a kind that is not supported.
+    """
 
     format = "JPEG"
 
@@ -77,19 +92,46 @@ class Jpeg(Still):
 
     @property
     def frames(self) -> list[Frame]:
-        """The images that are planes."""
+        """JPEG images of the file that are planes, in order."""
         return [region.frame for region in self.regions if region.frame is not None]
 
     def __len__(self) -> int:
+        """Return the number of planes."""
         return len(self.frames)
 
     def planes(self) -> Iterator[Plane]:
+        """Decode the images and turn them upright, in order; each call starts again at the first one.
+
+        Yields
+        ------
+        Plane
+            The next image.
+
+        Raises
+        ------
+        OSError
+            When the file is damaged.
+        """
         for frame in self.frames:
             with reading(self.path):
                 plane = turned(decode(frame), frame.orientation)
             yield plane
 
     def write(self, target: Path, values: Iterable[Raw]) -> None:
+        """Write a file of the same structure with other numbers, completely or not at all.
+
+        Parameters
+        ----------
+        target : Path
+            Path of the new file, in a folder that exists. It may be ``path`` itself.
+        values : iterable of ndarray of shape (h, w, bands), uint8
+            The new numbers of each plane, in order, with the shape of that plane's ``values``.
+
+        Raises
+        ------
+        OSError
+            When the file cannot be written, or an image cannot be encoded.
+        """
         new = iter(values)
         spans: dict[int, tuple[int, int]] = {}
         index = _mpf(self.content)
@@ -110,7 +152,7 @@ class Jpeg(Still):
 
 
 def _patch(path: Path, index: tuple[int, str, bytes, int], spans: dict[int, tuple[int, int]]) -> None:
-    """Write the new sizes and places of the images into the index of a file."""
+    """Write the new sizes and offsets of the images into the index of a file."""
     found = _mpf(path.read_bytes())
     if found is None:
         raise RuntimeError("the index of the images was lost")
@@ -124,7 +166,7 @@ def _patch(path: Path, index: tuple[int, str, bytes, int], spans: dict[int, tupl
 
 
 def _mpf(content: bytes) -> tuple[int, str, bytes, int] | None:
-    """The index of a file: the place of its entries, their byte order, the entries, and where offsets count from."""
+    """Read the index of a file: offset of its entries, byte order, the entries, and the origin of their offsets."""
     place = 2
     while content[place : place + 1] == b"\xff" and place + 4 <= len(content):
         marker, length = struct.unpack_from(">BH", content, place + 1)

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from hourglass.imagefiles.image import ImageFile
 from hourglass.imagefiles.raster.bmps import Bmp
-from hourglass.imagefiles.raster.containers import sniff
 from hourglass.imagefiles.raster.heifs import Avif, Heic
 from hourglass.imagefiles.raster.jp2s import Jp2
 from hourglass.imagefiles.raster.mpos import Jpeg
 from hourglass.imagefiles.raster.pngs import Png
+from hourglass.imagefiles.raster.signatures import sniff
 from hourglass.imagefiles.raster.stills import Still
 from hourglass.imagefiles.raster.webps import WebP
 
@@ -16,15 +16,16 @@ LARGEST_FILE = 2 << 30
 _HEAD = 600
 
 RASTERS: dict[str, type[Still]] = {kind.format: kind for kind in (Png, Jpeg, Bmp, WebP, Avif, Jp2, Heic)}
-"""Formats by the names that :func:`~hourglass.imagefiles.raster.containers.sniff` gives them."""
+"""Formats by the names that :func:`~hourglass.imagefiles.raster.signatures.sniff` gives them."""
 
 
 def open_raster(path: Path) -> ImageFile:
-    """Look at an image file, whose format is recognised by its first bytes, without decoding its pixels.
+    """Open an image file, whose format its first bytes identify, without decoding its pixels.
 
     Parameters
     ----------
     path : Path
+        Path of the file. The supported formats are:
         PNG (1 to 16 bits, grey, RGB, palette, alpha, interlaced), JPEG and MPO (8 bits, grey, RGB, YCbCr, CMYK, YCCK,
         baseline and progressive), BMP, WebP (lossy and lossless), AVIF (8 to 12 bits), JPEG 2000 (up to 16 bits), or
         HEIC (8 bits, with the package pillow-heif); of up to 178,956,970 pixels and 2 GiB.
@@ -32,16 +33,16 @@ def open_raster(path: Path) -> ImageFile:
     Returns
     -------
     ImageFile
-        Its ``write`` replaces the pixels and keeps everything else of the file.
+        The open file, which the caller has to close. Its ``write`` replaces only the pixels.
 
     Raises
     ------
     OSError
         When the file cannot be read or is damaged.
     ValueError
-        When it is sound, but of a kind that is not served, such as an animation.
+        When the file is valid, but of a kind that is not supported, such as an animation.
     ImportError
-        When it is a HEIC file and pillow-heif is not installed.
+        When the file is a HEIC file and pillow-heif is not installed.
     """
     path = Path(path)
     size = path.stat().st_size
@@ -55,7 +56,7 @@ def open_raster(path: Path) -> ImageFile:
 
 
 def _what_else(head: bytes, name: str | None) -> str:
-    """What a file is that is not read, and what to do."""
+    """Predicate of a sentence about an unsupported file, with the remedy."""
     if name is not None:
         return f"is a {name} file, which is not read; save it as PNG or TIFF first"
     if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head):

@@ -1,4 +1,4 @@
-"""What the formats of photographs share: the file is in memory, and its pixels are decoded when they are needed."""
+"""Base classes of the formats of photographs: the file is in memory, and its pixels are decoded on request."""
 
 import io
 import warnings
@@ -18,17 +18,24 @@ _ORIENTATION = 0x0112
 
 
 class Still:
-    """Base class of image files whose content is in memory, with one plane unless a format says otherwise.
+    """Base class of image files whose content is in memory. They have one plane, unless a subclass defines several.
 
-    Subclasses look at the file's structure in ``__init__`` and implement ``decode`` and ``encode``, both of which work
-    on arrays as the file stores them, not turned.
+    A subclass reads the file's structure in ``__init__`` and implements ``decode`` and ``encode``, both for arrays in
+    the stored orientation.
 
     Parameters
     ----------
     path : Path
-        Named in errors.
+        Path of the file, for errors.
     content : bytes
-        All of the file.
+        The whole content of the file.
+
+    Attributes
+    ----------
+    format : str
+        Name of the format, such as ``PNG``.
+    orientation : int
+        Orientation as EXIF numbers it, 1 to 8; 1, the default, is upright.
     """
 
     format: str
@@ -38,40 +45,111 @@ class Still:
         self.path, self.content = path, content
 
     def __len__(self) -> int:
+        """Return the number of planes, which is 1."""
         return 1
 
     def decode(self) -> Plane:
-        """The numbers as stored."""
+        """Decode the image, in the stored orientation.
+
+        Returns
+        -------
+        Plane
+            The image.
+        """
         raise NotImplementedError
 
     def encode(self, values: Raw) -> bytes:
-        """A file of the same form with other numbers."""
+        """Encode a file of the same structure with other numbers.
+
+        Parameters
+        ----------
+        values : ndarray of shape (h, w, bands)
+            The new numbers in the stored orientation, with the shape and dtype of the decoded ``values``.
+
+        Returns
+        -------
+        bytes
+            Content of the file.
+        """
         raise NotImplementedError
 
     def planes(self) -> Iterator[Plane]:
-        """Decode the file's image."""
+        """Decode the image and turn it upright.
+
+        Yields
+        ------
+        Plane
+            The only plane.
+
+        Raises
+        ------
+        OSError
+            When the file is damaged.
+        ValueError
+            When the image is of a kind that is not supported.
+        """
         with reading(self.path):
             plane = turned(self.decode(), self.orientation)
         yield plane
 
     def write(self, target: Path, values: Iterable[Raw]) -> None:
-        """Write a file of the same form with other numbers, whole or not at all."""
+        """Write a file of the same structure with other numbers, completely or not at all.
+
+        Parameters
+        ----------
+        target : Path
+            Path of the new file, in a folder that exists. It may be ``path`` itself.
+        values : iterable of ndarray of shape (h, w, bands)
+            The new numbers of each plane, in order, with the shape and dtype of that plane's ``values``.
+
+        Raises
+        ------
+        OSError
+            When the file cannot be written, or the image cannot be encoded.
+        """
         [upright] = values
         with encoding(self.path):
             content = self.encode(turned_back(upright, self.orientation))
         write_whole(target, content)
 
     def close(self) -> None:
-        """Let go of the file's content."""
+        """Release the memory of the file's content, after which no plane can be decoded."""
         self.content = b""
 
 
 class LossyStill(Still):
-    """A file whose coding may lose something; without any change of the numbers it is given back as it is."""
+    """Base class of files with lossy compression; the file is copied if no number changed.
+
+    Parameters
+    ----------
+    path : Path
+        Path of the file, for errors.
+    content : bytes
+        The whole content of the file.
+
+    Attributes
+    ----------
+    lossy : bool
+        Whether the compression of this file is lossy; True by default.
+    """
 
     lossy = True
 
     def write(self, target: Path, values: Iterable[Raw]) -> None:
+        """Write a file with other numbers, or a copy of the file if the compression is lossy and no number changed.
+
+        Parameters
+        ----------
+        target : Path
+            Path of the new file, in a folder that exists. It may be ``path`` itself.
+        values : iterable of ndarray of shape (h, w, bands)
+            The new numbers of each plane, in order, with the shape and dtype of that plane's ``values``.
+
+        Raises
+        ------
+        OSError
+            When the file cannot be written, or the image cannot be encoded.
+        """
         [upright] = values
         if self.lossy and np.array_equal(upright, next(self.planes()).values):
             write_whole(target, self.content)
@@ -80,23 +158,33 @@ class LossyStill(Still):
 
 
 def closest(values: Raw, encode: Callable[[Raw], _E], decode: Callable[[_E], Raw], *, rounds: int) -> tuple[_E, float]:
-    """The encoding that shows an image best.
+    """Encode an image several times, and choose the encoding that is closest to it.
 
-    Encoders smooth chroma before they store it at half the size, and decoders smooth it once more. To make up for some
-    of that, the image is encoded again with what the last attempt missed added to it.
+    Encoders smooth chroma before they store it at half the size, and decoders smooth it once more. To compensate for
+    some of this loss, the error of each attempt is added to the image before the next attempt.
 
     Parameters
     ----------
-    values : ndarray of unsigned integers
-    encode, decode : callable
+    values : ndarray of shape (h, w, bands), unsigned integer
+        The image.
+    encode : callable
+        Function that takes an image like ``values`` and returns its encoding.
+    decode : callable
+        Function that takes an encoding and returns the decoded image.
     rounds : int
-        Further attempts.
+        Number of attempts after the first one, at least 0.
 
     Returns
     -------
-    encoded : what ``encode`` returned
+    encoded : Any
+        The best encoding that ``encode`` returned.
     error : float
-        Mean squared error of the worst band.
+        Its mean squared error, of the band with the largest error.
+
+    Raises
+    ------
+    ValueError
+        When ``rounds`` is negative.
     """
     most = np.iinfo(values.dtype).max
     asked: Raw = values
@@ -115,14 +203,26 @@ def closest(values: Raw, encode: Callable[[Raw], _E], decode: Callable[[_E], Raw
 
 @contextmanager
 def encoding(path: Path) -> Iterator[None]:
-    """Keep back the warnings of libraries, and name the file in what they raise.
+    """Context that suppresses the warnings of encoders, and names the file in their errors.
+
+    Parameters
+    ----------
+    path : Path
+        Path of the file, for errors.
+
+    Yields
+    ------
+    None
+        Nothing; the block encodes the file.
 
     Raises
     ------
     ValueError
-        When an encoder cannot write the form of the file.
+        When an encoder does not support the structure of the file.
     OSError
-        When it fails otherwise.
+        When an encoder fails for another reason.
+    MemoryError
+        When the block raises it.
     """
     try:
         with warnings.catch_warnings():
@@ -132,12 +232,23 @@ def encoding(path: Path) -> Iterator[None]:
         raise ValueError(f"{path} {error}") from error
     except MemoryError:
         raise
-    except Exception as error:  # libraries raise anything
+    except Exception as error:  # libraries raise errors of any type
         raise OSError(f"{path} could not be encoded again ({error or type(error).__name__})") from error
 
 
 def exif_orientation(exif: bytes) -> int:
-    """The orientation, 1 to 8, that EXIF data name; 1 where they are damaged or name none."""
+    """Read the orientation from EXIF data.
+
+    Parameters
+    ----------
+    exif : bytes
+        The EXIF data.
+
+    Returns
+    -------
+    int
+        The orientation, 1 to 8; 1, which means upright, if the data are damaged or contain no orientation.
+    """
     from PIL import Image
 
     found = Image.Exif()
@@ -146,13 +257,26 @@ def exif_orientation(exif: bytes) -> int:
             warnings.simplefilter("ignore")
             found.load(exif)
             value = found.get(_ORIENTATION, 1)
-    except Exception:  # damaged EXIF data are carried over as they are, and are no reason to refuse the pixels
+    except Exception:  # damaged EXIF data are copied as they are; the pixels can still be read
         return 1
     return value if isinstance(value, int) and value in range(1, 9) else 1
 
 
 def pillow_image(content: bytes, format_: str) -> Any:
-    """An image that Pillow decoded whole."""
+    """Decode an image with Pillow.
+
+    Parameters
+    ----------
+    content : bytes
+        Content of the file.
+    format_ : str
+        Pillow's name of the format.
+
+    Returns
+    -------
+    PIL.Image.Image
+        The decoded image.
+    """
     from PIL import Image
 
     with Image.open(io.BytesIO(content), formats=[format_]) as image:

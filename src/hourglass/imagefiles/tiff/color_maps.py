@@ -1,4 +1,4 @@
-"""Palettes of TIFF files: indices to colours, and colours back to indices of the same or of a new palette."""
+"""Palettes of TIFF files: indices to colours, and colours to indices of the same or of a new palette."""
 
 from typing import Any
 
@@ -8,47 +8,75 @@ from numpy.typing import NDArray
 from hourglass.imagefiles.image import Raw
 from hourglass.imagefiles.palettes import colour_keys, quantised
 
-# All colours of 8 bits.
+# Number of all colours with 8 bits in each band.
 _ALL = 1 << 24
-# Colours that Pillow's quantisation makes at the most.
+# Largest number of colours to which Pillow reduces an image.
 _MOST = 256
 
 
 def colours_of(table: Any) -> tuple[NDArray[np.uint8], bool]:
-    """The colours ``(n, 3)`` of a ColorMap with 8 bits, and whether the file stores them with 16."""
+    """Read the colours of a ColorMap tag.
+
+    Parameters
+    ----------
+    table : sequence of int
+        Value of the tag: all reds, then all greens, then all blues.
+
+    Returns
+    -------
+    colours : ndarray of shape (n, 3), uint8
+        The colours, reduced to 8 bits.
+    deep : bool
+        Whether the file stores them with 16 bits.
+    """
     stored = np.asarray(table, np.uint16).reshape(3, -1).T
-    # As libtiff does: some old programs write 8 bits.
+    # Some old programs write 8 bits; libtiff recognises them in the same way.
     deep = bool(stored.max() > 255)
     return (stored >> 8 if deep else stored).astype(np.uint8), deep
 
 
 def color_map(colours: NDArray[np.uint8], *, deep: bool) -> list[int]:
-    """Numbers of a ColorMap."""
+    """Make the value of a ColorMap tag.
+
+    Parameters
+    ----------
+    colours : ndarray of shape (n, 3), uint8
+        The colours.
+    deep : bool
+        Whether the file stores them with 16 bits.
+
+    Returns
+    -------
+    list of int
+        All reds, then all greens, then all blues.
+    """
     return (colours.T.astype(np.uint16) * (257 if deep else 1)).ravel().tolist()
 
 
 def indices_for(
     colours: NDArray[np.uint8], old: Raw, values: Raw, reserved: int | None = None
 ) -> tuple[Raw, NDArray[np.uint8] | None]:
-    """Indices that show new colours.
+    """Find indices for new colours, and a new palette if the old one lacks a colour.
 
     Parameters
     ----------
-    colours : ndarray of shape (n, 3)
-        The palette.
-    old : ndarray of shape (h, w)
-        Indices in the file, which stay where the colour did not change.
+    colours : ndarray of shape (n, 3), uint8
+        The palette of the file.
+    old : ndarray of shape (h, w), unsigned integer
+        The indices of the file. The index of a pixel stays if its colour did not change.
     values : ndarray of shape (h, w, 3), uint8
-        New colours.
+        The new colours.
     reserved : int, optional
-        Index that means something else than a colour, and stays where it is.
+        Index that stands for missing data and not for a colour; it is not used for other pixels. None, the default,
+        when there is no such index.
 
     Returns
     -------
-    indices : ndarray of shape (h, w)
-    colours : ndarray of shape (n, 3) or None
-        A new palette, where the old one lacks a colour: exact where it has room for all, else of the colours that
-        Pillow's median cut chooses.
+    indices : ndarray of shape (h, w), of the dtype of ``old``
+        The new indices.
+    colours : ndarray of shape (n, 3), uint8, or None
+        A new palette, or None if the old one has all new colours. The new palette is exact if it has room for all
+        colours; otherwise Pillow's median cut chooses its colours.
     """
     same = (colours[old] == values).all(axis=2)
     if same.all():
@@ -58,7 +86,7 @@ def indices_for(
     present[keys[~same]] = True
     wanted = np.flatnonzero(present)
     index_of = np.full(_ALL, -1, np.int32)
-    usable = [i for i in reversed(range(len(colours))) if i != reserved]  # of two equal colours the first is used
+    usable = [i for i in reversed(range(len(colours))) if i != reserved]  # the first of two equal colours wins
     index_of[colour_keys(colours[usable])] = usable
     if (index_of[wanted] >= 0).all():
         return np.where(same, old, index_of[keys]).astype(old.dtype), None

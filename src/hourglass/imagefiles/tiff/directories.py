@@ -1,4 +1,4 @@
-"""What the directories of a TIFF file say: where the numbers stand, and what they mean."""
+"""Directories of a TIFF file: where its numbers are stored, and what they mean."""
 
 import json
 import math
@@ -18,7 +18,7 @@ from hourglass.imagefiles.reading import UnservedError, check_size
 from hourglass.imagefiles.tiff.meanings import MASK, PALETTE, WHITE_IS_ZERO, is_ramp, numbers_of, roles_of
 from hourglass.imagefiles.tiff.segments import check_coding
 
-# Tags of files whose structure is not that of TIFF alone.
+# Tags of files whose structure is not defined by TIFF alone.
 _FLAVOURS = {
     34412: "a Zeiss LSM file; save it as OME-TIFF", 33628: "a MetaMorph STK file; save it as OME-TIFF",
     65420: "a Hamamatsu NDPI slide; export the region you need as TIFF",
@@ -26,7 +26,7 @@ _FLAVOURS = {
 }  # fmt: skip
 _VERSIONS = {0x55: "Panasonic", 0x4F52: "Olympus", 0x5352: "Olympus"}
 _FORMATS = {1: "unsigned", 2: "signed", 3: "floating-point", 4: "undefined", 5: "complex", 6: "complex"}
-# How many bytes one compressed byte can stand for at the most.
+# Largest number of bytes that one compressed byte can represent.
 _EXPANSION = {1: 1, 5: 1500, 8: 1040, 32773: 65, 32946: 1040}
 _PHOTOMETRIC, _ORIENTATION, _LAYERS = 262, 274, 37724
 _BYTES = Numbers(np.dtype(np.uint8), 8)
@@ -36,36 +36,37 @@ _BYTES = Numbers(np.dtype(np.uint8), 8)
 class Directory:
     """One directory (IFD) of a TIFF file.
 
-    Attributes
+    Parameters
     ----------
     offset : int
-        Where it begins.
+        Offset of the directory in the file, in bytes.
     index : tuple of int
-        Number of the directory in the file's chain, and behind it those of its sub-directories.
+        Number of the directory in the file's chain, followed by the numbers of sub-directories that lead to it.
     places : ndarray of shape (n, 2), int64
-        Offset and number of bytes of each strip or tile; zeros where it is left out (sparse).
-    structure : list of pair of int
-        Offset and number of bytes of the directory itself, and of its values that stand elsewhere.
-    shape : tuple of int
+        Offset and number of bytes of each strip or tile; zeros if the file leaves it out (sparse).
+    structure : list of tuple of (int, int)
+        Offset and number of bytes of the directory itself, and of each of its values that is stored elsewhere.
+    shape : tuple of (int, int, int), default=(0, 0, 0)
         Height, width and bands, as stored.
-    numbers : Numbers
-    roles : tuple of str
-        What each band of a plane means; of a palette's image, those of its colours.
-    orientation : int
-        1 to 8, as TIFF defines it.
-    inverted : bool
+    numbers : Numbers, optional
+        Type and meaning of the numbers; by default bytes.
+    roles : tuple of str, default=()
+        Meaning of each band of a plane; with a palette, of each band of its colours.
+    orientation : int, default=1
+        Orientation as TIFF numbers it, 1 to 8.
+    inverted : bool, default=False
         Whether white is the smallest number.
-    palette : bool
+    palette : bool, default=False
         Whether the numbers are indices of colours.
-    planes : int
-        0 when the directory has no image, or a transparency mask, which is kept as it is; more than 1 when it stands
-        for a stack, whose planes follow one another without directories of their own.
-    promised : int
-        Number of planes that the description names.
-    contiguous : bool
+    planes : int, default=0
+        Number of planes: 0 if the directory has no image, or a transparency mask, which does not change; more than 1
+        if it stands for a stack, whose planes are stored one after another without directories of their own.
+    promised : int, default=1
+        Number of planes according to the description.
+    contiguous : bool, default=False
         Whether the numbers are stored one after another, neither compressed nor packed.
-    reduced : bool
-        Whether it is an overview of another.
+    reduced : bool, default=False
+        Whether the image is an overview of another one.
     """
 
     offset: int
@@ -85,7 +86,7 @@ class Directory:
 
     @property
     def plane_bytes(self) -> int:
-        """Bytes of a plane that is not compressed."""
+        """Number of bytes of one uncompressed plane."""
         return math.prod(self.shape) * self.numbers.dtype.itemsize
 
 
@@ -113,7 +114,7 @@ def read_directories(file: Any) -> list[Directory]:
 
 
 def _as_overview(directory: Directory, first: Directory) -> Directory:
-    """A reduced image with what its own directory leaves to the first: the range of the numbers, and missing data."""
+    """An overview with the range and the missing value of the first directory, if its own directory lacks them."""
     numbers, full = directory.numbers, first.numbers
     if (numbers.dtype, numbers.bits, directory.palette) != (full.dtype, full.bits, first.palette):
         return directory
@@ -122,7 +123,7 @@ def _as_overview(directory: Directory, first: Directory) -> Directory:
 
 
 def pages(file: Any) -> Iterator[Any]:
-    """All directories as tifffile's pages, each with its sub-directories behind it."""
+    """All directories as tifffile's pages; sub-directories follow their directory."""
     tiff = file.tiff
     first = struct.unpack(tiff.offsetformat, _at(file, 8 if file.is_bigtiff else 4, tiff.offsetsize))[0]
     waiting: list[tuple[int, tuple[int, ...]]] = [(first, (0,))]
@@ -142,12 +143,12 @@ def pages(file: Any) -> Iterator[Any]:
         if following:
             waiting.append((following, (*index[:-1], index[-1] + 1)))
         children = [int(child) for child in page.subifds or () if child]
-        # Sub-directories that follow another by its pointer are numbered behind all that the tag lists.
+        # Sub-directories in the chain of another one have numbers after all that the tag lists.
         waiting += [(child, (*index, 1000 * i)) for i, child in reversed(list(enumerate(children)))]
 
 
 def page_at(file: Any, offset: int, index: tuple[int, ...]) -> Any:
-    """One directory as tifffile's page, which nothing else keeps."""
+    """One directory as tifffile's page, which tifffile itself does not keep in memory."""
     from tifffile import TiffPage
 
     file.filehandle.seek(offset)
@@ -164,7 +165,7 @@ def _at(file: Any, offset: int, size: int) -> bytes:
 
 
 def _following(file: Any, offset: int) -> int:
-    """Where the next directory begins; 0 behind the last."""
+    """Offset of the next directory; 0 after the last."""
     tiff = file.tiff
     count = struct.unpack(tiff.tagnoformat, _at(file, offset, tiff.tagnosize))[0]
     pointer = _at(file, offset + tiff.tagnosize + count * tiff.tagsize, tiff.offsetsize)
@@ -217,7 +218,7 @@ def _directory(page: Any, size: int) -> Directory:
 
 
 def _check_form(page: Any) -> None:
-    """Raise unless the image is flat, its numbers are served, and its memory is bounded."""
+    """Check that the image is flat, that its numbers are supported, and that its memory is bounded."""
     if page.imagedepth != 1 or page.tiledepth != 1:
         raise UnservedError(f"is volumetric (an image depth of {page.imagedepth}); save its slices as pages first")
     bits, kind = page.bitspersample, int(page.sampleformat)
@@ -242,7 +243,7 @@ def _check_form(page: Any) -> None:
 def _places(page: Any, size: int) -> NDArray[np.int64]:
     expected = math.prod(page.chunked)
     found = min(len(page.dataoffsets), len(page.databytecounts))
-    # tifffile fills with zeros what no strip holds.
+    # tifffile fills missing strips with zeros.
     if found < expected:
         raise ValueError(f"{found:,} of {expected:,} {'tiles' if page.is_tiled else 'strips'} are there")
     places = np.array([page.dataoffsets[:expected], page.databytecounts[:expected]], np.int64).T
@@ -278,7 +279,7 @@ def _has_layers(page: Any) -> bool:
 
 
 def _promised(page: Any) -> int:
-    """How many planes a description speaks of, for a directory that may stand for several."""
+    """Number of planes according to the description, for a directory that may stand for a stack."""
     text, bands = str(page.description), int(page.samplesperpixel)
     if text.startswith(('{"shape":', "shape=(")):
         try:
@@ -301,7 +302,7 @@ def _promised(page: Any) -> int:
 
 
 def _with_stacks(found: list[Directory], size: int) -> list[Directory]:
-    """The directories, with the number of planes of those that stand for a stack."""
+    """The directories, each stack with the number of its planes."""
     if all(directory.promised == 1 or not directory.contiguous for directory in found):
         return found
     starts = [int(offset) for directory in found for offset, count in directory.places if count]
@@ -310,7 +311,7 @@ def _with_stacks(found: list[Directory], size: int) -> list[Directory]:
     for i, directory in enumerate(found):
         if directory.promised > 1 and directory.contiguous:
             begin, step = int(directory.places[0, 0]), directory.plane_bytes
-            # What stands behind the first plane and is something else ends the stack.
+            # Other data after the first plane end the stack.
             room = starts[bisect_left(starts, begin + step)] - begin
             if room >= directory.promised * step:
                 directory = replace(directory, planes=directory.promised)

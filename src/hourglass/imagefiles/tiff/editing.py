@@ -1,4 +1,4 @@
-"""Changing a TIFF file in place: new strips and tiles go where the old ones were, and nothing else is touched."""
+"""Editing of a TIFF file in place: new strips and tiles replace old ones, and all other bytes stay."""
 
 import errno
 import os
@@ -15,26 +15,33 @@ from hourglass.imagefiles.tiff.directories import Directory
 
 _SHORT, _LONG, _LONG8 = 3, 4, 16
 _WIDTHS = {_SHORT: 2, _LONG: 4, 13: 4, _LONG8: 8, 18: 8}
-# What GDAL writes behind the header of a cloud-optimised GeoTIFF, and what makes it trust the order of tiles no more.
+# Text that GDAL writes after the header of a cloud-optimised GeoTIFF, and the change after which GDAL no longer relies
+# on the order of the tiles.
 _GHOST, _GHOST_SIZE = b"GDAL_STRUCTURAL_METADATA_SIZE=", 1024
 _UNEDITED, _EDITED = b"KNOWN_INCOMPATIBLE_EDITION=NO\n ", b"KNOWN_INCOMPATIBLE_EDITION=YES\n"
 
 
 class Room:
-    """Free parts of a file.
+    """The free parts of a file.
 
     Parameters
     ----------
     end : int
-        Size of the file, behind which there is room without end.
+        Size of the file in bytes. Everything after it is free.
     """
 
     def __init__(self, end: int) -> None:
         self.end = end
-        self._parts: list[tuple[int, int]] = []  # size and begin, the smallest first
+        self._parts: list[tuple[int, int]] = []  # size and offset, the smallest first
 
     def free(self, places: Iterable[tuple[int, int]]) -> None:
-        """Give back parts of the file, each an offset and a number of bytes; neighbours become one."""
+        """Mark parts of the file as free, and merge neighbours.
+
+        Parameters
+        ----------
+        places : iterable of tuple of (int, int)
+            Offset and number of bytes of each part.
+        """
         merged: list[list[int]] = []
         for begin, size in sorted([*((begin, size) for size, begin in self._parts), *places]):
             if merged and sum(merged[-1]) == begin:
@@ -46,7 +53,18 @@ class Room:
         self._parts = sorted((size, begin) for begin, size in merged)
 
     def take(self, size: int) -> int:
-        """Where so many bytes may be written: the smallest part that is large enough, else the end of the file."""
+        """Reserve bytes in the smallest free part that is large enough, or else at the end of the file.
+
+        Parameters
+        ----------
+        size : int
+            Number of bytes.
+
+        Returns
+        -------
+        int
+            Offset of the reserved bytes.
+        """
         i = bisect_left(self._parts, (size, 0))
         if i == len(self._parts):
             begin = self.end + self.end % 2
@@ -64,11 +82,11 @@ class Editor:
     Parameters
     ----------
     file : binary file
-        The copy.
+        The copy, open for reading and writing.
     tiff : tifffile.TiffFormat
-        Byte order and kind of the file.
-    directories : list of Directory
-        All that there are.
+        Byte order and variant (classic or BigTIFF) of the file.
+    directories : sequence of Directory
+        All directories of the file.
     """
 
     def __init__(self, file: BinaryIO, tiff: Any, directories: Sequence[Directory]) -> None:
@@ -78,20 +96,34 @@ class Editor:
         self._changed = False
 
     def overwrite(self, offset: int, content: bytes) -> None:
-        """Write bytes into a part of the file that belongs to one directory alone."""
+        """Write bytes into a part of the file that only one directory uses.
+
+        Parameters
+        ----------
+        offset : int
+            Offset of the first byte.
+        content : bytes
+            The bytes.
+        """
         self._file.seek(offset)
         self._file.write(content)
 
     def store(self, directory: Directory, page: Any, segments: Iterable[tuple[int, bytes]]) -> None:
-        """Put strips or tiles in the place of others, and name their new places and sizes in the directory.
+        """Replace strips or tiles, and write their new offsets and sizes into the directory.
 
         Parameters
         ----------
         directory : Directory
+            The directory.
         page : tifffile.TiffPage
-            Of the directory, in the file that was copied.
-        segments : iterable of pair
-            Number and bytes of each strip or tile that changed.
+            The same directory as tifffile's page, in the original file.
+        segments : iterable of tuple of (int, bytes)
+            Index and new bytes of each strip or tile that changed.
+
+        Raises
+        ------
+        OSError
+            When the file would become larger than its variant of TIFF allows, or cannot be written.
         """
         places = directory.places.copy()
         moving: dict[int, bytes] = {}
@@ -117,7 +149,20 @@ class Editor:
                 self.put(tag, [*places[:, column].tolist(), *rest])
 
     def put(self, tag: Any, values: Sequence[int]) -> None:
-        """Give a tag other whole numbers."""
+        """Write other integers into a tag.
+
+        Parameters
+        ----------
+        tag : tifffile.TiffTag
+            The tag, in the original file.
+        values : sequence of int
+            The new integers, not negative. If they are too large for the type of the tag, the type becomes larger.
+
+        Raises
+        ------
+        OSError
+            When the file would become larger than its variant of TIFF allows, or cannot be written.
+        """
         dtype = int(tag.dtype)
         if max(values) >= 1 << 8 * _WIDTHS[dtype]:
             dtype = _LONG if max(values) < 1 << 32 else _LONG8
@@ -138,7 +183,7 @@ class Editor:
         self._file.write(struct.pack(counting, tag.code, dtype, len(values)) + field)
 
     def finish(self) -> None:
-        """Cut off what is no longer used at the end, and tell GDAL that its file was changed."""
+        """Truncate the file after its last used byte, and mark a file of GDAL as changed."""
         self._file.truncate(self._room.end)
         if not self._changed:
             return
@@ -160,7 +205,7 @@ class Editor:
 
 
 def _overlapping(directories: Sequence[Directory]) -> set[tuple[int, int]]:
-    """Parts of a file, each an offset and a number of bytes, of which others use the same bytes."""
+    """Parts of a file (offset and number of bytes) that overlap with other parts."""
     parts: list[NDArray[np.int64]] = [np.zeros((0, 2), np.int64)]
     for directory in directories:
         if directory.planes > 1:
@@ -179,11 +224,17 @@ def _overlapping(directories: Sequence[Directory]) -> set[tuple[int, int]]:
 
 
 def check_stacks(directories: Sequence[Directory]) -> None:
-    """Raise when another directory uses the bytes of a stack, whose planes cannot be moved.
+    """Check that no other directory uses the bytes of a stack, since the planes of a stack cannot be moved.
+
+    Parameters
+    ----------
+    directories : sequence of Directory
+        All directories of the file.
 
     Raises
     ------
     UnservedError
+        When another directory uses the bytes of a stack.
     """
     stacks = [stack_place(directory) for directory in directories if directory.planes > 1]
     if stacks and not _overlapping(directories).isdisjoint(stacks):
@@ -191,5 +242,18 @@ def check_stacks(directories: Sequence[Directory]) -> None:
 
 
 def stack_place(directory: Directory) -> tuple[int, int]:
-    """Offset and number of bytes of a stack whose planes follow one another."""
+    """Return the place of a stack whose planes are stored one after another.
+
+    Parameters
+    ----------
+    directory : Directory
+        The directory of the stack.
+
+    Returns
+    -------
+    offset : int
+        Offset of the first plane, in bytes.
+    count : int
+        Number of bytes of all planes.
+    """
     return int(directory.places[0, 0]), directory.planes * directory.plane_bytes

@@ -1,4 +1,4 @@
-"""What the numbers of a TIFF directory mean: colours, inks, extra bands, their range, and missing data."""
+"""Meaning of the numbers of a TIFF directory: colours, inks, extra bands, their range, and missing data."""
 
 import math
 from dataclasses import replace
@@ -19,12 +19,24 @@ _EXTRA = {1: "premultiplied", 2: "alpha"}
 
 
 def roles_of(page: Any) -> tuple[str, ...]:
-    """What each band means.
+    """Find the meaning of each band.
+
+    Parameters
+    ----------
+    page : tifffile.TiffPage
+        The directory.
+
+    Returns
+    -------
+    tuple of str
+        Meaning of each band, as in :class:`Plane`.
 
     Raises
     ------
     UnservedError
-        When the colours are of a kind that is not served.
+        When the colours are of a kind that is not supported.
+    ValueError
+        When the tags of the directory contradict each other.
     """
     photometric, bands = int(page.photometric), page.samplesperpixel
     kinds = tuple(int(kind) for kind in page.extrasamples)
@@ -52,7 +64,20 @@ def roles_of(page: Any) -> tuple[str, ...]:
 
 
 def numbers_of(page: Any, *, inverted: bool) -> Numbers:
-    """Type and range of the numbers; of an inverted image, as they are when black is the smallest."""
+    """Find the type, the declared range and the missing value of the numbers.
+
+    Parameters
+    ----------
+    page : tifffile.TiffPage
+        The directory.
+    inverted : bool
+        Whether white is the smallest number in the file.
+
+    Returns
+    -------
+    Numbers
+        The properties of the numbers, after inversion if the image is inverted.
+    """
     dtype = np.dtype(np.uint8) if page.dtype.kind == "b" else np.dtype(page.dtype)
     numbers = Numbers(dtype, page.bitspersample)
     declared = _declared(page, numbers)
@@ -65,7 +90,20 @@ def numbers_of(page: Any, *, inverted: bool) -> Numbers:
 
 
 def inversion(value: Any, numbers: Numbers) -> Any:
-    """Numbers counted from white in place of black, or the other way round; an array or a number."""
+    """Invert numbers, so that white and black change places.
+
+    Parameters
+    ----------
+    value : ndarray or float
+        Numbers of a plane, or one number.
+    numbers : Numbers
+        Type of the numbers.
+
+    Returns
+    -------
+    ndarray or float
+        The inverted numbers, in the same type.
+    """
     if numbers.limits is None:
         return -value
     low, high = numbers.limits
@@ -88,7 +126,7 @@ def _declared(page: Any, numbers: Numbers) -> tuple[float, float] | None:
 
 
 def _extreme(page: Any, codes: tuple[int, ...], pick: Any) -> float | None:
-    """The smallest or largest of a tag's numbers; None where no such tag is sound."""
+    """Smallest or largest number in the first valid one of several tags; None if none is valid."""
     for code in codes:
         value = page.tags.valueof(code)
         found = np.atleast_1d(np.asarray(value)) if value is not None else np.zeros(0)
@@ -98,7 +136,21 @@ def _extreme(page: Any, codes: tuple[int, ...], pick: Any) -> float | None:
 
 
 def parse_no_data(text: Any, numbers: Numbers) -> float | None:
-    """The number that GDAL's tag names, as an array can hold it; None where it names none that can occur."""
+    """Read the number in GDAL's tag for missing data.
+
+    Parameters
+    ----------
+    text : Any
+        Value of the tag, or None.
+    numbers : Numbers
+        Type of the numbers in the file.
+
+    Returns
+    -------
+    float or None
+        The number, rounded to the type if this is floating point. None if the tag has no number, or one that the type
+        cannot represent.
+    """
     try:
         value = float(str(text).strip("\0 ").replace(",", "."))
     except ValueError:
@@ -113,7 +165,18 @@ def parse_no_data(text: Any, numbers: Numbers) -> float | None:
 
 
 def is_ramp(page: Any) -> bool:
-    """Whether a palette only shows numbers in colours, as ImageJ's lookup tables do; the numbers are then the image."""
+    """Decide whether a palette only displays numbers in colours, as ImageJ's lookup tables do.
+
+    Parameters
+    ----------
+    page : tifffile.TiffPage
+        A directory with a palette.
+
+    Returns
+    -------
+    bool
+        True if the numbers are the image, and not their colours.
+    """
     table = np.asarray(page.tags.valueof(COLOUR_MAP)).reshape(3, -1).astype(np.int64)
     steps = np.diff(table, axis=1)
     return bool(page.is_imagej or ((steps >= 0).all() and (steps.sum(axis=0) > 0).all() and table.shape[1] > 2))

@@ -1,4 +1,4 @@
-"""Numbers of a strip or tile of a TIFF file to bytes, by the compression and predictor that the file uses."""
+"""Strips and tiles of a TIFF file: numbers to bytes and back, by the compression and predictor of the file."""
 
 import io
 import math
@@ -24,22 +24,23 @@ _NAMES = {
     34676: "SGI LogLuv", 34677: "SGI LogLuv", 34661: "JBIG", 65000: "EER", 65001: "EER", 65002: "EER",
 }  # fmt: skip
 _PREDICTORS = {1: "", 2: "iu", 3: "f"}
-# Decibels below which a lossy compression of unknown quality is replaced by the lossless form of the same format.
+# A lossy compression of unknown quality is replaced by the lossless one of the same format below this PSNR in dB.
 _FAITHFUL = 45.0
-# Of JPEG 2000, in decibels; more than its irreversible transform can reach with 8 bits.
+# PSNR in dB that JPEG 2000 aims at; more than its irreversible transform can reach with 8 bits.
 _IRREVERSIBLE = 60
-# What Pillow calls the sampling of luma, where chroma has 1 × 1.
+# Pillow's numbers for the sampling factors of luma, when those of chroma are 1 × 1.
 _SAMPLING = {(1, 1): 0, (2, 1): 1, (2, 2): 2}
 
 
 def check_coding(page: Any, first: tuple[int, int] | None) -> None:
-    """Raise unless what this compression and predictor decode can be encoded again.
+    """Check that the numbers of a directory can be encoded again with its compression and predictor.
 
     Parameters
     ----------
     page : tifffile.TiffPage
-    first : pair of int or None
-        Offset and number of bytes of the first strip or tile that is there.
+        The directory.
+    first : tuple of (int, int) or None
+        Offset and number of bytes of the first strip or tile that exists; None if none does.
     """
     compression, predictor, bits = int(page.compression), int(page.predictor), page.bitspersample
     if compression not in (*_BYTES, _JPEG, *_IMAGES):
@@ -68,7 +69,7 @@ def check_coding(page: Any, first: tuple[int, int] | None) -> None:
     sample = np.zeros((min(height, 64), min(width, 64), bands), page.dtype)
     try:
         encode(page, sample, old)
-    except Exception as error:  # encoders refuse in ways of their own
+    except Exception as error:  # encoders raise errors of any type
         name = getattr(page.compression, "name", str(compression))
         raise UnservedError(
             f"is compressed as {name} with {bands} bands of {page.dtype}, which is not written ({error}); "
@@ -77,19 +78,22 @@ def check_coding(page: Any, first: tuple[int, int] | None) -> None:
 
 
 def decode(page: Any, data: bytes | None, index: int) -> tuple[Raw, tuple[int, int, int]]:
-    """Numbers of a strip or tile, of its full size, and where they belong.
+    """Decode a strip or tile, at its full size.
 
     Parameters
     ----------
     page : tifffile.TiffPage
+        The directory.
     data : bytes or None
-        None of a strip or tile that is left out.
+        Bytes of the strip or tile; None if the file leaves it out.
     index : int
+        Number of the strip or tile.
 
     Returns
     -------
     values : ndarray of shape (rows, columns, bands)
-    where : tuple of int
+        The numbers.
+    where : tuple of (int, int, int)
         First row, column and band in the image.
     """
     if data is not None and page.compression in (_JPEG, *_IMAGES):
@@ -105,9 +109,10 @@ def decode(page: Any, data: bytes | None, index: int) -> tuple[Raw, tuple[int, i
 
 
 def completed(page: Any, new: Raw, old: Raw) -> Raw:
-    """A strip or tile of the size of ``old`` with new numbers, where it reaches beyond the image's edge.
+    """Extend the new numbers of a strip or tile to the size of ``old``, beyond the edge of the image.
 
-    Lossless compressions keep what stands there; in lossy ones the edge is repeated, since a step would show.
+    With lossless compression, the old numbers stay there. With lossy compression, the edge is repeated, since a step
+    would be visible in the image.
     """
     if new.shape == old.shape:
         return new
@@ -120,14 +125,16 @@ def completed(page: Any, new: Raw, old: Raw) -> Raw:
 
 
 def encode(page: Any, values: Raw, old: bytes | None) -> bytes:
-    """Bytes of a strip or tile.
+    """Encode a strip or tile.
 
     Parameters
     ----------
     page : tifffile.TiffPage
+        The directory.
     values : ndarray of shape (rows, columns, bands)
+        The numbers.
     old : bytes or None
-        A strip or tile of the same directory, whose form is followed.
+        A strip or tile of the same directory, whose settings are used again.
     """
     compression = int(page.compression)
     if compression in _BYTES:
@@ -150,7 +157,7 @@ def _compressed(page: Any, values: Raw) -> bytes:
     if bits in (8, 16, 32, 64):
         if page.predictor != 1:
             values = TIFF.PREDICTORS[int(page.predictor)](np.ascontiguousarray(values), axis=-2)
-        if page.predictor != 3:  # whose bytes are in their order already
+        if page.predictor != 3:  # its bytes are already in order
             values = values.astype(values.dtype.newbyteorder(page.parent.byteorder), copy=False)
         content = values.tobytes()
     else:
@@ -202,7 +209,7 @@ def _jpeg2000_form(old: bytes) -> tuple[bool, int, bool, bool]:
 
 
 def _is_faithful(decoded: Raw, image: Raw, bits: int) -> bool:
-    """Whether each band comes back with an error that hardly shows."""
+    """Whether the error of each band is hardly visible."""
     if decoded.shape != image.shape:
         return False
     error = (decoded.astype(np.float64) - image).reshape(*image.shape[:2], -1)
@@ -211,12 +218,12 @@ def _is_faithful(decoded: Raw, image: Raw, bits: int) -> bool:
 
 
 def jpeg_stream(data: bytes, tables: bytes | None) -> bytes:
-    """A JPEG stream that stands alone, with the tables that the directory holds for all."""
+    """A complete JPEG stream, including the tables that the directory stores once for all strips or tiles."""
     return tables[:-2] + data[2:] if tables and data[:2] == b"\xff\xd8" else data
 
 
 def _check_jpeg(page: Any, stream: bytes) -> None:
-    """Raise unless Pillow can write a JPEG of this form."""
+    """Check that Pillow can write a JPEG with these settings."""
     bands = page.samplesperpixel if page.planarconfig == 1 else 1
     code, bits, _, _, factors, adobe = _jpeg_header(stream)
     if bands == len(factors) == 4 and adobe == 2:
@@ -249,7 +256,7 @@ def _jpeg_header(stream: bytes) -> tuple[int, int, int, int, list[tuple[int, int
 
 
 def _check_frame(page: Any, data: bytes) -> None:
-    """Raise unless an image in a strip or tile is about as large as this, before its decoder asks for memory."""
+    """Check the size of an encoded image in a strip or tile, before its decoder allocates memory."""
     compression = int(page.compression)
     bands = page.samplesperpixel if page.planarconfig == 1 else 1
     if compression == _JPEG:
@@ -274,7 +281,7 @@ def _check_frame(page: Any, data: bytes) -> None:
 
 
 def _lerc_packing(page: Any) -> Literal["deflate", "zstd"] | None:
-    """The compression of what LERC has compressed; None without."""
+    """The second compression, of LERC's output; None if there is none."""
     parameters = np.atleast_1d(page.tags.valueof(_LERC_PARAMETERS, (0, 0)))
     packings: tuple[Literal["deflate", "zstd"] | None, ...] = (None, "deflate", "zstd")
     return packings[int(parameters[1])] if len(parameters) > 1 else None
@@ -300,7 +307,7 @@ def _lerc_header(page: Any, data: bytes) -> tuple[int, int, int]:
 
 
 def _jpeg(page: Any, values: Raw, old: bytes) -> bytes:
-    """JPEG with the quantisation tables, the sampling and the size of another."""
+    """Encode as JPEG with the quantisation tables, the sampling and the size of another strip or tile."""
     from PIL import Image
 
     frame = read_frame(old)
@@ -310,7 +317,7 @@ def _jpeg(page: Any, values: Raw, old: bytes) -> bytes:
         tables, layers = image.quantization, image.layer  # type: ignore[attr-defined]
         width, height = image.size
         progressive = bool(image.info.get("progressive"))
-    # The last strip is often coded as high as the others, and edges of tiles lie outside of the image.
+    # The last strip is often encoded with the height of the others, and tiles extend beyond the edge of the image.
     values = np.pad(values, ((0, max(0, height - len(values))), (0, max(0, width - values.shape[1])), (0, 0)), "edge")
     raw = values.shape[2] > 1 and not (page.photometric == 6 or (page.is_jfif and values.shape[2] == 3))
     used = [tables[layer[3]] for layer in layers]

@@ -1,4 +1,4 @@
-"""TIFF files of all structures: pages, stacks, pyramids; changed in a copy, so that all else that they hold stays."""
+"""TIFF files: pages, stacks and pyramids. A copy of the file is changed, so that everything but the pixels stays."""
 
 import shutil
 from collections.abc import Iterable, Iterator
@@ -16,41 +16,58 @@ from hourglass.imagefiles.tiff.editing import Editor, check_stacks, stack_place
 from hourglass.imagefiles.tiff.meanings import COLOUR_MAP, NO_DATA, inversion, parse_no_data
 from hourglass.imagefiles.tiff.segments import completed, decode, encode
 
-# Flags that make tifffile read other places than the chain of directories; such files are refused or need none of it.
+# With these flags, tifffile would read more than the chain of directories, which no supported file needs.
 _PLAIN: dict[str, Any] = {"is_lsm": False, "is_ndpi": False, "is_scanimage": False}
 
 
 def open_tiff(path: Path) -> "TiffImage":
-    """Look at all directories of a TIFF or BigTIFF file.
+    """Open a TIFF or BigTIFF file and read all its directories.
 
     Parameters
     ----------
     path : Path
+        Path of the file.
 
     Returns
     -------
     TiffImage
-        To be closed by its ``close``.
+        The open file, which the caller has to close.
 
     Raises
     ------
     OSError
-        When the file cannot be read, or is damaged.
+        When the file cannot be read or is damaged.
     ValueError
-        When it holds an image of a kind that is not served; the error names it and says what to do.
+        When an image in the file is of a kind that is not supported; the message names the kind and the remedy.
     """
     return TiffImage(path)
 
 
 class TiffImage:
-    """A TIFF file; its planes are the images of its directories, in order, sub-directories behind their own.
+    """A TIFF file; see :class:`hourglass.imagefiles.image.ImageFile`.
+
+    Its planes are the images of its directories in order; those of sub-directories follow those of their directory.
+
+    Parameters
+    ----------
+    path : Path
+        Path of the file.
 
     Attributes
     ----------
     path : Path
+        Path of the file, as given.
     format : str
-        ``TIFF``.
+        Name of the format, ``TIFF``.
     directories : list of Directory
+        All directories with images.
+
+    Raises
+    ------
+    OSError
+        When the file cannot be read or is damaged.
+    ValueError
+        When an image in the file is of a kind that is not supported.
     """
 
     format = "TIFF"
@@ -72,11 +89,16 @@ class TiffImage:
             raise
 
     def __len__(self) -> int:
-        """Number of planes."""
+        """Return the number of planes."""
         return sum(directory.planes for directory in self.directories)
 
     def planes(self) -> Iterator[Plane]:
-        """Decode the planes, in order; each call begins anew.
+        """Decode the planes, in order; each call starts again at the first one.
+
+        Yields
+        ------
+        Plane
+            The next plane. Only this one has to be in memory.
 
         Raises
         ------
@@ -89,21 +111,23 @@ class TiffImage:
             yield plane
 
     def write(self, target: Path, values: Iterable[Raw]) -> None:
-        """Write a copy of the file with other numbers, whole or not at all.
+        """Write a copy of the file with other numbers, completely or not at all.
 
-        Strips and tiles whose numbers did not change are not encoded again; the others keep the file's compression.
+        Strips and tiles whose numbers did not change are copied. The others are compressed in the same way as before.
 
         Parameters
         ----------
         target : Path
-            Its folder exists.
-        values : iterable of ndarray
-            For each plane in order an array of the shape and dtype of its ``values``.
+            Path of the new file, in a folder that exists. It may be ``path`` itself.
+        values : iterable of ndarray of shape (h, w, bands)
+            The new numbers of each plane, in order, with the shape and dtype of that plane's ``values``.
 
         Raises
         ------
         OSError
             When the file cannot be written, or the source is damaged.
+        ValueError
+            When the number, shape or dtype of the arrays is not that of the planes.
         """
         with written_whole(target) as part:
             shutil.copyfile(self.path, part)
@@ -115,12 +139,12 @@ class TiffImage:
                 editor.finish()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file, after which no plane can be decoded."""
         self._file.close()
         self._stream.close()
 
     def _numbered(self) -> Iterator[tuple[Directory, int]]:
-        """The directory of each plane, and the plane's number in it."""
+        """The directory of each plane, and the number of the plane within the directory."""
         for directory in self.directories:
             for number in range(directory.planes):
                 yield directory, number
@@ -155,7 +179,7 @@ class TiffImage:
         return np.ascontiguousarray(values.reshape(directory.shape), dtype)
 
     def _decoded(self, directory: Directory, page: Any) -> Raw:
-        """Numbers of a directory as they are stored."""
+        """The numbers of a directory as the file stores them."""
         height, width, _ = directory.shape
         values = np.zeros(directory.shape, np.uint8 if page.dtype.kind == "b" else page.dtype)
         for index in range(len(directory.places)):
@@ -165,7 +189,7 @@ class TiffImage:
         return values
 
     def _segment(self, directory: Directory, index: int) -> bytes | None:
-        """Bytes of a strip or tile; None where it is left out."""
+        """Bytes of a strip or tile; None if the file leaves it out."""
         offset, count = map(int, directory.places[index])
         if not count:
             return None
@@ -198,7 +222,7 @@ class TiffImage:
         return indices[..., None]
 
     def _changes(self, directory: Directory, page: Any, values: Raw) -> Iterator[tuple[int, bytes]]:
-        """Strips and tiles whose numbers changed, encoded."""
+        """Index and new bytes of each strip or tile whose numbers changed."""
         template = next((i for i, (_, count) in enumerate(directory.places) if count), None)
         for index in range(len(directory.places)):
             with reading(self.path):
@@ -214,7 +238,7 @@ class TiffImage:
 
 
 def _inverted(directory: Directory, values: Raw) -> Raw:
-    """Numbers counted from white in place of black, or the other way round; those of alpha stay."""
+    """Invert the numbers, so that white and black change places; alpha stays."""
     out = values.copy()
     for band, role in enumerate(directory.roles):
         if role not in ALPHAS:
@@ -223,12 +247,12 @@ def _inverted(directory: Directory, values: Raw) -> Raw:
 
 
 def _reserved(page: Any) -> int | None:
-    """The index of a palette that stands for missing data."""
+    """The palette index that stands for missing data, or None if there is none."""
     found = parse_no_data(page.tags.valueof(NO_DATA), Numbers(np.dtype(np.uint16), page.bitspersample))
     return None if found is None else int(found)
 
 
 def _is_same(one: Raw, other: Raw) -> bool:
-    """Whether numbers are equal bit by bit, those that are none included."""
+    """Whether two arrays are equal bit by bit, including NaN."""
     kind = f"u{one.dtype.itemsize}"
     return bool(np.array_equal(one.view(kind), other.view(kind)))
