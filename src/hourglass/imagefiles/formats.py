@@ -55,7 +55,7 @@ FORMATS = (
         "as a grey image); baseline and progressive; several images in one file (MPO).",
         "Quantisation tables, subsampling, progressive scans, restart intervals, and every segment: EXIF with its "
         "maker notes, XMP, IPTC, ICC, comments; and all bytes after the image. Blocks that did not change keep their "
-        "coefficients, and an unchanged image keeps its bytes. Gain maps and depth maps are not processed.",
+        "coefficients, and an unchanged image keeps its bytes. Gain maps and depth maps are kept unchanged.",
         "Thumbnails inside EXIF are not updated and show the old image.",
         "12 bits, arithmetic coding, lossless coding.",
     ),
