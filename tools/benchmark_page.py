@@ -51,8 +51,8 @@ def page() -> str:
         "![Images per second in training, as multiples of the TensorFlow graph's](results/benchmarks.png)\n",
         "## Training\n",
         f"The table has images per second as the median of {measured['rounds']} rounds. In brackets is the ratio to "
-        "the TensorFlow graph in the same round: median, smallest and largest. The processes of all libraries run at "
-        "the same time and take turns. Each trains the same network from new weights on the same data with the same "
+        "the TensorFlow graph in the same round: median, smallest and largest. The processes of all libraries exist "
+        "at the same time and compute in turn. Each trains the same network from new weights on the same data with the same "
         "batch size: 20 steps of warm-up, then the same number of timed steps. Their final losses have to agree within "
         "fixed bounds; only scikit-learn's cannot be compared, because it is the squared error.\n",
         training(measured["training"]),
@@ -217,7 +217,7 @@ def quality(own: Mapping[str, Any]) -> str:
         rows.append([f"`{name}`", score, f"{found['steps'][0]:.0f}", *cells])
     count = len(next(iter(own.values()))["with"])
     said = (
-        "Tricks and bfloat16 must not change what is learnt. This table shows the scores of shortened fast recipes on "
+        "This table compares what is learnt with and without tricks and bfloat16: scores of shortened fast recipes on "
         f"the sample data, as mean ± standard deviation over {count} seeds."
     )
     return f"{said}\n\n{_table(rows)}"

@@ -54,14 +54,14 @@ def measured() -> list[str]:
     begun = sum(kill["from"] > 0 for kill in kills)
     lines = [
         f"- Killed runs: {len(kills)} runs, which wrote a checkpoint after every other step, were killed with SIGKILL "
-        f"({shares}; {kinds}; {begun} already had a checkpoint) and then resumed. In "
-        f"{sum(kill['equal'] for kill in kills)} the final weights are bit for bit those of an uninterrupted run.",
+        f"({shares}; {kinds}; {begun} already had a checkpoint) and then resumed. The final "
+        f"weights of {sum(kill['equal'] for kill in kills)} are bit for bit those of an uninterrupted run.",
         f"- Damaged checkpoints: {len(damages)} times the newest checkpoint was truncated, zeroed or had one bit "
         f"flipped. In {sum(d['fell_back'] and d['equal'] for d in damages)} cases it was named and skipped, and the "
         "final weights are equal.",
         f"- Full disk: {len(disks)} runs had a limit on the size of files. {sum(d['code'] == 1 for d in disks)} ended "
-        "with an error of one line, the others stayed within the limit; in "
-        f"{sum(d['kept'] and d['equal'] for d in disks)} nothing was lost.",
+        "with an error of one line, the others stayed within the limit. "
+        f"{sum(d['kept'] and d['equal'] for d in disks)} runs lost nothing.",
     ]
     if "checkpoints" in own:
         lines.append(
