@@ -57,7 +57,7 @@ def measured() -> list[str]:
         f"({shares}; {kinds}; {begun} already had a checkpoint) and then resumed. The final "
         f"weights of {sum(kill['equal'] for kill in kills)} are bit for bit those of an uninterrupted run.",
         f"- Damaged checkpoints: {len(damages)} times the newest checkpoint was truncated, zeroed or had one bit "
-        f"flipped. In {sum(d['fell_back'] and d['equal'] for d in damages)} cases it was named and skipped, and the "
+        f"flipped. {sum(d['fell_back'] and d['equal'] for d in damages)} times it was named and skipped, and the "
         "final weights are equal.",
         f"- Full disk: {len(disks)} runs had a limit on the size of files. {sum(d['code'] == 1 for d in disks)} ended "
         "with an error of one line, the others stayed within the limit. "
