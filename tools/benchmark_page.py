@@ -52,9 +52,9 @@ def page() -> str:
         "## Training\n",
         f"The table has images per second as the median of {measured['rounds']} rounds. In brackets is the ratio to "
         "the TensorFlow graph in the same round: median, smallest and largest. The processes of all libraries exist "
-        "at the same time and compute in turn. Each trains the same network from new weights on the same data with the same "
-        "batch size: 20 steps of warm-up, then the same number of timed steps. Their final losses have to agree within "
-        "fixed bounds; only scikit-learn's cannot be compared, because it is the squared error.\n",
+        "at the same time and compute in turn. Each trains the same network from new weights on the same data "
+        "with the same batch size: 20 steps of warm-up, then the same number of timed steps. Their final losses have "
+        "to agree within fixed bounds; only scikit-learn's cannot be compared, because it is the squared error.\n",
         training(measured["training"]),
         "\nThe next table relates this package's training to the machine's speed in matrix products. It counts the "
         "multiplications of each layer's definition, once for the forward pass and twice for the backward pass. Faster "

@@ -92,11 +92,11 @@ def answer(rows: Rows) -> str:
         shown = "; ".join(f"{size} for {listed(sizes[size])}" for size in sorted(sizes))
         said.append(f"The smallest batch with which every seed reaches {TRAINS} is {shown}.")
     if never:
-        said.append(f"With no size of the batch every seed reaches {TRAINS} for {listed(never)}.")
+        said.append(f"No batch size lets every seed reach {TRAINS} for {listed(never)}.")
     if names := refused(rows):
         said.append(
-            f"{listed(names).capitalize()} refuse a batch of one image, because each channel of the last feature maps "
-            "then has a single value."
+            f"Batches of one image are refused by {listed(names)}, because each channel of the last feature maps then "
+            "has a single value."
         )
     if diverged := sum(row["measures"]["why"] == "diverged" for row in rows):
         said.append(f"Of all trainings, {diverged} diverged; they count as guessing.")

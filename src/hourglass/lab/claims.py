@@ -229,7 +229,7 @@ STUDY = Study(
     "and the lesson, and Adam), five constant learning rates for each, five initialisations of the kernels and three "
     "activations, without normalisation and with PyTorch's layer (momentum 0.1). Each training takes {n_steps} steps "
     "with batches of 64; there are {seeds} seeds. The measure is the test accuracy in inference mode. A setting is "
-    f"said to train if it reaches {TRAINS}. The accuracy of a training that diverges counts as {CHANCE}, that of guessing.",
+    f"said to train if it reaches {TRAINS}. A training that diverges counts as guessing, with an accuracy of {CHANCE}.",
     source="Ioffe and Szegedy, ICML 2015, sections 3.3 and 4.2.",
     n_steps=150,
     seeds=3,

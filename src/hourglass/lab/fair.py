@@ -157,8 +157,8 @@ def _of_the_early_step(rows: Rows) -> str:
         "inference and training mode cannot be distinguished",
     )
     return (
-        f"After {EARLY_STEP} steps, {conclusion}: {0.99**EARLY_STEP:.0%} of the moving statistics are still "
-        f"their start; the framework's layer reaches {summarise(inference):.3f} with them and "
+        f"After {EARLY_STEP} steps, {conclusion}: the initial values still make up {0.99**EARLY_STEP:.0%} "
+        f"of the moving statistics; the framework's layer reaches {summarise(inference):.3f} with them and "
         f"{summarise(by_batch):.3f} with each batch's own moments."
     )
 

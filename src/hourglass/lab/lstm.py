@@ -177,9 +177,9 @@ STUDY = Study(
     setting="An LSTM of 100 units reads the 28 rows of a digit. It is compared without normalisation (plain) and with "
     "batch normalisation whose gammas start at 0.1 or at 1. The normalisation has statistics for each time step, and "
     "in training noise of 0.1 is added to the first hidden state. The loss is softmax cross-entropy; the optimiser is "
-    "Adam with a one-cycle schedule up to 0.003. There are {n_steps} steps with batches of 100, and {seeds} seeds; "
-    "networks with the same seed have the same initial weights and the same batches. "
-    f"The test whether 0.95 is reached is made every {EVERY} steps.",
+    "Adam with a one-cycle schedule that rises to 0.003. There are {n_steps} steps with batches of 100, and {seeds} "
+    "seeds; networks with the same seed have the same initial weights and the same batches. "
+    f"Whether the accuracy has reached {CONVERGED} is checked every {EVERY} steps.",
     source="Cooijmans et al., ICLR 2017.",
     n_steps=2500,
     seeds=3,

@@ -135,8 +135,8 @@ def answer(rows: Rows) -> str:
         f"{summarise(by_batch):.3f} in training mode."
     ]
     for names, word in (
-        (better, "It is higher with"),
-        (worse, "It is lower with"),
+        (better, "The accuracy is higher with"),
+        (worse, "The accuracy is lower with"),
         (undecided, "The effect is undecided for"),
     ):
         if names:

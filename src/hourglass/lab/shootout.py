@@ -152,8 +152,8 @@ def _rank(behind: Mapping[str, Difference], seeds: int) -> str:
     if not inferior:
         return f"; {seeds} seeds do not decide which of the {len(behind) + 1} is the best"
     return (
-        f". Significantly worse {'is' if len(inferior) == 1 else 'are'} {listed(inferior)}. These cannot be "
-        f"distinguished from it with these seeds: {listed(map(named, undecided))}"
+        f"; with these seeds it cannot be distinguished from {listed(map(named, undecided))}. Significantly worse "
+        f"{'is' if len(inferior) == 1 else 'are'} {listed(inferior)}"
     )
 
 
