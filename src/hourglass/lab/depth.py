@@ -140,7 +140,8 @@ def answer(rows: Rows) -> str:
         for norm in NORMS
     }
     depths = " and ".join(
-        f"{f'{layers} layers' if layers else 'fewer than all'} {NORMS[norm]} it" for norm, layers in deepest.items()
+        f"{f'{layers} layers' if layers else f'fewer than {LAYERS[0]}'} {NORMS[norm]} it"
+        for norm, layers in deepest.items()
     )
     middle = DRAWN[0]
     accuracies = [f"{summarise(_accuracies(rows, norm, middle)):.2f} {NORMS[norm]} it" for norm in NORMS]
