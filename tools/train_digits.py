@@ -20,8 +20,8 @@ SEED = 0
 
 CARD = """# Denoiser of digits
 
-A convolutional autoencoder with skip connections for small images of handwritten digits under normal noise that was
-clipped to [0, 1], white on black or black on white. It is what `hourglass denoise` uses where no model is named.
+A convolutional autoencoder with skip connections, for small images of handwritten digits with Gaussian noise that was
+clipped to [0, 1], white on black or black on white. `hourglass denoise` uses it when no model is named.
 
 - **Made by** `tools/train_digits.py`, hourglass {version}, PyTorch {torch}, seed {seed}; {n_steps:,} steps of
   {batch} images, about four minutes on two cores.
@@ -29,13 +29,14 @@ clipped to [0, 1], white on black or black on white. It is what `hourglass denoi
   inverted.
 - **Recipe**: `{recipe}`
 - **Size**: {weights:,} weights, {kilobytes:.0f} kB.
-- **Use**: images about 28 pixels high. Larger writing should be made smaller first; it knows nothing but digits, and
-  will make strokes of whatever it is shown.
+- **Use**: images about 28 pixels high. Reduce larger writing to this size first. The model knows nothing but digits,
+  and turns anything else into strokes.
 
-PSNR in dB on the first {tested:,} test images, white on black, and for total variation and non-local means the
-best of several strengths on {chosen} training images, at each level by itself. The network is told no level.
+PSNR in dB on the first {tested:,} test images, white on black unless a column says otherwise. Total variation
+and non-local means use, at each level, the best of several strengths on {chosen} training images. The network is
+not given the level.
 
-| noise | noisy | this | black on white | total variation | non-local means |
+| noise | noisy | this model | this model, black on white | total variation | non-local means |
 | --- | --- | --- | --- | --- | --- |
 {rows}
 """

@@ -32,7 +32,7 @@ def run(
         list[str],
         typer.Argument(
             metavar="NAME…",
-            help="Experiments or studies; all is the six experiments, bn-lab the eight studies.",
+            help="Experiments or studies; all means the six experiments, bn-lab the eight studies.",
             show_default=False,
         ),
     ],
@@ -48,14 +48,14 @@ def run(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Folder with the data set's IDX files, or with a subfolder of its name.",
+            help="Folder with the data set's IDX files, or with a subfolder of that name.",
             envvar="HOURGLASS_DATA",
             show_default=False,
         ),
     ] = None,
     recipe: Annotated[
         Literal["classic", "fast"],
-        typer.Option(help="The notebooks' schedule, or one that reaches the same quality sooner."),
+        typer.Option(help="classic is the schedule of the lessons' notebooks; fast reaches the same quality sooner."),
     ] = "classic",
     seed: Annotated[
         int | None, typer.Option(help="Seed of a single run.  [default: 0]", show_default=False, min=0)
@@ -65,20 +65,20 @@ def run(
     ] = None,
     epochs: Annotated[
         float | None,
-        typer.Option(help="Passes over the data, in place of the recipe's.", show_default=False),
+        typer.Option(help="Number of passes over the data, instead of the recipe's.", show_default=False),
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option(help="Number of training steps, in place of the recipe's.", show_default=False, min=1),
+        typer.Option(help="Number of training steps, instead of the recipe's.", show_default=False, min=1),
     ] = None,
     device: Annotated[
         Literal["auto", "cpu", "cuda"] | None,
-        typer.Option(help="Where to compute.  [default: auto]", show_default=False),
+        typer.Option(help="Device to compute on.  [default: auto]", show_default=False),
     ] = None,
     precision: Annotated[
         Literal["float32", "bfloat16", "auto"] | None,
         typer.Option(
-            help="Numbers of the forward pass; auto is bfloat16 where it is faster.  [default: float32]",
+            help="Number type of the forward pass; auto is bfloat16 where that is faster.  [default: float32]",
             show_default=False,
         ),
     ] = None,
@@ -101,7 +101,9 @@ def run(
     checkpoint_every: CheckpointEvery = "60s",
     jobs: Annotated[
         int | None,
-        typer.Option(help="Processes at once of a study.  [default: one a core]", show_default=False, min=1),
+        typer.Option(
+            help="Number of processes in which a study runs.  [default: one per core]", show_default=False, min=1
+        ),
     ] = None,
     quiet: Quiet = False,
     as_json: Annotated[
@@ -154,7 +156,7 @@ def report(
         Path, typer.Argument(metavar="FOLDER", help="Folder that `hourglass run --out` wrote.", show_default=False)
     ],
 ) -> None:
-    """Write the report of a folder of runs again."""
+    """Write the report of a folder of runs anew, from its files."""
     from hourglass.report import write_report
 
     typer.echo(f"report: {write_report(folder)}")

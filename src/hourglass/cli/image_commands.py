@@ -49,8 +49,8 @@ def denoise(
         str | None,
         typer.Option(
             metavar="LEVEL",
-            help="For self-supervised models: remove the bias that noise of this level left when it was clipped to "
-            "black and white; estimate finds the level itself.",
+            help="For self-supervised models: remove the bias that arises when noise of this level is clipped at "
+            "black and white; estimate determines the level from each image.",
             show_default=False,
         ),
     ] = None,
@@ -120,7 +120,7 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="For models that compress: images on which PCA is fitted.  [default: FOLDER]",
+            help="Folder of images to fit PCA on; only for models that compress.  [default: FOLDER]",
             show_default=False,
         ),
     ] = None,
@@ -133,8 +133,8 @@ def evaluate(
 ) -> None:
     """Score a model on clean images: PSNR, SSIM and MSE of each image, and their means.
 
-    A denoiser is compared with total variation, non-local means, wavelets and the median on the same noise, a model
-    that compresses with PCA with as many numbers. Scores are relative to the range of the numbers.
+    A denoiser is compared with total variation, non-local means, wavelets and the median on the same noise. A model
+    that compresses is compared with PCA to codes of the same length. Scores are relative to the range of the numbers.
     """
     from hourglass.imagefiles.comparison import evaluate_images
 

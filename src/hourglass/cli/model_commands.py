@@ -41,13 +41,13 @@ def train(
         str | None,
         typer.Option(
             metavar="NOISE",
-            help="Train a denoiser for this noise: a level as 0.1, a range of levels as 0.05-0.3, or KIND:STRENGTH, "
+            help="Train a denoiser for this noise: a level such as 0.1, a range such as 0.05-0.3, or KIND:STRENGTH, "
             "where KIND is poisson, salt-and-pepper, masking or blur. Levels are relative to --range.",
             show_default=False,
         ),
     ] = None,
     self_supervised: Annotated[
-        bool, typer.Option("--self-supervised", help="Train a denoiser on images that are noisy themselves.")
+        bool, typer.Option("--self-supervised", help="Train a denoiser on noisy images, without clean ones.")
     ] = False,
     kind: Annotated[
         str, typer.Option("--network", parser=network_name, metavar="<conv|dense>", help="Kind of autoencoder.")
@@ -68,9 +68,12 @@ def train(
         int, typer.Option(help="Number of random crops that make an epoch; every step draws fresh ones.", min=1)
     ] = 4096,
     colour: Annotated[
-        Literal["auto", "grey", "rgb"], typer.Option(help="Channels to train on; auto is rgb if any image has colour.")
+        Literal["auto", "grey", "rgb"],
+        typer.Option(help="Channels to train on; auto is rgb if any image is in colour."),
     ] = "auto",
-    epochs: Annotated[float | None, typer.Option(help="Passes over the training images.", show_default=False)] = None,
+    epochs: Annotated[
+        float | None, typer.Option(help="Number of passes over the training images.", show_default=False)
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Number of training steps.", show_default=False, min=1)] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights, order, noise and crops.", min=0)] = 0,
     settings: Annotated[
@@ -94,8 +97,8 @@ def train(
 ) -> None:
     """Train a model on a folder of images of any size.
 
-    With --noise or --self-supervised the model is a denoiser: with skip connections and, with --noise, predicting the
-    noise, unless --set says otherwise. Without, it is an autoencoder that compresses images into codes.
+    With --noise or --self-supervised the model is a denoiser with skip connections; with --noise it predicts the noise.
+    --set can change both. Without these options the model is an autoencoder that compresses images into codes.
     """
     from hourglass.image_training import train_on_images
 

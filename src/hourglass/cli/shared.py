@@ -16,31 +16,39 @@ if TYPE_CHECKING:
     from hourglass.imagefiles import Found, Outcome, Plan, Ranges
 
 Model = Annotated[Path, typer.Option("--model", metavar="FOLDER", help="Folder of a model.", show_default=False)]
-Input = Annotated[Path, typer.Argument(metavar="IN", help="Folder of images, or one.", show_default=False)]
+Input = Annotated[Path, typer.Argument(metavar="IN", help="Folder of images, or one image.", show_default=False)]
 Output = Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the results.", show_default=False)]
 Places = Annotated[
     list[Path],
     typer.Argument(
         metavar="IN… OUT",
-        help="Images and folders of images, then the folder for the results; for one image it may be a file. - stands "
-        "for standard input and for standard output.",
+        help="Images and folders of images, then the folder for the results, or for one image a file. - stands for "
+        "standard input or standard output.",
         show_default=False,
     ),
 ]
 Out = Annotated[
     Path | None,
-    typer.Option("--out", metavar="OUT", help="Output, so that all other names are inputs.", show_default=False),
+    typer.Option(
+        "--out",
+        metavar="OUT",
+        help="Folder or file for the results; all other names are then inputs.",
+        show_default=False,
+    ),
 ]
-InPlace = Annotated[bool, typer.Option("--in-place", help="Replace the inputs; give no OUT.")]
+InPlace = Annotated[bool, typer.Option("--in-place", help="Replace the inputs. OUT is then left out.")]
 Hidden = Annotated[
     bool,
-    typer.Option("--hidden", help="Include hidden files and folders, and those that systems put beside images."),
+    typer.Option(
+        "--hidden", help="Include hidden files and folders, and those that operating systems store beside images."
+    ),
 ]
 Format = Annotated[
     Literal["png", "tiff", "jpeg", "webp"] | None,
     typer.Option(
         "--format",
-        help="Format on standard output. If it is not the input's, only the pixels are written.  [default: png]",
+        help="Format of the image on standard output. If it is not that of the input, only the pixels are written, "
+        "without metadata.  [default: png]",
         show_default=False,
     ),
 ]
@@ -49,20 +57,24 @@ Range = Annotated[
     typer.Option(
         "--range",
         metavar="auto|full|LOW,HIGH",
-        help="Numbers of a file that the network sees as 0 and 1. auto takes 0,255 for 8-bit files; for others what "
-        "the file declares, else the range that the model was trained with on this type of numbers, else the 0.1 and "
-        "99.9 percentiles.",
+        help="Numbers of a file that the network sees as 0 and 1. full is the range of the number type. auto is 0,255 "
+        "for 8-bit files; for others what the file declares, else the range that the model was trained with for this "
+        "number type, else the 0.1 and 99.9 percentiles.",
     ),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what exists.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Keep outputs that exist, and do the others.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Keep existing outputs, and process the other images.")]
 CheckpointEvery = Annotated[
     str,
-    typer.Option(metavar="N[s|steps|epochs]|never", help="How often to write the checkpoint that --resume needs."),
+    typer.Option(
+        metavar="N[s|steps|epochs]|never", help="Interval between checkpoints, from which training can be resumed."
+    ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")]
-Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")]
-Resizing = Annotated[bool, typer.Option("--resize", help="Resize images of other sizes to the model's.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show only errors.")]
+Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Device to compute on.")]
+Resizing = Annotated[
+    bool, typer.Option("--resize", help="Resize images of other sizes to the size that the model takes.")
+]
 
 READ = (
     "It reads PNG, JPEG (.jpg .jpeg .jpe .jfif), TIFF and BigTIFF with all their pages, BMP, WebP, AVIF, JPEG 2000 "

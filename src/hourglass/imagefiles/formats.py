@@ -40,98 +40,99 @@ FORMATS = (
     Format(
         "PNG",
         (".png",),
-        "Grey of 1, 2, 4, 8 and 16 bits; RGB of 8 and 16; with alpha; palettes; one transparent level or colour; "
-        "interlaced.",
-        "Depth, colour type, palette, interlacing, and every chunk that does not hold pixels, in its place: text,"
-        " time, gamma, profiles, EXIF, XMP, resolution, private ones.",
-        "A palette gets other colours where the new pixels need them. A pixel whose new value would be that of "
-        "the transparent one moves by one level.",
+        "Grey with 1, 2, 4, 8 and 16 bits, RGB with 8 and 16 bits, with and without alpha; palettes; one transparent "
+        "level or colour; interlaced files.",
+        "Bit depth, colour type, palette, interlacing, and every chunk without pixels, in its place: text, time, "
+        "gamma, profiles, EXIF, XMP, resolution, private chunks.",
+        "The palette gets other colours if the new pixels need them. A new value that equals the transparent level or "
+        "colour is changed by one level.",
         "Animations (APNG).",
     ),
     Format(
         "JPEG",
         (".jpg", ".jpeg", ".jpe", ".jfif"),
-        "8 bits: grey, YCbCr and RGB with every sampling, CMYK and YCCK (the four inks each as a grey image); "
-        "baseline and progressive; several images in one file (MPO).",
-        "Quantisation tables, sampling, progressive scans, restart intervals, and every segment: EXIF with its "
-        "maker notes, XMP, IPTC, ICC, comments, what stands behind the image. Blocks that did not change keep "
-        "their coefficients, and an unchanged image its bytes. Gain maps and depth maps stay as they are.",
-        "Thumbnails inside EXIF show the image as it was.",
+        "Images with 8 bits: grey, YCbCr and RGB with every chroma subsampling, CMYK and YCCK (each of the four inks "
+        "as a grey image); baseline and progressive; several images in one file (MPO).",
+        "Quantisation tables, subsampling, progressive scans, restart intervals, and every segment: EXIF with its "
+        "maker notes, XMP, IPTC, ICC, comments; and all bytes after the image. Blocks that did not change keep their "
+        "coefficients, and an unchanged image keeps its bytes. Gain maps and depth maps are kept unchanged.",
+        "Thumbnails inside EXIF are not updated and show the old image.",
         "12 bits, arithmetic coding, lossless coding.",
     ),
     Format(
         "TIFF",
         (".tif", ".tiff"),
-        "Classic and BigTIFF, either byte order; strips and tiles; integers of 1 to 32 bits, signed and unsigned,"
-        " packed 10, 12 and 14 bits, floating point of 16, 32 and 64; grey (black or white at zero), RGB, inks, "
-        "palettes, further bands each as a grey image; pages, stacks of ImageJ and OME (of one directory too), "
-        "pyramids and overviews. Compressed by LZW, Deflate, PackBits, Zstandard, LZMA, JPEG, WebP, JPEG 2000, "
-        "PNG, LERC.",
-        "Every tag and directory, since the file is changed in a copy: GeoTIFF, GDAL, ImageJ, OME, EXIF, GPS, "
-        "XMP, IPTC; compression, predictor, tiling, byte order. Alpha stays as it is; colours that were "
-        "multiplied by it are processed straight. Pixels without data (GDAL's tag, NaN) stay, and masks.",
-        "A file may keep room where its strips became shorter. WebP and irreversible JPEG 2000 inside become "
-        "lossless where a channel would come back at less than 45 dB.",
-        "CCITT fax, JPEG of the old style, JPEG XL and XR; YCbCr without JPEG, L*a*b*, LogLuv; camera raws and "
-        "DNG; LSM, STK, NDPI; Photoshop layers; complex numbers and integers of 64 bits.",
+        "Classic TIFF and BigTIFF in either byte order; strips and tiles; signed and unsigned integers of 1 to 32 "
+        "bits, packed 10, 12 and 14 bits, floating-point numbers of 16, 32 and 64 bits; grey (zero is black or white), "
+        "RGB, inks, palettes, each further band as a grey image; pages, ImageJ and OME stacks (also those with a "
+        "single directory), pyramids and overviews. Compression by LZW, Deflate, PackBits, Zstandard, LZMA, JPEG, "
+        "WebP, JPEG 2000, PNG and LERC.",
+        "Every tag and directory, because a copy of the file is edited: GeoTIFF, GDAL, ImageJ, OME, EXIF, GPS, XMP, "
+        "IPTC; compression, predictor, tiling, byte order. Alpha is not changed; colours that are premultiplied by "
+        "alpha are divided by it before the network sees them. Pixels without data (GDAL's tag, NaN) and masks are not "
+        "changed.",
+        "Where strips became shorter, the file may contain unused bytes. Strips compressed by WebP or irreversible "
+        "JPEG 2000 become lossless if a channel would otherwise come back at less than 45 dB.",
+        "CCITT fax, old-style JPEG, JPEG XL and XR; YCbCr without JPEG, L*a*b*, LogLuv; camera raw files and DNG; LSM, "
+        "STK, NDPI; Photoshop layers; complex numbers and 64-bit integers.",
     ),
     Format(
         "BMP",
         (".bmp",),
-        "1, 4 and 8 bits with a palette, 16, 24 and 32 bits, run lengths.",
-        "Header, resolution, profile, direction of the rows, run lengths.",
-        "As of PNG's palettes.",
+        "1, 4 and 8 bits with a palette, 16, 24 and 32 bits, run-length encoding.",
+        "Header, resolution, profile, direction of the rows, run-length encoding.",
+        "The palette gets other colours if the new pixels need them.",
         "Embedded JPEG and PNG.",
     ),
     Format(
         "WebP",
         (".webp",),
         "Lossy and lossless, with alpha.",
-        "Lossless stays lossless; ICC, EXIF, XMP and unknown chunks. An unchanged image keeps its bytes.",
-        "A changed lossy image is coded at quality 100, and is about 40 dB from what was computed: its colours "
-        "have half the resolution.",
+        "Lossless compression; ICC, EXIF, XMP and unknown chunks. An unchanged image keeps its bytes.",
+        "A changed lossy image is encoded at quality 100. Its PSNR to the computed pixels is about 40 dB, because the "
+        "format stores colours at half the resolution.",
         "Animations.",
     ),
     Format(
         "AVIF",
         (".avif",),
         "8, 10 and 12 bits, with alpha.",
-        "EXIF, XMP, profiles, thumbnails, gain and depth maps. An unchanged image keeps its bytes.",
-        "A changed image is coded at quality 100, and its file grows.",
-        "Sequences, grids that the decoder does not give back whole.",
+        "EXIF, XMP, profiles, thumbnails, gain maps and depth maps. An unchanged image keeps its bytes.",
+        "A changed image is encoded at quality 100, which makes the file larger.",
+        "Image sequences, grids of tiles that the decoder does not return as one image.",
     ),
     Format(
         "JPEG 2000",
         (".jp2", ".j2k"),
         "8 to 16 bits, grey and RGB, with alpha; files and bare code streams.",
-        "Reversible stays reversible; every box, such as XMP, GeoJP2 and resolution.",
-        "Layers and precincts; an irreversible image is about 60 dB from what was computed.",
-        "HTJ2K, palettes, YCC, components of different size.",
+        "Reversible compression; every box, such as XMP, GeoJP2 and resolution.",
+        "Layers and precincts are not kept. The PSNR of an irreversible image to the computed pixels is about 60 dB.",
+        "HTJ2K, palettes, YCC, components of different sizes.",
     ),
     Format(
         "HEIC",
         (".heic", ".heif"),
         "8 bits, with alpha; needs the extra `heif`.",
-        "EXIF, XMP, profiles, thumbnails, gain and depth maps. An unchanged image keeps its bytes.",
-        "A changed image is coded at quality 100, and its file grows.",
-        "10 bits, sequences.",
+        "EXIF, XMP, profiles, thumbnails, gain maps and depth maps. An unchanged image keeps its bytes.",
+        "A changed image is encoded at quality 100, which makes the file larger.",
+        "10 bits, image sequences.",
         module="pillow_heif",
     ),
     Format(
         "NPY",
         (".npy",),
-        "Real numbers of up to 64 bits and booleans: (h, w), (h, w, 3), (n, h, w), (n, h, w, c).",
+        "Real numbers of up to 64 bits and booleans, in arrays of shape (h, w), (h, w, 3), (n, h, w) or (n, h, w, c).",
         "Type, shape, byte order, order of the axes.",
         "Nothing.",
-        "Complex numbers, objects; codes that `hourglass encode` wrote are left out.",
+        "Complex numbers, objects. Tables of codes that `hourglass encode` wrote are skipped.",
     ),
     Format(
         "NPZ",
         (".npz",),
-        "Several arrays, each as an .npy file.",
-        "Names, types, shapes, whether they are compressed.",
+        "Several arrays, each like an .npy file.",
+        "Names, types, shapes, compression.",
         "Nothing.",
-        "Archives with other files.",
+        "Archives that contain other files.",
     ),
 )  # fmt: skip
 

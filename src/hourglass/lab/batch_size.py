@@ -77,10 +77,10 @@ def answer(rows: Rows) -> str:
     said = []
     for names, words in ((lower, "is lower than with"), (higher, "is higher than with")):
         if names:
-            said.append(f"With {SMALL} images a batch the accuracy {words} {LARGE} for {_shown(found, names)}.")
+            said.append(f"With {SMALL} images per batch the accuracy {words} {LARGE} for {_shown(found, names)}.")
     if undecided:
         said.append(
-            f"The accuracies with {SMALL} and with {LARGE} images a batch cannot be distinguished for "
+            f"The accuracies with {SMALL} and with {LARGE} images per batch cannot be distinguished for "
             f"{_shown(found, undecided)}."
         )
     sizes: dict[int, list[str]] = {}
@@ -92,14 +92,14 @@ def answer(rows: Rows) -> str:
         shown = "; ".join(f"{size} for {listed(sizes[size])}" for size in sorted(sizes))
         said.append(f"The smallest batch with which every seed reaches {TRAINS} is {shown}.")
     if never:
-        said.append(f"For {listed(never)} no size lets every seed reach {TRAINS}.")
+        said.append(f"No batch size lets every seed reach {TRAINS} for {listed(never)}.")
     if names := refused(rows):
         said.append(
-            f"A batch of one image is refused by {listed(names)}, since it leaves one value per channel in the last "
-            "maps."
+            f"Batches of one image are refused by {listed(names)}, because each channel of the last feature maps then "
+            "has a single value."
         )
     if diverged := sum(row["measures"]["why"] == "diverged" for row in rows):
-        said.append(f"Of all trainings {diverged} diverged; they count as guessing.")
+        said.append(f"Of all trainings, {diverged} diverged; they count as guessing.")
     return " ".join(said)
 
 
@@ -112,7 +112,7 @@ def _shown(found: Mapping[str, Mapping[int, list[float]]], names: Sequence[str])
 
 def table(rows: Rows) -> Table:
     """Accuracies, one size a line and one normalisation a column."""
-    lines = [["images a batch", *NORMS]]
+    lines = [["images per batch", *NORMS]]
     for size in SIZES:
         words = []
         for norm in NORMS:
@@ -147,7 +147,7 @@ STUDY = Study(
     question="How small can a batch be, and which normalisations do not depend on it?",
     setting="The lesson's classifier, with 10 layers instead of 20, is trained with its classic learning rate and "
     "momentum 0.1. `group` has 4 groups; in the dense layer `instance` is the same as `layer`. Every training "
-    "takes {n_steps} steps whatever the size of the batch, so that with larger batches it sees more images. There "
+    "takes {n_steps} steps, so that a training with larger batches sees more images. There "
     "are {seeds} seeds; the measure is the test accuracy in inference mode.",
     source="Wu and He, ECCV 2018, section 4.1; Hoffer et al., NeurIPS 2017; Ioffe, NeurIPS 2017.",
     n_steps=60,

@@ -122,7 +122,7 @@ def _of_optimiser(
         difference,
         "batch normalisation raises the accuracy",
         "batch normalisation lowers the accuracy",
-        "an effect of batch normalisation cannot be distinguished",
+        "no effect of batch normalisation can be distinguished",
     )
     sentences = [
         f"With {OPTIMISERS[name]}, {said}: over all {overall.settings} settings the mean accuracy changes by "
@@ -224,12 +224,12 @@ STUDY = Study(
     name="bn-claims",
     title="Higher learning rates, careless initialisation, saturating activations",
     question="Does batch normalisation allow higher learning rates, careless initialisation and saturating "
-    "activations, and where does training fail with it too?",
+    "activations, and where does training fail even with it?",
     setting="The 20-layer classifier is trained with every combination of two optimisers (plain SGD, as in the paper "
     "and the lesson, and Adam), five constant learning rates for each, five initialisations of the kernels and three "
     "activations, without normalisation and with PyTorch's layer (momentum 0.1). Each training takes {n_steps} steps "
-    "of 64; there are {seeds} seeds. The measure is the test accuracy in inference mode. A setting trains when it "
-    f"reaches {TRAINS}; a training that diverges counts as guessing, {CHANCE}.",
+    "with batches of 64; there are {seeds} seeds. The measure is the test accuracy in inference mode. A setting is "
+    f"said to train if it reaches {TRAINS}. A training that diverges counts as guessing, with an accuracy of {CHANCE}.",
     source="Ioffe and Szegedy, ICML 2015, sections 3.3 and 4.2.",
     n_steps=150,
     seeds=3,

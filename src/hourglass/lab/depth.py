@@ -140,7 +140,8 @@ def answer(rows: Rows) -> str:
         for norm in NORMS
     }
     depths = " and ".join(
-        f"{f'{layers} layers' if layers else 'fewer than all'} {NORMS[norm]} it" for norm, layers in deepest.items()
+        f"{f'{layers} layers' if layers else f'fewer than {LAYERS[0]}'} {NORMS[norm]} it"
+        for norm, layers in deepest.items()
     )
     middle = DRAWN[0]
     accuracies = [f"{summarise(_accuracies(rows, norm, middle)):.2f} {NORMS[norm]} it" for norm in NORMS]
@@ -260,10 +261,9 @@ STUDY = Study(
     title="From 5 layers to 50",
     question="Why do deep networks need normalisation?",
     setting="The lesson's classifier with 5 to 50 layers (the convolutions and the dense one) is trained for {n_steps} "
-    "steps with batches of 64, with {seeds} seeds. Gradients and the inputs of the activations are those of one batch "
-    "in training "
-    "mode, at step 0 and during training. Their means are geometric; where one is 0 in float32, every seed's is shown "
-    "instead, and the figures leave it out.",
+    "steps with batches of 64, with {seeds} seeds. Gradients and inputs of the activations are measured on one batch "
+    "in training mode, at step 0 and during training. Their means are geometric. Where a value is 0 in float32, there "
+    "is no such mean: the table then has the values of all seeds, and the figures have none.",
     source='Ioffe and Szegedy, ICML 2015; Glorot and Bengio, AISTATS 2010 (the measurement); Yang et al., "A Mean '
     'Field Theory of Batch Normalization", ICLR 2019 (gradients that grow with depth).',
     n_steps=200,

@@ -107,7 +107,7 @@ def explain(name: str) -> str:
         "",
         "Inference, with the moving statistics after this one batch",
         _lines("y", inferred),
-        "   Far from the y of training: after one step 99% of the moving statistics are still their start.",
+        "   Far from the y of training: after one step the initial values still make up 99% of the moving statistics.",
     ]
     return "\n".join(parts)
 

@@ -113,11 +113,11 @@ def answer(rows: Rows) -> str:
         "The written-out batch normalisation and the framework's cannot be distinguished by accuracy",
     )
     if found["batch"].above and found["batch-manual"].above:
-        without = "Both reach more than the network without normalisation"
+        without = "Both reach a higher accuracy than the network without normalisation"
     elif found["batch"].below and found["batch-manual"].below:
-        without = "Both reach less than the network without normalisation"
+        without = "Both reach a lower accuracy than the network without normalisation"
     else:
-        without = "It cannot be said of both that they differ from the network without normalisation"
+        without = "It is undecided whether both differ from the network without normalisation"
     said = [
         f"{forms}: the mean paired difference is {found['forms']:.4f}, the median test accuracy "
         f"{summarise_median(framework):.3f} for the framework's and {summarise_median(written_out):.3f} for the "
@@ -142,8 +142,8 @@ def _of_the_start(found: dict[str, Difference]) -> str:
     else:
         said = " and ".join(f"{words[each]} with {each} ({difference:.4f})" for each, difference in found.items())
     return (
-        "The notebooks start the written-out network from a truncated normal distribution and not from Glorot's "
-        f"uniform one. By itself, this start {said}."
+        "The notebooks draw the written-out network's initial weights from a truncated normal distribution instead of "
+        f"Glorot's uniform one. By itself, this initialisation {said}."
     )
 
 
@@ -157,8 +157,8 @@ def _of_the_early_step(rows: Rows) -> str:
         "inference and training mode cannot be distinguished",
     )
     return (
-        f"After {EARLY_STEP} steps, {conclusion}: {0.99**EARLY_STEP:.0%} of the moving statistics are still "
-        f"their start; the framework's layer reaches {summarise(inference):.3f} with them and "
+        f"After {EARLY_STEP} steps, {conclusion}: the initial values still make up {0.99**EARLY_STEP:.0%} "
+        f"of the moving statistics; the framework's layer reaches {summarise(inference):.3f} with them and "
         f"{summarise(by_batch):.3f} with each batch's own moments."
     )
 
@@ -226,14 +226,14 @@ STUDY = Study(
     name="bn-fair",
     title="No normalisation, the framework's and a written-out one, from equal starts",
     question="Is batch normalisation written by hand as good as the framework's when both start from the same weights "
-    "and see the same batches, and what does either change?",
+    "and see the same batches, and what does each of them change?",
     setting="The lesson's 20-layer classifier is trained with its classic schedule of {n_steps} steps with batches of "
-    "64. There are {seeds} seeds; each gives the same weights and batches to all arms. As in the notebooks, the "
-    "framework's layer stores the variance of the convolutions with Bessel's correction, and the written-out one "
-    "stores it without. `batch` runs PyTorch's kernels and `batch-manual` the written-out ones, forward and backward. "
-    "Accuracy is measured on all test images, the curves on 500 held-out images after every 25 steps. In training mode "
-    "every full batch of 64 is normalised by its own moments; the population's moments are those of 50 training "
-    "batches.",
+    "64. There are {seeds} seeds; networks with the same seed have the same initial weights and the same batches. As "
+    "in the notebooks, the framework's layer stores the variance of the convolutions with Bessel's correction, and the "
+    "written-out one stores it without. `batch` runs PyTorch's kernels and `batch-manual` the written-out ones, "
+    "forward and backward. The table has the accuracy on all test images; the curves show that on 500 held-out images "
+    "after every 25 steps. In training mode every full batch of 64 is normalised by its own moments; the population's "
+    "moments are those of 50 training batches.",
     source="Ioffe and Szegedy, ICML 2015; the lesson's notebooks.",
     n_steps=800,
     seeds=20,

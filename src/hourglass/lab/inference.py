@@ -139,10 +139,10 @@ STUDY = Study(
     name="bn-inference",
     title="One image at a time, and folding",
     question="What happens when a network in use normalises by the moments of the images it is given, and can the "
-    "normalisation be folded away?",
+    "normalisation be folded into the convolutions?",
     setting="The 20-layer classifier with PyTorch's layer is trained for {n_steps} steps with batches of 64, with "
-    "{seeds} seeds, and tested on 1,000 images, given 1 to 200 at once. Times are of one thread, the plain and the "
-    "folded network in turn; the speed of a seed is the median ratio of 15 rounds.",
+    "{seeds} seeds, and tested on 1,000 images, of which it gets 1 to 200 at once. Times are measured on one thread, "
+    "for the plain and the folded network in turn; the speed is the median ratio of 15 rounds for each seed.",
     source="Ioffe and Szegedy, ICML 2015, algorithm 2; Jacob et al., CVPR 2018, section 3.2 (folding).",
     n_steps=800,
     seeds=5,

@@ -174,11 +174,12 @@ STUDY = Study(
     name="bn-lstm",
     title="Recurrent batch normalisation, digits row by row",
     question="Does batch normalisation help a recurrent network, and why does gamma have to start small?",
-    setting="An LSTM of 100 units reads the 28 rows of a digit: plain, and with batch normalisation whose gammas start "
-    "at 0.1 or at 1, with statistics for each time step and noise of 0.1 on the first hidden state in training. The "
-    "loss is softmax cross-entropy, the optimiser Adam with one cycle to 0.003; there are {n_steps} steps with batches "
-    "of 100 and {seeds} seeds, each with the same weights and batches for all three. "
-    f"Convergence is looked at every {EVERY} steps.",
+    setting="An LSTM of 100 units reads the 28 rows of a digit. It is compared without normalisation (plain) and with "
+    "batch normalisation whose gammas start at 0.1 or at 1. The normalisation has statistics for each time step, and "
+    "in training noise of 0.1 is added to the first hidden state. The loss is softmax cross-entropy; the optimiser is "
+    "Adam with a one-cycle schedule that rises to 0.003. There are {n_steps} steps with batches of 100, and {seeds} "
+    "seeds; networks with the same seed have the same initial weights and the same batches. "
+    f"Whether the accuracy has reached {CONVERGED} is checked every {EVERY} steps.",
     source="Cooijmans et al., ICLR 2017.",
     n_steps=2500,
     seeds=3,

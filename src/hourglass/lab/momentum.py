@@ -117,7 +117,7 @@ def answer(rows: Rows) -> str:
     when = steps[place]
     plain, by_batch = _at(rows, "moving", place, classic), _at(rows, "by_batch", place)
     remedies = {
-        "removing the share of the start": _at(rows, "debiased", place, classic),
+        "moving statistics without their initial values": _at(rows, "debiased", place, classic),
         "the population's moments": _at(rows, "precise", place),
         "momentum 0.9": _at(rows, "moving", place, MOMENTA.index(0.9)),
     }
@@ -130,11 +130,15 @@ def answer(rows: Rows) -> str:
     )
     better, worse, undecided = sorted_out(found)
     said = [
-        f"After {when} steps with momentum 0.99 (PyTorch's 0.01), {conclusion}: {0.99**when:.0%} of the moving "
-        f"statistics are still their start, and the accuracy is {summarise(plain):.3f} with them and "
+        f"After {when} steps with momentum 0.99 (PyTorch's 0.01), {conclusion}: the initial values still make up "
+        f"{0.99**when:.0%} of the moving statistics, and the accuracy is {summarise(plain):.3f} with them and "
         f"{summarise(by_batch):.3f} in training mode."
     ]
-    for names, word in ((better, "What raises it is"), (worse, "What lowers it is"), (undecided, "Undecided is")):
+    for names, word in (
+        (better, "The accuracy is higher with"),
+        (worse, "The accuracy is lower with"),
+        (undecided, "The effect is undecided for"),
+    ):
         if names:
             shown = listed(f"{name} ({summarise(remedies[name]):.3f})" for name in names)
             said.append(f"{word} {shown}.")
@@ -227,9 +231,9 @@ STUDY = Study(
     title="How long inference waits for the moving statistics",
     question="How does inference depend on the momentum and on the number of steps, and what helps?",
     setting="The 20-layer classifier with PyTorch's layer is trained for {n_steps} steps with batches of 64, with "
-    "{seeds} seeds. Training does not use the moving statistics, so that those of every momentum are averaged during "
-    "one training. Accuracy is measured on 500 test images; in training mode on the 448 of them that fill batches of "
-    "64.",
+    "{seeds} seeds. Training does not use the moving statistics; therefore those of all momenta are computed during "
+    "the same training. Accuracy is measured on 500 test images; in training mode on the 448 of them that fill batches "
+    "of 64.",
     source="Kingma and Ba, ICLR 2015, section 3 (dividing out the start); Wu and Johnson, 2021 (precise statistics).",
     n_steps=800,
     seeds=5,

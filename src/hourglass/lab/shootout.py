@@ -127,13 +127,13 @@ def _of_network(rows: Rows, network: str) -> str:
     better, worse = (above, below) if more else (below, above)
     plain = f"without normalisation, {summarise(found['none']):.{digits}f}"
     if len(found["none"]) < 2:
-        said = f"The {network}'s {what} is {plain}; single seeds cannot say what normalisation changes."
+        said = f"The {network}'s {what} is {plain}; a single seed does not decide what normalisation changes."
     elif better or worse:
         parts = [f"{word} {listed(names)}" for names, word in ((better, "better with"), (worse, "worse with")) if names]
         rest = f"; no difference can be distinguished with {listed(undecided)}" if undecided else ""
         said = f"The {network}'s {what} is {' and '.join(parts)} than {plain}{rest}."
     else:
-        said = f"The {network}'s {what} cannot be distinguished, with any normalisation, from that {plain}."
+        said = f"The {network}'s {what} {plain}, cannot be distinguished from that with any normalisation."
     best, behind = compare_with_best(found, larger_is_better=more)
     return (
         f"{said} The {'highest' if more else 'lowest'} mean is that of {named(best)}, "
@@ -146,14 +146,14 @@ def _rank(behind: Mapping[str, Difference], seeds: int) -> str:
     above, below, undecided = sorted_out(behind)
     inferior = [named(name) for name in behind if name in above or name in below]
     if seeds < 2:
-        return "; a single seed cannot say that it is the best"
+        return "; a single seed does not decide whether it is the best"
     if not undecided:
-        return "; all others are behind it"
+        return "; all others are significantly worse"
     if not inferior:
-        return f"; which is the best of the {len(behind) + 1} cannot be said from {seeds} seeds"
+        return f"; {seeds} seeds do not decide which of the {len(behind) + 1} is the best"
     return (
-        f"; behind it {'is' if len(inferior) == 1 else 'are'} {listed(inferior)}, while it cannot be distinguished at "
-        f"these seeds from {listed(map(named, undecided))}"
+        f"; with these seeds it cannot be distinguished from {listed(map(named, undecided))}. Significantly worse "
+        f"{'is' if len(inferior) == 1 else 'are'} {listed(inferior)}"
     )
 
 
@@ -227,13 +227,14 @@ STUDY = Study(
     title="Every normalisation in three networks",
     question="What does each normalisation do for a classifier, an autoencoder and a denoiser, and what does it cost?",
     setting="The 20-layer classifier, the convolutional autoencoder and the denoiser (noise 0.5) are normalised before "
-    "every ReLU and trained with one-cycle schedules and momentum 0.1 for {n_steps} steps with batches of 64, "
+    "every ReLU, and trained with one-cycle schedules and momentum 0.1 for {n_steps} steps with batches of 64, "
     "with {seeds} seeds. "
-    "The classifier's learning rate is 0.01 or 0.001, whichever is better on held-out images; on its maps of one pixel "
-    "and in its dense layer `instance` is the same as `layer`. Comparisons are paired t-tests: those with no "
-    "normalisation are corrected for their number (Holm), those with the best mean for the number of all pairs, since "
-    "the same numbers choose it. Speeds are those of processes of one thread, as many at once as there are cores, and "
-    "are compared by the geometric mean of their ratios; memory is that of the tensors that are kept for the gradient.",
+    "The classifier's learning rate is 0.01 or 0.001, whichever is better on held-out images. On its feature maps of "
+    "one pixel and in its dense layer `instance` is the same as `layer`. Comparisons are paired t-tests. Comparisons "
+    "with the network without normalisation are corrected for their number (Holm). Comparisons with the best mean are "
+    "corrected for the number of all pairs, because the same numbers determine which mean is the best. Speeds are "
+    "measured in processes of one thread, of which as many run at once as there are cores, and are compared by the "
+    "geometric mean of their ratios. Memory is that of the tensors that are kept for the gradient.",
     source="Wu and He, ECCV 2018, and the papers that the normalisations are from.",
     n_steps=300,
     seeds=3,

@@ -15,12 +15,12 @@ from contextlib import contextmanager
 
 TRICKS = {
     "allocator": "keep freed memory instead of giving it back to the kernel",
-    "few-outputs": "convolutions to one or few channels as a matrix product and nine shifted sums",
-    "one-pixel": "convolutions of maps of one pixel as matrix products",
-    "output-phases": "the decoder's last two convolutions in inference without the large map between them",
-    "pieces": "inference in pieces that fit the cache, each on a thread of its own",
-    "pool-pairs": "2×2 maxima in inference as maxima of neighbours, one axis after the other",
-    "upsample-phases": "doubling and 3×3 convolution as a 2×2 convolution of the small map to four phases",
+    "few-outputs": "convolutions with one or few output channels as a matrix product and nine shifted sums",
+    "one-pixel": "convolutions of feature maps of one pixel as matrix products",
+    "output-phases": "in inference, the decoder's last two convolutions without the large feature map between them",
+    "pieces": "in inference, images in pieces that fit the cache, each on a thread of its own",
+    "pool-pairs": "in inference, 2×2 max pooling as maxima of neighbours, one axis after the other",
+    "upsample-phases": "upsampling by 2 with a 3×3 convolution as four 2×2 convolutions of the small map",
 }
 """Every trick by name."""
 
