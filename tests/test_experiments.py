@@ -13,7 +13,7 @@ from PIL import Image
 import hourglass as hg
 from hourglass import plots, report
 from hourglass.denoising import corrupt
-from hourglass.experiments import EXPERIMENTS, find, result, runs, stored_runs
+from hourglass.experiments import EXPERIMENTS, StoredRun, find, result, runs, stored_runs
 from hourglass.experiments.baselines import NL_MEANS_STRENGTHS, TOTAL_VARIATION_WEIGHTS, baselines
 from hourglass.experiments.checkerboard import response
 from hourglass.experiments.groups import groups_of
@@ -344,3 +344,10 @@ def test_a_run_without_its_history_is_named_with_a_remedy(few, tmp_path):
     (stored,) = stored_runs(tmp_path)
     with pytest.raises(ValueError, match=r"seed-0 is damaged \(history\.csv is missing\); move it away"):
         stored.history()
+
+
+@pytest.mark.parametrize("content", ["step,epoch,loss\n1,0.1,0.5\n", "step,epoch,learning_rate,loss\n1,0.1\n"])
+def test_a_history_without_a_column_or_a_number_is_damaged(content, tmp_path):
+    (tmp_path / "history.csv").write_text(content)
+    with pytest.raises(ValueError, match="damaged"):
+        StoredRun(tmp_path, {}).history()

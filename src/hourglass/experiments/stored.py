@@ -50,7 +50,7 @@ class StoredRun:
         """
         try:
             return History.read_csv(self.folder / HISTORY)
-        except (FileNotFoundError, ValueError) as error:
+        except (FileNotFoundError, KeyError, TypeError, ValueError) as error:
             raise damaged(self.folder, error) from error
 
 
