@@ -102,15 +102,15 @@ def keep_freed_memory() -> bool:
 
 
 def give_memory_back() -> bool:
-    """Tell glibc's allocator to prepare for work of changing sizes: one heap, which :func:`trim_memory` gives back.
+    """Tell glibc's allocator to give what is freed back to the kernel: the opposite, for work of changing sizes.
 
-    Where every image has its own size, freed pieces fit the next one badly and memory creeps up, unless what is free is
-    given back after each. Between the operations on one image it is kept, as :func:`keep_freed_memory` does: a network
-    is more than twice as fast with it. Returns False where there is no glibc.
+    Where every image has its own size, freed pieces fit the next one badly and memory creeps up. With this and
+    :func:`trim_memory` the memory of 2,000 images is 1.05 times that of 200. A network is slower with it, since every
+    tensor is faulted in anew. Returns False where there is no glibc.
     """
     # Every size has its own kernels, of which oneDNN would keep 1,024; it reads this when it makes the first.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
-    return _set_allocator({_MMAP_THRESHOLD: 32 << 20, _TRIM_THRESHOLD: 1 << 30, _TOP_PAD: 128 << 10, _ARENA_MAX: 1})
+    return _set_allocator({_MMAP_THRESHOLD: 256 << 10, _TRIM_THRESHOLD: 128 << 10, _TOP_PAD: 128 << 10, _ARENA_MAX: 1})
 
 
 def trim_memory() -> None:
