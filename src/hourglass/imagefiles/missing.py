@@ -21,13 +21,16 @@ def missing(plane: Plane) -> NDArray[np.bool_]:
     Returns
     -------
     ndarray of shape (h, w, bands), bool
-        True where the plane has no data.
+        True where the plane has no data. It may be read-only.
     """
     values = plane.values
-    where = ~np.isfinite(values) if values.dtype.kind == "f" else np.zeros(values.shape, dtype=bool)
     no_data = plane.numbers.no_data
     limits = plane.numbers.limits or (-math.inf, math.inf)
-    if no_data is not None and limits[0] <= no_data <= limits[1]:
+    marked = no_data is not None and limits[0] <= no_data <= limits[1]
+    if values.dtype.kind != "f" and not marked:
+        return np.broadcast_to(np.False_, values.shape)  # takes no memory
+    where = ~np.isfinite(values) if values.dtype.kind == "f" else np.zeros(values.shape, dtype=bool)
+    if no_data is not None and marked:
         where |= values == values.dtype.type(no_data)
     return where
 
