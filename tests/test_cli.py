@@ -247,7 +247,7 @@ def test_a_signal_is_said_in_one_line_and_the_run_goes_on(number, code, tmp_path
     while "step" not in process.stderr.readline():
         assert process.poll() is None
     process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == code
     last = err.splitlines()[-1]
     assert last.startswith("hourglass: stopped after step ")

@@ -111,7 +111,7 @@ def test_two_processes_of_a_part_of_the_batch_equal_one_with_the_whole(backend, 
         )
         for rank in range(2)
     ]
-    errors = [process.communicate(timeout=120)[1] for process in started]
+    errors = [process.communicate(timeout=600)[1] for process in started]
     assert [process.returncode for process in started] == [0, 0], errors
     net = network()
     expected = train(net, net, *examples())

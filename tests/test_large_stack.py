@@ -56,7 +56,7 @@ def test_memory_interruption_and_resumption(stack):
         time.sleep(0.1)
     time.sleep(5)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=1800)
     assert process.returncode == 130
     assert "Traceback" not in err
     assert not list((stack / "out").iterdir())
@@ -72,5 +72,5 @@ def test_memory_interruption_and_resumption(stack):
         assert len(other.pages) == PLANES
         for i in range(0, PLANES, 37):
             np.testing.assert_array_equal(other.pages[i].asarray(), one.pages[i].asarray())
-    assert start(stack, "--resume").communicate(timeout=120)[1] == "denoise: 0 done, 1 there already\n"
+    assert start(stack, "--resume").communicate(timeout=1800)[1] == "denoise: 0 done, 1 there already\n"
     (stack / "out" / "stack.tif").unlink()

@@ -38,7 +38,7 @@ def outputs(tmp_path_factory):
         for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR"):
             patch.setenv(name, str(folder / name))
         notebook = nbformat.v4.new_notebook(cells=cells)
-        client = NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": folder}})
+        client = NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": folder}})
         client.execute()
     nbformat.write(notebook, folder / "executed.ipynb")
     stored = nbformat.read(folder / "executed.ipynb", as_version=4)
