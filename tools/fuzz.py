@@ -8,9 +8,11 @@ that is none of those which the reader promises, more than 5 seconds for one inp
 
 import argparse
 import contextlib
+import importlib
 import itertools
 import json
 import os
+import pkgutil
 import re
 import subprocess
 import sys
@@ -178,17 +180,22 @@ def fuzz(name: str, runs: int, seconds: int) -> None:
     """Feed one reader, in this process."""
     import atheris
 
-    with atheris.instrument_imports(include=["hourglass", "PIL", "tifffile", "safetensors"]):
-        import PIL.Image
-
-    PIL.Image.init()
     memory = Path("/dev/shm")  # noqa: S108 - private folders are made in it; a disk would be worn
     shared = memory if memory.is_dir() else None
     temporary = Path(tempfile.mkdtemp(prefix="fuzz-", dir=shared))
     corpus = temporary / "corpus"
     corpus.mkdir()
+    # Only what is imported here for the first time is instrumented: also what a reader imports when it is needed.
+    with atheris.instrument_imports(include=["hourglass", "PIL", "tifffile", "safetensors"]):
+        import PIL.Image
+
+        import hourglass.imagefiles
+
+        PIL.Image.init()
+        for module in pkgutil.walk_packages(hourglass.imagefiles.__path__, "hourglass.imagefiles."):
+            importlib.import_module(module.name)
+        feed = READERS[name](temporary / "input")
     seeds(name, corpus)
-    feed = READERS[name](temporary / "input")
     words = [
         sys.argv[0],
         f"-runs={runs}",
