@@ -11,7 +11,7 @@ from hourglass.imagefiles.files import open_image
 from hourglass.imagefiles.image import Plane, Raw
 from hourglass.imagefiles.ranges import FileRanges, Ranges
 from hourglass.imagefiles.value_ranges import ValueRange
-from hourglass.runtime.hardware import give_memory_back, trim_memory
+from hourglass.runtime.hardware import give_memory_back
 
 # Errors of one file that do not end the run, since the other files can still be processed.
 FILE_ERRORS = (OSError, ValueError, MemoryError)
@@ -82,7 +82,6 @@ def process(
             yield Outcome(source, skipped=True)
             continue
         outcome = _process_one(source, target, restore, ranges)
-        trim_memory()
         if isinstance(outcome.error, OSError) and outcome.error.errno in _ENDS_ALL:
             how = "for it and those behind it" if source == target else "with --resume"
             raise OutputFullError(

@@ -17,6 +17,8 @@ from hourglass.runtime.hardware import trim_memory
 
 # Side, in pixels, of the tiles for networks that normalise by the moments of their input image.
 _TILE = 512
+# Bytes of a plane from which on trimming takes little beside the network.
+_WORTH_TRIMMING = 64 << 10
 
 
 class ImageRestorer:
@@ -92,7 +94,8 @@ class ImageRestorer:
             weight = None if plane.roles[group.start] == "extra" else of_colours
             for bands in self._parts(group):
                 # Freed pieces of memory, too small for the arrays of a whole image below, go back to the system.
-                trim_memory()
+                if plane.values.nbytes >= _WORTH_TRIMMING:
+                    trim_memory()
                 self._restore_bands(plane, value_range, bands, holes[..., bands], weight, result)
         return result
 
