@@ -124,3 +124,24 @@ def server():
         threading.Thread(target=running.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{running.server_port}", answers
         running.shutdown()
+
+
+@pytest.fixture
+def stop_at(monkeypatch):
+    """Let training raise before a step."""
+    from checkpoint_cases import StopError
+    from hourglass.training import Trainer
+
+    def stop(at):
+        step, count = Trainer.step, [0]
+
+        def counting(self, index):
+            count[0] += 1
+            if count[0] == at:
+                raise StopError
+            return step(self, index)
+
+        monkeypatch.setattr(Trainer, "step", counting)
+        return lambda: monkeypatch.setattr(Trainer, "step", step)
+
+    return stop

@@ -2,9 +2,6 @@
 
 import json
 import os
-import signal
-import subprocess
-import sys
 import warnings
 
 import numpy as np
@@ -13,68 +10,9 @@ import torch
 from sklearn.base import clone
 
 import hourglass as hg
-from hourglass.atomic import locked
-from hourglass.training import Interrupted, Interval, Trainer
+from checkpoint_cases import MODELS, QUICK, StopError, assert_same, begun
+from hourglass.training import Interval, Trainer
 from hourglass.training.checkpoints import Checkpoints, _checksum
-
-QUICK = {"n_steps": 12, "batch_size": 50, "random_state": 3, "checkpoint_every": "2steps"}
-MODELS = {
-    "conv": hg.ConvAutoencoder(channels=(4, 4), **QUICK),
-    "noisy": hg.ConvAutoencoder(channels=(4, 4), noise=(0.1, 0.4), loss="bce", **QUICK),
-    "blind": hg.ConvAutoencoder(channels=(4,), self_supervised=True, **QUICK),
-    "dense": hg.DenseAutoencoder(validation_fraction=0.2, patience=5, report_every=2, **QUICK),
-    "batch": hg.ConvClassifier(depth=3, **QUICK),
-    "batch-manual": hg.ConvClassifier(depth=3, norm="batch-manual", **QUICK),
-}
-
-
-class StopError(Exception):
-    pass
-
-
-@pytest.fixture(autouse=True)
-def _signals_are_heard():
-    """Whoever runs the tests may have SIGINT ignored, as nohup does."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.fixture
-def stop_at(monkeypatch):
-    """Let training raise before a step."""
-
-    def stop(at):
-        step, count = Trainer.step, [0]
-
-        def counting(self, index):
-            count[0] += 1
-            if count[0] == at:
-                raise StopError
-            return step(self, index)
-
-        monkeypatch.setattr(Trainer, "step", counting)
-        return lambda: monkeypatch.setattr(Trainer, "step", step)
-
-    return stop
-
-
-def assert_same(one, two):
-    a, b = one.network_.state_dict(), two.network_.state_dict()
-    assert all(torch.equal(a[name], b[name]) for name in a)
-    assert one.history_.loss == two.history_.loss
-    assert one.history_.reports == two.history_.reports
-    assert one.history_.learning_rate == two.history_.learning_rate
-
-
-def begun(model, few, folder, stop_at, step=8):
-    """A training that was cut off before a step."""
-    go_on = stop_at(step)
-    estimator = clone(model).set_params(checkpoint_dir=folder)
-    with pytest.raises(StopError):
-        estimator.fit(few.train.images, few.train.labels)
-    go_on()
-    return estimator
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -196,22 +134,6 @@ def test_damaged_checkpoints_of_later_steps_do_not_push_out_new_ones(few, tmp_pa
     assert_same(clone(estimator).fit(few.train.images), clone(MODELS["conv"]).fit(few.train.images))
 
 
-def test_a_signal_in_the_last_step_is_not_lost(few, tmp_path, monkeypatch):
-    step = Trainer.step
-
-    def signalled(self, index):
-        if len(self.history.learning_rate) == 11:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return step(self, index)
-
-    monkeypatch.setattr(Trainer, "step", signalled)
-    estimator = clone(MODELS["conv"]).set_params(checkpoint_dir=tmp_path)
-    with pytest.raises(Interrupted, match="stopped after step 12 of 12 by SIGTERM"):
-        estimator.fit(few.train.images)
-    monkeypatch.setattr(Trainer, "step", step)
-    assert_same(clone(estimator).fit(few.train.images), clone(MODELS["conv"]).fit(few.train.images))
-
-
 def test_a_callable_that_nothing_can_tell_apart_is_refused(tmp_path):
     ae = hg.DenseAutoencoder(corruption=lambda x, generator: x, checkpoint_dir=tmp_path, random_state=0)
     with pytest.raises(ValueError, match="a checkpoint cannot tell"):
@@ -252,40 +174,6 @@ def test_a_full_disk_leaves_what_was_saved(few, tmp_path, stop_at, monkeypatch):
             clone(estimator).fit(few.train.images)
     assert {path.name: path.read_bytes() for path in tmp_path.glob("checkpoint-*")} == before
     assert_same(clone(estimator).fit(few.train.images), clone(MODELS["conv"]).fit(few.train.images))
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_waits_for_the_step_and_its_checkpoint(number, few, tmp_path, monkeypatch):
-    estimator = clone(MODELS["conv"]).set_params(checkpoint_dir=tmp_path, checkpoint_every="never")
-    step, count = Trainer.step, [0]
-
-    def signalled(self, index):
-        count[0] += 1
-        if count[0] == 5:
-            os.kill(os.getpid(), number)
-        return step(self, index)
-
-    handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
-    monkeypatch.setattr(Trainer, "step", signalled)
-    with pytest.raises(Interrupted, match="stopped after step 5 of 12") as stopped:
-        estimator.fit(few.train.images)
-    assert stopped.value.signal == number
-    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
-    assert [path.name for path in tmp_path.glob("*.json")] == ["checkpoint-000000005.json"]
-    monkeypatch.setattr(Trainer, "step", step)
-    assert_same(clone(estimator).fit(few.train.images), clone(MODELS["conv"]).fit(few.train.images))
-
-
-def test_a_second_ctrl_c_stops_at_once(few, tmp_path, monkeypatch):
-    def signalled(self, index):
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
-        raise AssertionError("the second did not stop it")
-
-    monkeypatch.setattr(Trainer, "step", signalled)
-    with pytest.raises(KeyboardInterrupt) as stopped:
-        clone(MODELS["conv"]).set_params(checkpoint_dir=tmp_path).fit(few.train.images)
-    assert not isinstance(stopped.value, Interrupted)
 
 
 def test_weights_that_are_not_finite_leave_the_last_good_checkpoint(few, tmp_path, monkeypatch):
@@ -345,69 +233,3 @@ def test_stale_parts_of_files_are_swept_away(tmp_path):
     tensors, values = checkpoints.load()
     assert tensors["x"].tolist() == [0, 1, 2]
     assert values == {"n": 10}
-
-
-def test_two_processes_do_not_share_a_folder(hourglass, tmp_path):
-    holder = (
-        "from hourglass.atomic import locked\n"
-        f"with locked({str(tmp_path / 'out')!r}): print('held', flush=True); input()"
-    )
-    process = subprocess.Popen([sys.executable, "-c", holder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout.readline() == "held\n"
-        code, _, err = hourglass("run", "dense", "--steps", "1", "--out", tmp_path / "out", "--quiet")
-        assert (code, len(err.splitlines())) == (1, 1)
-        assert "is in use by another process" in err
-    finally:
-        process.kill()  # its death opens the lock
-        process.communicate()
-    with locked(tmp_path / "out"):
-        pass
-
-
-def test_runs_of_a_folder_go_on(few, tmp_path, stop_at):
-    options = {"dataset": few, "seeds": (0, 1), "n_steps": 6, "batch_size": 20, "checkpoint_every": "2steps"}
-    whole = hg.run("denoise", **options, out=tmp_path / "whole")
-    go_on = stop_at(6 + 4)  # in the second run
-    with pytest.raises(StopError):
-        hg.run("denoise", **options, out=tmp_path / "cut")
-    go_on()
-    first = tmp_path / "cut" / "denoise-classic" / "seed-0"
-    before = {path.name: path.stat().st_mtime_ns for path in first.iterdir()}
-    assert (tmp_path / "cut" / "denoise-classic" / "seed-1.unfinished").is_dir()
-    assert not (tmp_path / "cut" / "denoise-classic" / "seed-1").exists()
-    said = []
-    again = hg.run("denoise", **options, out=tmp_path / "cut", say=said.append)
-    assert "denoise classic seed 0: finished already, left as it is" in said
-    assert {path.name: path.stat().st_mtime_ns for path in first.iterdir()} == before
-    assert again.scores == whole.scores
-    for seed in (0, 1):
-        name = f"denoise-classic/seed-{seed}/model.safetensors"
-        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    assert not list((tmp_path / "cut").rglob("*.unfinished"))
-    with pytest.raises(ValueError, match="batch_size is 20 there, 30 here"):
-        hg.run("denoise", **options | {"batch_size": 30}, out=tmp_path / "cut", resume=True)
-
-
-def test_training_on_a_folder_goes_on(hourglass, tmp_path, few, stop_at):
-    from PIL import Image
-
-    for i in range(4):
-        Image.fromarray((few.train.images[i, ..., 0] * 255).astype(np.uint8)).save(tmp_path / f"{i}.png")
-    words = ["train", tmp_path, "--crop", 16, "--cuts", 40, "--steps", 8, "--checkpoint-every", "2steps"]
-    assert hourglass(*words, "--out", tmp_path / "whole", "--quiet")[0] == 0
-    go_on = stop_at(6)
-    code, _, err = hourglass(*words, "--out", tmp_path / "cut", "--quiet")
-    assert (code, len(err.splitlines())) == (1, 1)
-    go_on()
-    assert (tmp_path / "cut" / ".unfinished").is_dir()
-    code, out, err = hourglass(*words, "--out", tmp_path / "cut", "--overwrite")
-    assert code == 0
-    assert "holds an unfinished training: going on with it" in err
-    assert "going on from step 4 of 8" in err
-    weights = "model.safetensors"
-    assert (tmp_path / "cut" / weights).read_bytes() == (tmp_path / "whole" / weights).read_bytes()
-    assert not (tmp_path / "cut" / ".unfinished").exists()
-    code, out, _ = hourglass(*words, "--out", tmp_path / "cut", "--resume")
-    assert (code, out.strip()) == (0, f"model: {tmp_path / 'cut'} (finished already)")
-    assert hourglass(*words, "--out", tmp_path / "cut", "--resume", "--overwrite")[0] == 2

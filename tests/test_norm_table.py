@@ -1,112 +1,29 @@
 """Every normalisation where PyTorch's users put ``nn.BatchNorm2d``: one table of uses, dtypes, modes and layouts."""
 
 import copy
-import inspect
 import io
 import pickle
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from hourglass.nn import (
-    NORMS,
-    BatchRenorm,
-    FrameworkBatchNorm,
-    GhostBatchNorm,
-    GroupNorm,
-    InstanceNorm,
-    LayerNorm,
-    ManualBatchNorm,
+from hourglass.nn import NORMS
+from norm_formulas import (
+    BY_BATCH,
+    CHANNELS,
+    DTYPES,
+    MAPS,
+    MOVING,
+    NAMES,
+    ROWS,
+    batch,
+    close,
+    formula,
+    make,
+    randomised,
+    tolerance,
 )
-
-NAMES = [name for name in NORMS if name != "none"]
-BY_BATCH = ["batch", "batch-manual"]  # the formula of nn.BatchNorm2d
-MOVING = [*BY_BATCH, "ghost", "renorm"]
-MAPS, ROWS, CHANNELS = (6, 4, 3, 5), (6, 4), 4
-DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
-EXTRA = {"group": {"groups": 2}, "ghost": {"ghost_size": 4}, "renorm": {"ramp": (0, 1)}}
-
-
-def make(name, **options):
-    return NORMS[name](CHANNELS, **EXTRA.get(name, {}), **options)
-
-
-def batch(shape=MAPS, dtype=torch.float64, layout="contiguous", seed=0):
-    x = 2 * torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) + 0.5
-    x = x.to(dtype)
-    if layout == "channels_last":
-        x = x.to(memory_format=torch.channels_last)
-    if layout == "slice":
-        x = torch.cat([x, x], dim=2)[:, :, : shape[2]]
-    return x
-
-
-def randomised(norm):
-    """Any scale, shift and moving statistics but those that a new layer has."""
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for parameter in norm.parameters():
-            parameter.copy_(torch.rand(parameter.shape, generator=generator) + 0.5)
-        if getattr(norm, "running_mean", None) is not None:
-            norm.running_mean.copy_(torch.rand(CHANNELS, generator=generator) - 0.5)
-            norm.running_var.copy_(torch.rand(CHANNELS, generator=generator) + 0.7)
-            norm.num_batches_tracked.fill_(2)
-    return norm
-
-
-def tolerance(dtype):
-    return 30 * torch.finfo(dtype).eps
-
-
-def close(found, expected, dtype=torch.float64, times=1):
-    expected = expected.double()
-    scale = expected.abs().max().item() if expected.numel() else 0
-    torch.testing.assert_close(found.double(), expected, rtol=0, atol=times * tolerance(dtype) * max(scale, 1))
-
-
-def per_channel(values, x):
-    return values.view([-1 if axis == 1 else 1 for axis in range(x.dim())])
-
-
-def formula(name, norm, x, training):
-    """What a normalisation is to give, and its moving statistics afterwards, of plain operations in float64."""
-    weight, bias = (None if p is None else p.detach().double() for p in (norm.weight, norm.bias))
-    eps, axes = norm.eps, [axis for axis in range(x.dim()) if axis != 1]
-    affine = lambda y: (  # noqa: E731
-        y * (1 if weight is None else per_channel(weight, y)) + (0 if bias is None else per_channel(bias, y))
-    )
-    if name not in MOVING:
-        parts = x.reshape(len(x), norm.num_groups, -1)
-        centred = parts - parts.mean(2, keepdim=True)
-        return affine((centred / (centred.square().mean(2, keepdim=True) + eps).sqrt()).reshape(x.shape)), {}
-    state = {k: v.double() for k, v in norm.state_dict().items() if k in norm._buffers}
-    if not training and state:
-        normalised = (x - per_channel(state["running_mean"], x)) / per_channel(state["running_var"] + eps, x).sqrt()
-        return affine(normalised), state
-    outputs, count = [], state.get("num_batches_tracked", torch.tensor(0.0))
-    for part in x.tensor_split(-(-len(x) // 4)) if name == "ghost" else [x]:
-        mean, variance = part.mean(axes), part.var(axes, unbiased=False)
-        normalised = (part - per_channel(mean, part)) / per_channel(variance + eps, part).sqrt()
-        if name == "renorm":  # fully open
-            moving = (state["running_var"] + eps).sqrt()
-            r = ((variance + eps).sqrt() / moving).clamp(1 / 3, 3).detach()
-            d = ((mean - state["running_mean"]) / moving).clamp(-5, 5).detach()
-            normalised = normalised * per_channel(r, x) + per_channel(d, x)
-        outputs.append(normalised)
-        if state:
-            count = count + 1
-            share = 1 / count if norm.momentum is None else norm.momentum
-            stored = part.var(axes, unbiased=norm.stored_variance == "bessel").detach()
-            state["running_mean"] = (1 - share) * state["running_mean"] + share * mean.detach()
-            if name == "renorm":
-                stored = (stored + eps).sqrt()
-                state["running_var"] = ((1 - share) * (state["running_var"] + eps).sqrt() + share * stored) ** 2 - eps
-            else:
-                state["running_var"] = (1 - share) * state["running_var"] + share * stored
-            state["num_batches_tracked"] = count
-    return affine(torch.cat(outputs)), state
 
 
 def check(name, norm, x, training=True, dtype=None, within=None, *, gradient=True):
@@ -302,73 +219,3 @@ def test_shapes_are_known_on_the_meta_device(name, momentum):
             assert output.is_meta
         norm.to_empty(device="cpu").reset_parameters()
         assert torch.equal(norm.weight.detach(), torch.ones(CHANNELS))
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_parameters_are_made_in_the_dtype_that_is_asked_for(name):
-    norm = make(name, dtype=torch.float64)
-    assert norm.weight.dtype == torch.float64
-    if name in MOVING:
-        assert norm.running_var.dtype == torch.float64
-        assert norm.num_batches_tracked.dtype == torch.int64
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_numbers_that_have_no_fraction_are_refused(name):
-    for dtype in (torch.uint8, torch.int64, torch.complex64):
-        with pytest.raises(TypeError, match=r"expected floating-point numbers: call x\.float\(\) first"):
-            make(name)(torch.ones(MAPS, dtype=dtype))
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_an_epsilon_below_zero_is_refused(name):
-    for eps in (-1e-5, float("nan"), float("inf")):
-        with pytest.raises(ValueError, match="expected 0 or more"):
-            make(name, eps=eps)
-
-
-def test_mixed_precision_that_pytorch_refuses_is_refused_or_right():
-    for name in NAMES:
-        for module, given in [
-            (torch.float64, torch.float32),
-            (torch.float32, torch.float64),
-            (torch.half, torch.float32),
-        ]:
-            norm, x = randomised(make(name)).to(module), batch(dtype=given)
-            expected, _ = formula(name, norm, x.double(), training=True)
-            try:
-                output = norm(x)
-            except RuntimeError as error:
-                assert name not in ("batch-manual", "renorm")
-                assert "type" in str(error)  # noqa: PT017
-            else:
-                assert output.dtype == given
-                close(output.detach(), expected, torch.float32)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_every_argument_is_named_and_described(name):
-    kind = NORMS[name]
-    parameters = inspect.signature(kind).parameters
-    assert not any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters.values())
-    described = kind.__doc__.partition("Parameters\n")[2].partition("Raises\n")[0]
-    for parameter in parameters:
-        assert f" {parameter} :" in described, f"{parameter} of {kind.__name__}"
-    assert "As in :class:" not in described
-    if name in MOVING:
-        positional = list(inspect.signature(nn.BatchNorm2d).parameters)[:7]
-        assert list(parameters)[:7] == positional
-    assert "Attributes" in kind.__doc__
-
-
-def test_the_table_has_every_normalisation():
-    public = {FrameworkBatchNorm, ManualBatchNorm, LayerNorm, GroupNorm, InstanceNorm, GhostBatchNorm, BatchRenorm}
-    assert {NORMS[name] for name in NAMES} == public
-
-
-def test_a_ghost_batch_without_moving_statistics_is_normalised_by_parts_in_inference_too():
-    norm = make("ghost", track_running_stats=False)
-    x = batch(dtype=torch.float32)
-    assert torch.equal(norm.eval()(x), norm.train()(x))
-    small = F.batch_norm(x[:4], None, None, norm.weight, norm.bias, training=True)
-    close(norm(x[:4]).detach(), small.detach(), torch.float32)

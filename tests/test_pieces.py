@@ -174,6 +174,10 @@ def test_normalisation_by_image_sees_tiles_of_large_images(few):
     found = ImageRestorer(ae)(image)
     assert set(seen) == {(20, 512)}
     np.testing.assert_allclose(found[:, :150], ae.reconstruct(image[None, :, :512])[0, :, :150], atol=1e-6)
+    np.testing.assert_array_equal(found, ae.reconstruct(image[None])[0])
+    finer = ae.reconstruct(image[None].astype(np.float64))
+    assert finer.dtype == np.float64
+    np.testing.assert_allclose(found, finer[0], atol=1e-5)
     seen.clear()
     ImageRestorer(ae)(image[:, :512])
     assert seen == [(20, 512)]

@@ -160,7 +160,7 @@ def test_the_command_line_trains_a_network(network, folder, monkeypatch, tmp_pat
     assert (type(model), model.n_components) == (LinearAutoencoder, 3)
     code, _, err = hourglass(*words, "--network", "cubic")
     assert code == 2
-    assert "'cubic' is none of conv, dense, linear" in err
+    assert "'cubic' is not a network; choose one of conv, dense, linear" in err
 
 
 def test_a_network_that_is_not_registered_is_named_with_the_remedy(few, tmp_path):

@@ -1,4 +1,4 @@
-"""Measures what docs/benchmarks.md says of this package alone: gains of tricks, quality, growth, start-up.
+"""Measures what docs/benchmarks.md says of this package alone: quality, growth, start-up.
 
 Usage: python tools/measure_speed.py FOLDER_OF_MNIST [SECTION ...]
 
@@ -20,18 +20,12 @@ from typing import Any
 import hourglass as hg
 from hourglass.data import Dataset
 from hourglass.experiments import EXPERIMENTS
-from hourglass.experiments.evaluation import noise_level, test_inputs
+from hourglass.experiments.noise import noise_level, test_inputs
 from hourglass.runtime import tricks
 from hourglass.training import Checkpoints, Interval
 
 OUT = Path(__file__).parents[1] / "benchmarks" / "results" / "own.json"
-ROUNDS, PAIRS, SEEDS = 5, 8, 5
-# Steps of one round, and which tricks have a part in the network.
-TIMED = {
-    "conv": (80, ["few-outputs"]),
-    "denoise": (50, ["few-outputs", "upsample-phases"]),
-    "bn-layer": (100, ["one-pixel"]),
-}
+ROUNDS, SEEDS = 5, 5
 # Shortened, so that five seeds with and without take minutes.
 QUALITY = {"dense": 400, "conv": 250, "denoise": 150, "bn-none": 200, "bn-layer": 200, "bn-manual": 200}
 MEASURE = {"dense": "test_bce", "conv": "test_bce", "denoise": "test_bce"}
@@ -46,7 +40,6 @@ def main() -> None:
         "startup": startup,
         "growth": lambda: growth(folder),
         "time": lambda: time_to_quality(data),
-        "tricks": lambda: gains(data),
         "quality": quality,
         "checkpoints": lambda: checkpoints(data),
     }
@@ -102,32 +95,6 @@ def growth(folder: str) -> dict[str, list[list[float]]]:
             )
             print(kind, found[kind][-1], flush=True)
     return found
-
-
-def gains(data: Dataset) -> dict[str, dict[str, list[float]]]:
-    """Images per second with all tricks, as a multiple of those with one switched off; pairs, in alternating order."""
-    found: dict[str, dict[str, list[float]]] = {}
-    for name, (n_steps, parts) in TIMED.items():
-        # The allocator's settings stay once they are made: "allocator" is measured by whole processes alone.
-        found[name] = {}
-        for part in parts:
-            rate(name, data, n_steps)
-            ratios = []
-            for number in range(PAIRS):
-                pair = {without: rate(name, data, n_steps, without) for without in ("", part)[:: 1 - 2 * (number % 2)]}
-                ratios.append(round(pair[""] / pair[part], 3))
-            found[name][part] = ratios
-            print(name, part, statistics.median(ratios), flush=True)
-    return found
-
-
-def rate(name: str, data: Dataset, n_steps: int, without: str = "") -> float:
-    """Images per second in training, perhaps without a trick."""
-    estimator = EXPERIMENTS[name].configure("classic", n_steps=n_steps, report_every=10**6, precision="auto")
-    estimator.set_params(random_state=0)
-    with tricks.without(without) if without else nullcontext():
-        fit(estimator, data)
-    return estimator.images_per_second_ or 0.0
 
 
 def checkpoints(data: Dataset) -> dict[str, dict[str, float]]:

@@ -8,7 +8,7 @@ def dataset_name(text: str) -> str:
     from hourglass.data import DATASETS
 
     if text not in DATASETS:
-        raise typer.BadParameter(f"{text!r} is none of {', '.join(DATASETS)}")
+        raise typer.BadParameter(f"{text!r} is not a data set; choose one of {', '.join(DATASETS)}")
     return text
 
 
@@ -17,5 +17,5 @@ def network_name(text: str) -> str:
     from hourglass.image_training.settings import NETWORKS
 
     if text not in NETWORKS:
-        raise typer.BadParameter(f"{text!r} is none of {', '.join(NETWORKS)}")
+        raise typer.BadParameter(f"{text!r} is not a network; choose one of {', '.join(NETWORKS)}")
     return text

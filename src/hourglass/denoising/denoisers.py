@@ -15,7 +15,7 @@ Images = NDArray[np.floating[Any]]
 
 
 class Denoiser(ABC):
-    """A method that removes noise from each image of a stack, whatever the others are."""
+    """A method that removes noise from each image of a stack without regard to the other images."""
 
     name: str
     """As tables call it."""
@@ -175,7 +175,7 @@ class Median(Denoiser):
 
     @classmethod
     def candidates(cls, level: float) -> list[Self]:
-        """Squares of two sizes, whatever the level.
+        """Return squares of two sizes; the level does not matter.
 
         Parameters
         ----------
@@ -202,7 +202,7 @@ class WithoutClippingBias(Denoiser):
     Parameters
     ----------
     denoiser : Denoiser
-        What makes averages of the clipped pixels.
+        The method that is applied to the clipped images first; it averages pixels.
     level : float
         Standard deviation of the noise before it was clipped to [0, 1].
     """

@@ -14,7 +14,8 @@ from hourglass.estimators.checks import check_choice, check_number
 from hourglass.estimators.fitting import Task, check_validation, start_at_mean, train, transaction
 from hourglass.estimators.given import image_source, training_source
 from hourglass.estimators.held_out import HeldOut
-from hourglass.estimators.reconstruction import ESTIMATE, Reconstruction, is_target
+from hourglass.estimators.reconstruction import ESTIMATE, Reconstruction
+from hourglass.estimators.scores import is_target
 from hourglass.nn import Codec
 from hourglass.training import LOSSES, Progress, Source, image_losses
 

@@ -177,10 +177,10 @@ def _cuts(length: int, step: int, margin: int) -> list[Cut]:
 
 def apply_in_tiles(
     function: Callable[[NDArray[Any]], NDArray[Any]],
-    image: NDArray[np.float32],
+    image: NDArray[Any],
     size: tuple[int, int],
     overlap: tuple[int, int],
-) -> NDArray[np.float32]:
+) -> NDArray[Any]:
     """Apply a function of images of one size to a larger or smaller image: tile by tile, one fading into the next.
 
     The result is not that of a function that takes the whole image: what a tile does not see has no part in it. Where
@@ -190,7 +190,8 @@ def apply_in_tiles(
     ----------
     function : callable
         Function that takes images ``(n, tall, wide, c)`` and returns as many of the same shape.
-    image : ndarray of shape (h, w, c), float32
+    image : ndarray of shape (h, w, c), float32 or float64
+        The image.
     size : (tall, wide)
         Height and width of a tile; an image that is smaller is continued by its edges.
     overlap : (int, int)
@@ -199,26 +200,29 @@ def apply_in_tiles(
 
     Returns
     -------
-    ndarray of shape (h, w, c), float32
+    ndarray of shape (h, w, c), of the dtype of the image
+        The blended results.
     """
     height, width, channels = image.shape
     (tall, wide), beyond = size, [max(size[0] - image.shape[0], 0), max(size[1] - image.shape[1], 0)]
     padded = np.pad(image, ((0, beyond[0]), (0, beyond[1]), (0, 0)), mode="edge") if any(beyond) else image
-    result = np.zeros(padded.shape, dtype=np.float32)
+    result = np.zeros(padded.shape, dtype=image.dtype)
     down, across = (_fading(*axis) for axis in zip(padded.shape, size, overlap, strict=False))
     places = [(top, left) for top in down for left in across]
     count = max(1, _TILES // (tall * wide))
     for start in range(0, len(places), count):
         some = places[start : start + count]
-        tiles = np.empty((len(some), tall, wide, channels), dtype=np.float32)
+        tiles = np.empty((len(some), tall, wide, channels), dtype=image.dtype)
         for tile, ((top, _), (left, _)) in zip(tiles, some, strict=True):
             tile[...] = padded[top : top + tall, left : left + wide]
         for tile, ((top, low), (left, high)) in zip(function(tiles), some, strict=True):
-            result[top : top + tall, left : left + wide] += tile * np.multiply.outer(low, high)[..., None]
+            result[top : top + tall, left : left + wide] += tile * np.multiply.outer(low, high)[..., None].astype(
+                image.dtype
+            )
     return result[:height, :width]
 
 
-def _fading(length: int, tile: int, overlap: int) -> list[tuple[int, NDArray[np.float32]]]:
+def _fading(length: int, tile: int, overlap: int) -> list[tuple[int, NDArray[np.float64]]]:
     """Begin and weights of each tile along one axis; the weights at each place sum to 1."""
     starts = sorted({*range(0, length - tile, max(tile - overlap, 1)), length - tile})
     places = np.arange(1, tile + 1)
@@ -226,7 +230,7 @@ def _fading(length: int, tile: int, overlap: int) -> list[tuple[int, NDArray[np.
     total = np.zeros(length)
     for start in starts:
         total[start : start + tile] += ramp
-    return [(start, (ramp / total[start : start + tile]).astype(np.float32)) for start in starts]
+    return [(start, ramp / total[start : start + tile]) for start in starts]
 
 
 def _empty(size: tuple[int, ...], like: Tensor) -> Tensor:

@@ -1,30 +1,35 @@
 """What a fitted autoencoder does with images and codes, and says of itself."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from hourglass.data.arrays import Shape, to_images
+from hourglass.data.arrays import Shape
 from hourglass.denoising.clipping import SMALLEST_FOR_LEVEL, estimate_noise_level, undo_clipping
 from hourglass.denoising.corruption import Strength
 from hourglass.estimators.base import NetworkEstimator
-from hourglass.estimators.checks import Corrupt, check_pixel_range, corruption_of
+from hourglass.estimators.checks import Corrupt, corruption_of
 from hourglass.estimators.exported import ExportedCodec, ExportedPart, image_shapes
 from hourglass.estimators.fitting import Floats
 from hourglass.estimators.given import DTYPES, by_blocks, check_images, is_stored
+from hourglass.estimators.pieces import apply_in_tiles
+from hourglass.estimators.scores import ReconstructionScores
 from hourglass.training import LOSSES
 
 ESTIMATE = "estimate"
+TILE = 512
+"""Side, in pixels, of the tiles for networks that normalise by the moments of their input image."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Reconstruction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):  # type: ignore[misc]  # scikit-learn is untyped
+class Reconstruction(ReconstructionScores, ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):  # type: ignore[misc]  # scikit-learn is untyped
     """Base of :class:`Autoencoder`, without its training."""
 
     loss: str = "mse"
@@ -103,6 +108,9 @@ class Reconstruction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
     def reconstruct(self, X: ArrayLike) -> Floats:
         """Encode and decode images: with ``noise`` or ``corruption``, the images without it.
 
+        Networks that normalise by the moments of their input image (``norm`` "group", "instance" or "layer") see an
+        image of more than 512 pixels in either direction as overlapping tiles of 512, whose results are blended.
+
         Parameters
         ----------
         X : array-like of shape (n, h, w), (n, h, w, c) or (n, features)
@@ -124,61 +132,7 @@ class Reconstruction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         if is_stored(X) and self.undo_clipping != ESTIMATE:  # a level is estimated from all images
             return by_blocks(self.reconstruct, X)
         images, _ = check_images(self, X, any_size=self.any_size)
-        restored = self._infer(
-            lambda network, rows: network(rows), images, activation=self._activation, halo=self.network_.halo
-        )
-        return self._unclip(restored, images).reshape(np.shape(X))
-
-    def score(self, X: ArrayLike, y: ArrayLike | None = None) -> float:
-        """Minus the mean squared error of ``reconstruct(X)``, against ``y`` or, without it or with labels, ``X``.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, h, w), (n, h, w, c) or (n, features)
-            Images to reconstruct.
-        y : array-like of the same shape, optional
-            What the output is compared with; by default ``X``. One number an image is a label, and not looked at.
-
-        Returns
-        -------
-        float
-            At most 0; higher is better.
-
-        Raises
-        ------
-        NotFittedError
-            When the autoencoder has not been fitted.
-        ValueError
-            When ``X`` or ``y`` is of another size or scale than in training, or they differ in number.
-        """
-        output, target = self._compared(X, y)
-        return -float(np.mean(np.square(output - target), dtype=np.float64))
-
-    def score_samples(self, X: ArrayLike, y: ArrayLike | None = None) -> NDArray[np.float64]:
-        """Minus each image's mean squared error, so that the images unlike those of training score lowest.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, h, w), (n, h, w, c) or (n, features)
-            Images to reconstruct.
-        y : array-like of the same shape, optional
-            What the output is compared with; by default ``X``. One number an image is a label, and not looked at.
-
-        Returns
-        -------
-        ndarray of shape (n,), float64
-            At most 0; their mean is :meth:`score`.
-
-        Raises
-        ------
-        NotFittedError
-            When the autoencoder has not been fitted.
-        ValueError
-            When ``X`` or ``y`` is of another size or scale than in training, or they differ in number.
-        """
-        output, target = self._compared(X, y)
-        errors: NDArray[np.float64] = np.square(output - target, dtype=np.float64).reshape(len(output), -1).mean(1)
-        return -errors
+        return self._unclip(self._restore(images), images).reshape(np.shape(X))
 
     def code_size_for(self, image_shape: Shape) -> int:
         """Count the numbers in a code of such images; nothing is trained.
@@ -194,20 +148,22 @@ class Reconstruction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         """
         return int(self._unfitted_network(image_shape).code_size)
 
-    def _compared(self, X: ArrayLike, y: ArrayLike | None) -> tuple[Floats, Floats]:
-        """Reconstructed images, and what they are compared with, of equal shape."""
-        output = self.reconstruct(X)  # first, since it says when nothing was fitted
-        values, name = (y, "y") if y is not None and is_target(y) else (X, "X")
-        shape = self.image_shape_
-        if output.ndim > 2:
-            shape = (*output.shape[1:3], shape[2])  # a convolutional one takes other sizes
-        target = to_images(values, shape, name=name)
-        if name == "y" and target.size:
-            known = self._target_range or self.pixel_range_
-            check_pixel_range(float(target.min()), float(target.max()), known, name=name)
-        if len(target) != len(output):
-            raise ValueError(f"X has {len(output)} images but {name} has {len(target)}; give one target an image")
-        return output.reshape(target.shape), target
+    def _restore(self, images: Floats) -> Floats:
+        """Compute the network's output; in tiles where it normalises by the image and the images are large."""
+        network = self.network_
+
+        def whole(rows: Floats) -> Floats:
+            return self._infer(
+                lambda network, rows: network(rows), rows, activation=self._activation, halo=network.halo
+            )
+
+        height, width = images.shape[1:3]
+        if not self.any_size or network.halo is not None or max(height, width) <= TILE or not len(images):
+            return whole(images)
+        size = min(height, TILE), min(width, TILE)
+        fade = min(2 * network.receptive_radius + 1, TILE // 2)
+        overlap = min(fade, math.ceil(size[0] / 2)), min(fade, math.ceil(size[1] / 2))
+        return np.stack([apply_in_tiles(whole, image, size, overlap) for image in images])
 
     def _check_has_code(self, method: str) -> None:
         """Raise ValueError where no code determines the image."""
@@ -343,8 +299,3 @@ class Reconstruction(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
             shapes=[(n, self.network_.code_size) for n in (2, 5)] if part == "decoder" else shapes,
             any_size=any_size,
         )
-
-
-def is_target(y: ArrayLike) -> bool:
-    """Whether ``y`` holds images, and not labels, one number an image."""
-    return np.asarray(y).ndim != 1

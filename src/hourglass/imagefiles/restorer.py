@@ -15,8 +15,6 @@ from hourglass.imagefiles.missing import fill, missing
 from hourglass.imagefiles.value_ranges import ValueRange
 from hourglass.runtime.hardware import trim_memory
 
-# Side, in pixels, of the tiles for networks that normalise by the moments of their input image.
-_TILE = 512
 # Bytes of a plane from which on trimming takes little beside the network.
 _WORTH_TRIMMING = 64 << 10
 
@@ -201,18 +199,10 @@ class ImageRestorer:
         return np.asarray(grey, dtype=np.float32)
 
     def _restore(self, estimator: Autoencoder, pixels: Pixels) -> Pixels:
-        height, width = pixels.shape[:2]
-        network = estimator.network_
-        if not estimator.any_size:
-            tall, wide = estimator.image_shape_[:2]
-            overlap = math.ceil(tall / 2), math.ceil(wide / 2)
-        elif network.halo is None and max(height, width) > _TILE:
-            tall, wide = min(height, _TILE), min(width, _TILE)
-            fade = min(2 * network.receptive_radius + 1, _TILE // 2)
-            overlap = min(fade, math.ceil(tall / 2)), min(fade, math.ceil(wide / 2))
-        else:
+        if estimator.any_size:
             return np.asarray(estimator.reconstruct(pixels[None])[0], dtype=np.float32)
-        return apply_in_tiles(estimator.reconstruct, pixels, (tall, wide), overlap)
+        tall, wide = estimator.image_shape_[:2]
+        return apply_in_tiles(estimator.reconstruct, pixels, (tall, wide), (math.ceil(tall / 2), math.ceil(wide / 2)))
 
 
 def _is_constant(values: Raw, without: NDArray[np.bool_]) -> bool:

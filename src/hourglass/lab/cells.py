@@ -182,7 +182,6 @@ def _measure_one(measure: Measure, cell: Cell, data: Dataset) -> dict[str, Any]:
     finally:
         torch.set_num_threads(threads)
     return {
-        "format": FORMAT,
         "cell": dict(cell),
         "measures": measures,
         "seconds": round(time.perf_counter() - started, 2),

@@ -1,7 +1,7 @@
 """Faster ways to compute the same numbers, each of which can be switched off.
 
 The readable modules stay the only definition of what is computed; a trick is used where it applies, and a test holds it
-equal to the plain form. ``tools/measure_speed.py FOLDER tricks`` measures what each adds.
+equal to the plain form. ``tools/measure_tricks.py FOLDER`` measures what each adds.
 
 >>> from hourglass.runtime import tricks
 >>> with tricks.without("one-pixel"):

@@ -86,7 +86,7 @@ class _Heif(LossyStill):
 
     def _coding(self, configuration: bytes) -> tuple[int, str]:
         """Bits and chroma subsampling of the coded images."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not say how its images are coded")
 
     def _orientation(self) -> int:
         """The EXIF orientation that the turns and mirrors among the image's properties amount to."""
@@ -108,11 +108,11 @@ class _Heif(LossyStill):
 
     def _decoded(self, content: bytes) -> Raw:
         """Pixels as stored, not turned, of shape (h, w, bands)."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not say how its images are coded")
 
     def _coded(self, tile: Raw) -> bytes:
         """A file of one image without alpha."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not say how its images are coded")
 
     def encode(self, values: Raw) -> bytes:
         colours = values[..., :-1] if self.alpha else values
