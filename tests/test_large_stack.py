@@ -39,8 +39,9 @@ def stack(tmp_path_factory):
 
 def start(root, *words):
     """The command in a process of its own, which prints its peak memory (MB) at its end."""
-    script = (
-        "import re, sys; from hourglass.cli import main; code = main(sys.argv[1:]);"
+    script = (  # whoever runs the tests may have SIGINT ignored, as nohup does
+        "import re, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from hourglass.cli import main; code = main(sys.argv[1:]);"
         "print(int(re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read())[1]) // 1024); sys.exit(code)"
     )
     command = [sys.executable, "-c", script, "denoise", root / "stack.tif", root / "out", "--model", root / "identity"]
