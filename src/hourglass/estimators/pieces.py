@@ -21,8 +21,8 @@ from hourglass.runtime.threads import on_threads
 # Pixels in one piece of small images: enough to fill the vector units, few enough for the cache.
 PIECE = 200_000
 # Pixels of the largest image that is computed whole, and of a block with its halo. The maps of the digits' denoiser
-# take 700 bytes a pixel on a heap that keeps what is freed; smaller blocks compute more of their neighbours.
-BLOCK = 160_000
+# take 700 bytes a pixel, in each of the threads; smaller blocks compute more of their neighbours.
+BLOCK = 80_000
 # A block measures at least so many halos each way, its own included: those of deep networks are wide.
 _HALOS = 6
 # Pixels of the tiles that go through a network at a time: several pieces for each of some threads.
@@ -63,7 +63,7 @@ def apply_in_pieces(
         pixels of its neighbours, so that the result is the same.
     check : callable, optional
         Called with each piece of the rows before it is computed; raises where the piece is not what it should be.
-    block : int, default=160_000
+    block : int, default=80_000
         Largest number of pixels of a block with its halo; more where that would leave less than four halos of the
         block itself each way.
 
