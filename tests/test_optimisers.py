@@ -124,3 +124,36 @@ def test_one_cycle_rises_then_falls():
     assert (np.diff(factors[: top + 1]) > 0).all()
     assert (np.diff(factors[top:]) < 0).all()
     assert factors[-1] < 1e-3
+
+
+def test_adam_is_pytorchs_where_epsilon_does_not_matter_also_with_groups_and_absent_gradients():
+    shapes = [(3, 2), (5,), (4, 4, 3, 3), (2,)]
+    generator = torch.Generator().manual_seed(0)
+    starts = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
+    ours, theirs = ([s.clone().requires_grad_() for s in starts] for _ in range(2))
+    groups = [[{"params": p[:2]}, {"params": p[2:], "lr": 0.03, "weight_decay": 0.1}] for p in (ours, theirs)]
+    adam = Adam(groups[0], 0.01, eps=1e-30)
+    pytorchs = torch.optim.Adam(groups[1], 0.01, eps=1e-30, foreach=False)
+    for step in range(8):
+        absent = {0: 3, 3: 1, 5: 0}.get(step)
+        for i, (one, other) in enumerate(zip(ours, theirs, strict=True)):
+            gradient = torch.randn(one.shape, generator=generator, dtype=torch.float64)
+            one.grad, other.grad = (None, None) if i == absent else (gradient, gradient.clone())
+        adam.step()
+        pytorchs.step()
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-14)
+    assert [int(adam.state[p]["step"]) for p in ours] == [int(pytorchs.state[p]["step"]) for p in theirs]
+
+
+def test_adam_takes_parameters_of_several_dtypes_and_a_state_that_was_removed():
+    parameters = [torch.ones(3, dtype=dtype, requires_grad=True) for dtype in (torch.float32, torch.float64)]
+    adam = Adam(parameters, 0.1)
+    for _ in range(2):
+        for p in parameters:
+            p.grad = torch.ones_like(p)
+        adam.step()
+    torch.testing.assert_close(parameters[0].double(), parameters[1], rtol=1e-5, atol=0)
+    adam.state.clear()
+    adam.step()
+    assert int(adam.state[parameters[0]]["step"]) == 1

@@ -14,6 +14,7 @@ from hourglass.estimators import pieces
 from hourglass.estimators.pieces import apply_in_pieces, apply_in_tiles
 from hourglass.imagefiles import ImageRestorer
 from hourglass.runtime import tricks
+from hourglass.runtime.hardware import give_memory_back, keep_freed_memory
 
 
 def pyramid(stride, radius):
@@ -70,13 +71,17 @@ def test_blocks_are_bounded_whatever_the_width(height, width, stride, radius, bl
     assert all(shape[:2] == (1, 1) and shape[2] * shape[3] <= most for shape in seen)
 
 
-def test_a_network_has_bounded_blocks_in_both_directions(few):
+@pytest.mark.parametrize(
+    ("tell_allocator", "most"), [(keep_freed_memory, pieces.BLOCK), (give_memory_back, pieces.SMALL_BLOCK)]
+)
+def test_a_network_has_bounded_blocks_in_both_directions(tell_allocator, most, few):
     ae = hg.ConvAutoencoder(channels=(2, 2), n_steps=2, random_state=0).fit(few.train.images)
+    tell_allocator()
     seen = []
     ae.network_.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape))
     ae.reconstruct(np.zeros((1, 60, 40_000), np.float32))
     ae.reconstruct(np.zeros((1, 3000, 3000), np.float32))
-    assert max(height * width for _, _, height, width in seen) <= pieces.BLOCK
+    assert max(height * width for _, _, height, width in seen) <= most
     assert max(width for *_, width in seen) < 40_000
     assert max(height for _, _, height, _ in seen) < 3000
 

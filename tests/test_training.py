@@ -259,3 +259,11 @@ def test_the_allocator_is_told_without_harm():
     assert give_memory_back() is glibc
     trim_memory()
     assert keep_freed_memory() is glibc
+
+
+def test_hooks_of_an_optimiser_are_called_in_training():
+    called = []
+    made = trainer(n_steps=3)
+    made.optimiser.register_step_post_hook(lambda *_: called.append(1))
+    made.run()
+    assert called == [1, 1, 1]

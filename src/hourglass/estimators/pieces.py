@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hourglass.runtime import tricks
+from hourglass.runtime.hardware import saves_memory
 from hourglass.runtime.threads import on_threads
 
 # Pixels in one piece of small images: enough to fill the vector units, few enough for the cache.
 PIECE = 200_000
 # Pixels of the largest image that is computed whole, and of a block with its halo. The maps of the digits' denoiser
-# take 700 bytes a pixel, in each of the threads; smaller blocks compute more of their neighbours.
-BLOCK = 80_000
+# take 700 bytes a pixel, in each of the threads. Smaller blocks compute more of their neighbours, and are taken where
+# a process saves memory, as it does with folders of images.
+BLOCK, SMALL_BLOCK = 600_000, 80_000
 # A block measures at least so many halos each way, its own included: those of deep networks are wide.
 _HALOS = 6
 # Pixels of the tiles that go through a network at a time: several pieces for each of some threads.
@@ -40,7 +42,7 @@ def apply_in_pieces(
     activation: Callable[..., Tensor] | None = None,
     halo: tuple[int, int] | None = None,
     check: Callable[[Tensor], None] | None = None,
-    block: int = BLOCK,
+    block: int | None = None,
 ) -> Tensor:
     """Apply a function of rows to all of them.
 
@@ -63,9 +65,9 @@ def apply_in_pieces(
         pixels of its neighbours, so that the result is the same.
     check : callable, optional
         Called with each piece of the rows before it is computed; raises where the piece is not what it should be.
-    block : int, default=80_000
+    block : int, optional
         Largest number of pixels of a block with its halo; more where that would leave less than four halos of the
-        block itself each way.
+        block itself each way. By default 600,000, or 80,000 where the process saves memory.
 
     Returns
     -------
@@ -77,6 +79,8 @@ def apply_in_pieces(
     Exception
         Whatever ``check`` raises.
     """
+    if block is None:
+        block = SMALL_BLOCK if saves_memory() else BLOCK
     places = list(_places(rows, shape, halo, block))
     result: list[Tensor] = []
     lock = threading.Lock()

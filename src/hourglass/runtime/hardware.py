@@ -98,6 +98,8 @@ def keep_freed_memory() -> bool:
     times as fast with it. Returns False, and does nothing, where there is no glibc.
     """
     # mmap_threshold's largest admitted value is 32 MiB on 64-bit machines, larger ones are refused.
+    global _saving
+    _saving = False
     return _set_allocator({_MMAP_THRESHOLD: 32 << 20, _TRIM_THRESHOLD: 1 << 30, _TOP_PAD: 64 << 20})
 
 
@@ -109,9 +111,16 @@ def give_memory_back() -> bool:
     of the speed, since each tensor would be faulted in anew; so what is below 16 MiB comes from the heap, of which
     24 MiB may stay free. Returns False where there is no glibc.
     """
+    global _saving
+    _saving = True
     # Every size has its own kernels, of which oneDNN would keep 1,024; it reads this when it makes the first.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
     return _set_allocator({_MMAP_THRESHOLD: 16 << 20, _TRIM_THRESHOLD: 24 << 20, _TOP_PAD: 128 << 10, _ARENA_MAX: 1})
+
+
+def saves_memory() -> bool:
+    """Whether this process was last told to give memory back, and not to keep it."""
+    return _saving
 
 
 def trim_memory() -> None:
@@ -121,6 +130,7 @@ def trim_memory() -> None:
         libc.malloc_trim(0)
 
 
+_saving = False
 # Numbers of mallopt's settings in glibc's malloc.h.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -2, -3, -8
 

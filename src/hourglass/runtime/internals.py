@@ -99,3 +99,45 @@ class OnlyTraced:
             f"torch.jit.script cannot compile a {type(self).__name__}, whose forward pass is ordinary Python; "
             "use torch.export.export or torch.jit.trace, in eval mode"
         )
+
+
+def fused_adam(lists: list[list[Tensor]], group: dict[str, Any]) -> None:
+    """Do what :meth:`torch.optim.Adam.step` does for parameters that all have a gradient, without its 0.1 ms of Python.
+
+    ``lists`` are the parameters, the moving averages of their gradients and of the squares, and their steps so far.
+    """
+    kinds = {(p.device, p.dtype) for p in lists[0]}
+    if len(kinds) > 1:
+        for kind in kinds:
+            which = [i for i, p in enumerate(lists[0]) if (p.device, p.dtype) == kind]
+            fused_adam([[values[i] for i in which] for values in lists], group)
+        return
+    parameters, means, squares, steps = lists
+    gradients: Any = [p.grad for p in parameters]
+    torch._foreach_add_(steps, 1)
+    torch._fused_adam_(
+        parameters,
+        gradients,
+        means,
+        squares,
+        [],
+        steps,
+        lr=group["lr"],
+        beta1=group["betas"][0],
+        beta2=group["betas"][1],
+        weight_decay=group["weight_decay"],
+        eps=group["eps"],
+        amsgrad=False,
+        maximize=group["maximize"],
+    )
+
+
+def has_step_hooks(optimiser: torch.optim.Optimizer) -> bool:
+    """Whether somebody wants to be called before or after each step of an optimiser, or of all optimisers."""
+    module = sys.modules[torch.optim.Optimizer.__module__]
+    return bool(
+        optimiser._optimizer_step_pre_hooks
+        or optimiser._optimizer_step_post_hooks
+        or module._global_optimizer_pre_hooks
+        or module._global_optimizer_post_hooks
+    )
