@@ -120,7 +120,7 @@ class MovingStatistics(OnlyTraced, BatchNorm):
         return self.training or self.running_mean is None
 
     def _check_input_dim(self, x: Tensor) -> None:
-        check_maps(x, self.num_features)
+        """Leave out the check of PyTorch's ``forward``: each one of ours begins with ``check_maps``."""
 
     def _check_count(self, x: Tensor, count: int) -> None:
         """Raise ValueError unless each channel has two values or more."""
@@ -233,7 +233,7 @@ class FrameworkBatchNorm(MovingStatistics):
         ValueError
             When the input has another shape, or in training only one value for each channel.
         """
-        self._check_input_dim(x)
+        check_maps(x, self.num_features)
         if not self.uses_batch:
             return super().forward(x)
         count = self._count(x)

@@ -85,7 +85,7 @@ class SameConv2d(OnlyTraced, nn.Conv2d):
         """
         kernel, stride = self.kernel_size[0], self.stride[0]
         height, width = check_channels(x, self.in_channels)
-        if kernel == 3 and fast.applies("one-pixel", x) and height == width == 1:
+        if height == width == 1 and kernel == 3 and fast.applies("one-pixel", x):
             return fast.one_pixel_conv2d(x, self.weight, self.bias)
         if stride == 1:
             few = kernel == 3 and self.out_channels <= fast.FEW_OUTPUTS

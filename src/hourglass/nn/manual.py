@@ -5,7 +5,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hourglass.nn.batchnorm import MovingStatistics, dense, other_axes, per_channel, values_per_channel, widened
+from hourglass.nn.batchnorm import (
+    MovingStatistics,
+    check_maps,
+    dense,
+    other_axes,
+    per_channel,
+    values_per_channel,
+    widened,
+)
 from hourglass.nn.processes import processes, total_of_processes
 from hourglass.runtime.internals import is_transformed
 
@@ -102,7 +110,7 @@ class ManualBatchNorm(MovingStatistics):
         ValueError
             When the input has another shape, or in training only one value for each channel.
         """
-        self._check_input_dim(x)
+        check_maps(x, self.num_features)
         given, x = x.dtype, widened(dense(x))
         weight, bias = self._affine(x)
         if self.training or self.running_mean is None or self.running_var is None:

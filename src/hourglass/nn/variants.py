@@ -5,7 +5,15 @@ import math
 import torch
 from torch import Tensor
 
-from hourglass.nn.batchnorm import FrameworkBatchNorm, MovingStatistics, dense, other_axes, per_channel, widened
+from hourglass.nn.batchnorm import (
+    FrameworkBatchNorm,
+    MovingStatistics,
+    check_maps,
+    dense,
+    other_axes,
+    per_channel,
+    widened,
+)
 from hourglass.runtime.internals import shape_of
 
 
@@ -114,7 +122,7 @@ class GhostBatchNorm(FrameworkBatchNorm):
         ValueError
             When the input has another shape, or in training only one value for each channel.
         """
-        self._check_input_dim(x)
+        check_maps(x, self.num_features)
         images = shape_of(x)[0]
         if not self.uses_batch or images <= self.ghost_size:
             return super().forward(x)
@@ -246,7 +254,7 @@ class BatchRenorm(MovingStatistics):
         ValueError
             When the input has another shape, or in training only one value for each channel.
         """
-        self._check_input_dim(x)
+        check_maps(x, self.num_features)
         if not self.training:
             return self._infer(x)
         if self.running_mean is None or self.running_var is None:
