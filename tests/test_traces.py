@@ -246,10 +246,16 @@ def moving_statistics(network, trace):
     return [(name, value, np.float64(trace[name])) for name, value in zip(names, values, strict=True)]
 
 
+def slow_if_long(path):
+    """The convolutional autoencoders take a second a step in float64; the samples' files suffice every day."""
+    long = path.parent == FULL and experiment_of(path) in ("conv", "denoise")
+    return pytest.param(path, marks=pytest.mark.slow if long else ())
+
+
 EXACT_FILES = select(kind="", dtype=torch.float64) + select(kind=tuple(FLOAT32_BOUNDS), dtype=torch.float32)
 
 
-@pytest.mark.parametrize("path", EXACT_FILES, ids=trace_id)
+@pytest.mark.parametrize("path", map(slow_if_long, EXACT_FILES), ids=trace_id)
 def test_replays_tensorflow(path, digits):
     """In float64, so that what differs is the trace's own rounding and no processor's."""
     bounds = FLOAT64_BOUNDS if dtype_of(path) == torch.float64 else FLOAT32_BOUNDS

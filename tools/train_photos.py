@@ -9,8 +9,6 @@ training starts with such a file.
 import argparse
 import json
 import math
-import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,20 +17,22 @@ from typing import Any
 import numpy as np
 import skimage
 import torch
-from photos.crops import Crops, read_photographs
-from photos.drawn import drawn_images
-from photos.noise import add_noise
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from hourglass.nn.restoration import RestorationNet
 from hourglass.runtime.hardware import keep_freed_memory
+from photos.crops import Crops, read_photographs
+from photos.drawn import drawn_images
+from photos.noise import add_noise
 
 WIDTHS = {1: (48, 96, 128), 3: (64, 96, 128)}
 # Of scikit-image's own images, those in the public domain or CC0 on which nothing is tested or shown.
-SCIKIT_IMAGES = ("astronaut.png", "brick.png", "grass.png", "gravel.png", "hubble_deep_field.jpg", "motorcycle_left.png",
-                 "motorcycle_right.png", "rocket.jpg")  # fmt: skip
+SCIKIT_IMAGES = (
+    "astronaut.png", "brick.png", "grass.png", "gravel.png", "hubble_deep_field.jpg", "motorcycle_left.png",
+    "motorcycle_right.png", "rocket.jpg",
+)  # fmt: skip
 SHARES = {"large": 0.50, "small": 0.22, "scikit-image": 0.13, "drawn": 0.15}
 LARGE = 1_000_000  # pixels
 HELD_OUT = 24  # every so many photographs
@@ -59,7 +59,7 @@ class Training:
 
     def __init__(self, channels: int, peak_rate: float, device: str) -> None:
         self.device, self.peak_rate = device, peak_rate
-        self.network = RestorationNet(channels, WIDTHS[channels]).to(device, memory_format=torch.channels_last)
+        self.network = RestorationNet(channels, WIDTHS[channels]).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stubs
         self.average = [p.detach().clone() for p in self.network.parameters()]
         on_gpu = device == "cuda"
         self.rate = torch.tensor(0.0, device=device)
@@ -101,9 +101,9 @@ class Training:
         state = {"network": self.network.state_dict(), "average": self.average, "seconds": self.seconds}
         state |= {"optimiser": self.optimiser.state_dict()["state"], "steps": self.steps, "loss": self.loss}
         torch.save(state, out / "state.tmp")
-        os.replace(out / "state.tmp", out / "state.pt")
+        (out / "state.tmp").replace(out / "state.pt")
         save_file(self.averaged(), out / "weights.tmp")
-        os.replace(out / "weights.tmp", out / "weights.safetensors")
+        (out / "weights.tmp").replace(out / "weights.safetensors")
 
     def load(self, path: Path) -> None:
         """Go on from what ``save`` wrote."""
@@ -172,7 +172,7 @@ def _prepared(training: Training, crops: Crops, count: int, side: int) -> Callab
     return graph.replay
 
 
-def watcher(training: Training, images: list[np.ndarray], channels: int) -> Callable[[], dict[str, float]]:
+def watcher(training: Training, images: list[Any], channels: int) -> Callable[[], dict[str, float]]:
     """Measure the averaged weights on photographs held out, under noise of 25/255: PSNR in dB, blind and told."""
     rng = np.random.default_rng(0)
     pairs = []
@@ -185,7 +185,7 @@ def watcher(training: Training, images: list[np.ndarray], channels: int) -> Call
 
     @torch.no_grad()
     def measure() -> dict[str, float]:
-        network = RestorationNet(channels, WIDTHS[channels]).to(training.device, memory_format=torch.channels_last)
+        network = RestorationNet(channels, WIDTHS[channels]).to(training.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         network.load_state_dict(training.averaged())
         scores: dict[str, list[float]] = {BLIND: [], TOLD: []}
         for clean, noisy in pairs:
@@ -204,7 +204,9 @@ def main() -> None:
     parser.add_argument("--channels", type=int, choices=(1, 3), required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=360)
-    parser.add_argument("--batch", type=int, default=32, help="crops of 64 x 64 pixels, or as many pixels (default: 32)")
+    parser.add_argument(
+        "--batch", type=int, default=32, help="crops of 64 x 64 pixels, or as many pixels (default: 32)"
+    )
     parser.add_argument("--peak-rate", type=float, default=1e-3)
     parser.add_argument("--begin-from", type=Path)
     parser.add_argument("--group", type=int, default=10, help="steps between two changes of the rate (default: 10)")
@@ -241,4 +243,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -2,19 +2,22 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+Pixels = NDArray[Any]
 SCALES = (1.0, 0.84, 0.71, 0.59, 0.5)
 GRID = 8  # one possible centre of a crop in each square of so many pixels
 DETAIL_FLOOR = 0.01  # of the range: the weight of a flat region, beside its mean gradient
 LUMINANCE = (0.299, 0.587, 0.114)
 
 
-def read_photographs(folder: Path) -> dict[str, np.ndarray]:
+def read_photographs(folder: Path) -> dict[str, Pixels]:
     """Read every image below a folder as colour.
 
     Parameters
@@ -47,15 +50,19 @@ class Crops:
     """
 
     def __init__(
-        self, groups: Sequence[tuple[float, Sequence[np.ndarray]]], channels: int, largest: int, device: str | torch.device
+        self,
+        groups: Sequence[tuple[float, Sequence[Pixels]]],
+        channels: int,
+        largest: int,
+        device: str | torch.device,
     ) -> None:
         self.device, self.channels = device, channels
-        pixels: list[np.ndarray] = []
+        pixels: list[Pixels] = []
         sizes: list[tuple[int, int]] = []
-        points: list[np.ndarray] = []
-        weights: list[np.ndarray] = []
+        points: list[Pixels] = []
+        weights: list[Pixels] = []
         for share, images in groups:
-            of_group: list[np.ndarray] = []
+            of_group: list[Pixels] = []
             for scaled in (s for image in images for s in _pyramid(image, channels, largest)):
                 rows, columns, detail = _detail(scaled)
                 points.append(np.stack([np.full(rows.size, len(sizes)), rows, columns], 1))
@@ -87,7 +94,9 @@ class Crops:
         torch.Tensor of shape (count, channels, side, side) and dtype float32
             Crops in [0, 1], channels last in memory.
         """
-        which = torch.searchsorted(self.cumulated, torch.rand(count, device=self.device)).clamp(max=len(self.points) - 1)
+        which = torch.searchsorted(self.cumulated, torch.rand(count, device=self.device)).clamp(
+            max=len(self.points) - 1
+        )
         image, row, column = self.points[which].unbind(1)
         height, width = self.sizes[image].unbind(1)
         shift = torch.randint(0, GRID, (2, count), device=self.device) - side // 2
@@ -102,7 +111,7 @@ class Crops:
         return self.pixels[index].permute(0, 3, 1, 2).float() / 255
 
 
-def _pyramid(image: np.ndarray, channels: int, largest: int) -> list[np.ndarray]:
+def _pyramid(image: Pixels, channels: int, largest: int) -> list[Pixels]:
     picture = Image.fromarray(image)
     scaled = []
     for scale in SCALES:
@@ -115,7 +124,7 @@ def _pyramid(image: np.ndarray, channels: int, largest: int) -> list[np.ndarray]
     return scaled
 
 
-def _detail(image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _detail(image: Pixels) -> tuple[Pixels, Pixels, Pixels]:
     """Centres of possible crops, and by what weight each is drawn: the mean gradient around it, and a floor."""
     grey = image.astype(np.float32).mean(2) / 255
     gradient = np.abs(np.diff(grey, axis=0))[:, :-1] + np.abs(np.diff(grey, axis=1))[:-1]

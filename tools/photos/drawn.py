@@ -1,12 +1,12 @@
 """Images drawn by code, of what photographs of landscapes lack: text, line drawings, charts, regular textures."""
 
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib import font_manager
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 SIDE = 512
@@ -14,7 +14,7 @@ LETTERS = "etaoinshrdlucmfwypvbgkjqxzETAOINSHRDLUCMFWYPVBGKJQXZ0123456789"
 MARKS = ".,;:!?()-+=%&/'\""
 
 
-def drawn_images(count: int, seed: int) -> list[np.ndarray]:
+def drawn_images(count: int, seed: int) -> list[NDArray[Any]]:
     """Draw images, each kind in turn.
 
     Parameters
@@ -57,7 +57,8 @@ def line_drawing(rng: np.random.Generator) -> Image.Image:
             case 0:
                 draw.line(box, fill=ink, width=width)
             case 1:
-                draw.arc(box, *sorted(rng.uniform(0, 360, 2)), fill=ink, width=width)
+                start, end = sorted(rng.uniform(0, 360, 2))
+                draw.arc(box, start, end, fill=ink, width=width)
             case 2:
                 draw.rectangle(box, outline=_colour(rng), width=width)
             case _:
@@ -80,7 +81,10 @@ def shapes(rng: np.random.Generator) -> Image.Image:
                 ImageDraw.Draw(mask).ellipse(_box(rng, image.width), fill=255)
                 image.paste(_gradient(rng, image.width), mask=mask)
             case _:
-                centre, points = rng.uniform(0, image.width, 2), rng.normal(0, image.width / 8, (int(rng.integers(3, 8)), 2))
+                centre, points = (
+                    rng.uniform(0, image.width, 2),
+                    rng.normal(0, image.width / 8, (int(rng.integers(3, 8)), 2)),
+                )
                 draw.polygon([tuple(centre + p) for p in points], fill=_colour(rng))
     return image
 
@@ -107,8 +111,10 @@ def stripes(rng: np.random.Generator) -> Image.Image:
 def weave(rng: np.random.Generator) -> Image.Image:
     """A small random tile repeated, as of bricks, nets and cloth, under changing light."""
     side, tile = SIDE, int(rng.integers(4, 40))
-    motif = rng.integers(0, 256, (tile, tile, 3)) if rng.random() < 0.5 else np.repeat(
-        rng.integers(0, 256, (tile, tile, 1)), 3, 2
+    motif = (
+        rng.integers(0, 256, (tile, tile, 3))
+        if rng.random() < 0.5
+        else np.repeat(rng.integers(0, 256, (tile, tile, 1)), 3, 2)
     )
     patch = Image.fromarray(motif.astype(np.uint8)).resize((tile * 4, tile * 4), Image.Resampling.BICUBIC)
     patch = patch.resize((tile, tile), Image.Resampling.LANCZOS)
@@ -148,12 +154,16 @@ def halftone(rng: np.random.Generator) -> Image.Image:
     y, x = np.mgrid[:side, :side]
     screen = 0.25 * (2 + np.cos(2 * np.pi * x / period) + np.cos(2 * np.pi * y / period))
     dots = (tone > screen)[..., None]
-    return _turn(Image.fromarray(np.where(dots, _colour(rng), _colour(rng)).astype(np.uint8)), float(rng.uniform(0, 45)))
+    return _turn(
+        Image.fromarray(np.where(dots, _colour(rng), _colour(rng)).astype(np.uint8)), float(rng.uniform(0, 45))
+    )
 
 
-def _finish(image: Image.Image, number: int, rng: np.random.Generator) -> np.ndarray:
+def _finish(image: Image.Image, number: int, rng: np.random.Generator) -> NDArray[Any]:
     """Bring an image to its size, and most of them to colours as pale as those of photographs."""
-    resized = image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS if number % 4 else Image.Resampling.BOX)
+    resized = image.convert("RGB").resize(
+        (SIDE, SIDE), Image.Resampling.LANCZOS if number % 4 else Image.Resampling.BOX
+    )
     grey = resized.convert("L").convert("RGB")
     return np.asarray(Image.blend(grey, resized, float(rng.choice([0.0, 0.2, 0.4, 1.0]))))
 
@@ -161,12 +171,13 @@ def _finish(image: Image.Image, number: int, rng: np.random.Generator) -> np.nda
 @cache
 def _fonts() -> tuple[str, ...]:
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-    return tuple(str(p) for p in sorted(folder.glob("*.ttf")) if "Sym" not in p.name and not p.name.startswith(("cm", "Last")))
+    return tuple(
+        str(p) for p in sorted(folder.glob("*.ttf")) if "Sym" not in p.name and not p.name.startswith(("cm", "Last"))
+    )
 
 
 @cache
 def _font(path: str, size: int) -> ImageFont.FreeTypeFont:
-    assert font_manager.get_font(path)  # a broken file is named here
     return ImageFont.truetype(path, size)
 
 
@@ -179,14 +190,17 @@ def _canvas(rng: np.random.Generator) -> tuple[Image.Image, ImageDraw.ImageDraw,
         dark = rng.random() < 0.4
         low, high = ((0, 60), (150, 256)) if dark else ((200, 256), (0, 110))
         image = Image.new("RGB", (side, side), tuple(int(v) for v in rng.integers(*low, 3)))
-        ink = tuple(int(v) for v in rng.integers(*high, 3))
+        red, green, blue = (int(v) for v in rng.integers(*high, 3))
+        ink = red, green, blue
     return image, ImageDraw.Draw(image), ink
 
 
 def _gradient(rng: np.random.Generator, side: int) -> Image.Image:
     corners = rng.integers(0, 256, (2, 2, 3)).astype(np.uint8)
-    return Image.fromarray(corners).resize((side * 2, side * 2), Image.Resampling.BICUBIC).crop(
-        (side // 2, side // 2, side // 2 + side, side // 2 + side)
+    return (
+        Image.fromarray(corners)
+        .resize((side * 2, side * 2), Image.Resampling.BICUBIC)
+        .crop((side // 2, side // 2, side // 2 + side, side // 2 + side))
     )
 
 
@@ -198,7 +212,8 @@ def _turn(image: Image.Image, angle: float) -> Image.Image:
 
 
 def _colour(rng: np.random.Generator) -> tuple[int, int, int]:
-    return tuple(int(v) for v in rng.integers(0, 256, 3))
+    red, green, blue = (int(v) for v in rng.integers(0, 256, 3))
+    return red, green, blue
 
 
 def _box(rng: np.random.Generator, side: int) -> tuple[int, int, int, int]:

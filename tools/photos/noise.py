@@ -150,7 +150,7 @@ def _jpeg(images: Tensor, quality: Tensor) -> Tensor:
 
     Chroma is halved in both directions where the quality is below 90, as cameras and programs mostly do.
     """
-    n, c, h, w = images.shape
+    c = images.shape[1]
     steps = torch.where(quality < 50, 5000 / quality.clamp(min=1), 200 - 2 * quality) / 100
     tables = _constant((_LUMINANCE_TABLE, _CHROMA_TABLE), images.device)
     tables = (tables * steps.view(-1, 1, 1, 1)).round().clamp(1, 255)  # (n, 2, 8, 8)

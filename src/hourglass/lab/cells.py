@@ -61,22 +61,29 @@ class Cells:
                 ) from error
         return rows
 
-    def append(self, row: Mapping[str, Any]) -> None:
+    def append(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Append a line and sync it to the disk.
 
         Parameters
         ----------
         row : mapping
-            Anything that JSON can hold, with the present names; its format is added.
+            Anything that JSON can hold, with the present names.
+
+        Returns
+        -------
+        dict
+            The row with its format, as it was written.
         """
+        complete = {"format": FORMAT, **row}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         whole = sum(len(line) for line in self._lines()) if self.path.exists() else 0
         with self.path.open("r+b" if self.path.exists() else "wb") as file:
             file.truncate(whole)
             file.seek(whole)
-            file.write(json.dumps({"format": FORMAT, **row}, allow_nan=False).encode() + b"\n")
+            file.write(json.dumps(complete, allow_nan=False).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
+        return complete
 
     def _lines(self) -> list[bytes]:
         try:
@@ -162,8 +169,7 @@ def measure_cells(
     started = time.monotonic()
     with Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch=2 * workers) as parallel:
         for count, row in enumerate(parallel(delayed(_measure_one)(measure, cell, data) for cell in left), 1):
-            file.append(row)
-            done[key(row["cell"])] = row
+            done[key(row["cell"])] = file.append(row)
             per_cell = (time.monotonic() - started) / count
             say(f"{count} of {len(left)} cells, {_duration(per_cell * (len(left) - count))} left")
     return [done[name] for name in wanted]

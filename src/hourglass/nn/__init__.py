@@ -11,6 +11,7 @@ from hourglass.nn.manual import ManualBatchNorm
 from hourglass.nn.norms import NORMS, GroupNorm, InstanceNorm, LayerNorm, create_norm
 from hourglass.nn.population import batch_statistics, fold, recompute_statistics
 from hourglass.nn.recurrent import LSTMClassifier
+from hourglass.nn.restoration import RestorationNet
 from hourglass.nn.upsampling import UPSAMPLES, TransposedConv2d, UpsampleConv2d
 from hourglass.nn.variants import BatchRenorm, GhostBatchNorm
 
@@ -32,6 +33,7 @@ __all__ = [
     "LSTMClassifier",
     "LayerNorm",
     "ManualBatchNorm",
+    "RestorationNet",
     "SameConv2d",
     "SamePool2d",
     "TransposedConv2d",

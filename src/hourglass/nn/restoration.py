@@ -45,7 +45,8 @@ class ResidualBlock(nn.Module):
         torch.Tensor of shape (n, channels, h, w)
             The feature maps and their change.
         """
-        return features + self.second(F.relu(self.first(features)))
+        change: Tensor = self.second(F.relu(self.first(features)))
+        return features + change
 
 
 class RestorationNet(nn.Module):

@@ -1,0 +1,1 @@
+"""What the denoisers of photographs are trained on: crops of photographs, images drawn by code, and noise."""
