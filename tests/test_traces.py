@@ -255,7 +255,7 @@ def slow_if_long(path):
 EXACT_FILES = select(kind="", dtype=torch.float64) + select(kind=tuple(FLOAT32_BOUNDS), dtype=torch.float32)
 
 
-@pytest.mark.parametrize("path", map(slow_if_long, EXACT_FILES), ids=trace_id)
+@pytest.mark.parametrize("path", [slow_if_long(path) for path in EXACT_FILES], ids=trace_id)
 def test_replays_tensorflow(path, digits):
     """In float64, so that what differs is the trace's own rounding and no processor's."""
     bounds = FLOAT64_BOUNDS if dtype_of(path) == torch.float64 else FLOAT32_BOUNDS
