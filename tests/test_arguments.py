@@ -36,7 +36,7 @@ def test_a_class_weight_need_not_meet_its_label(labelled):
     plain = classifier(class_weight={0: 5.0}).partial_fit(images[without], labels[without], classes=range(10))
     again = classifier(class_weight={0: 5.0, 3: 0.5}).partial_fit(images[without], labels[without], classes=range(10))
     np.testing.assert_array_equal(logits(plain, images), logits(again, images))
-    with pytest.raises(ValueError, match="class_weight has a weight for 77, which is none of the classes"):
+    with pytest.raises(ValueError, match="class_weight has a weight for 77, which is not one of the classes"):
         classifier(class_weight={77: 1.0}).fit(images, labels)
 
 

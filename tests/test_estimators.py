@@ -259,7 +259,7 @@ def test_classifier_refuses_bad_labels(few):
         clone(CLASSIFIER).fit(few.train.images, np.ones(200))
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         clone(CLASSIFIER).fit(few.train.images, few.test.labels)
-    with pytest.raises(ValueError, match="none of the classes"):
+    with pytest.raises(ValueError, match="not one of the classes"):
         clone(CLASSIFIER).fit(few.train.images, few.train.labels, validation_data=(few.test.images[:1], np.array([77])))
 
 

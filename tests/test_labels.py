@@ -108,7 +108,7 @@ def test_a_classifier_learns_in_parts(few):
         clf.partial_fit(X[y < 5], y[y < 5], classes=range(10)).partial_fit(X[y >= 5], y[y >= 5])
     assert clf.score(X, y) > 0.9
     assert clf.n_steps_ == 15 * (-(-(y < 5).sum() // 50) + -(-(y >= 5).sum() // 50))
-    with pytest.raises(ValueError, match=r"label .*77.* is none of the classes"):
+    with pytest.raises(ValueError, match=r"label .*77.* is not one of the classes"):
         clf.partial_fit(X, np.full(len(X), 77))
     with pytest.raises(ValueError, match="are not those of the first call"):
         clf.partial_fit(X, y, classes=range(11))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from hourglass.training import (
     OPTIMISERS,
@@ -57,7 +58,7 @@ def test_momentum_and_decoupled_decay_follow_their_formulas():
 
 
 def stepped(name, start, gradients, rate):
-    """Weights after the gradients, each of which is given to the optimiser in one step."""
+    """Return the weights after one step with each of the gradients."""
     weight = torch.tensor(start, requires_grad=True)
     optimiser = OPTIMISERS[name]([weight], rate)
     for gradient in gradients:
@@ -157,3 +158,27 @@ def test_adam_takes_parameters_of_several_dtypes_and_a_state_that_was_removed():
     adam.state.clear()
     adam.step()
     assert int(adam.state[parameters[0]]["step"]) == 1
+
+
+def test_hooks_of_one_optimiser_and_of_all_are_called_and_the_closure_gives_the_loss():
+    p = torch.ones(2, requires_grad=True)
+    optimiser, called = OPTIMISERS["sgd"]([p], 0.5), []
+
+    def closure():
+        optimiser.zero_grad()
+        loss = p.square().sum()
+        loss.backward()
+        return loss
+
+    assert optimiser.step(closure) == 2
+    assert p.tolist() == [0, 0]
+    handles = [
+        optimiser.register_step_pre_hook(lambda *_: called.append("before")),
+        optimiser.register_step_post_hook(lambda *_: called.append("after")),
+        register_optimizer_step_post_hook(lambda *_: called.append("after all")),
+    ]
+    optimiser.step()
+    for handle in handles:
+        handle.remove()
+    optimiser.step()
+    assert called == ["before", "after", "after all"]

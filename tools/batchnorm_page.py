@@ -26,9 +26,9 @@ def page() -> str:
         "are equal. The interval of a median lies between two of the measured numbers (order statistics). It assumes "
         "nothing about the spread, and its exact coverage is stated. With fewer than six seeds there is no such "
         "interval, and all values are shown instead. A larger `--seeds` adds seeds to those that are already stored.\n",
-        "This page calls a number higher, lower, better or worse only where the paired t-test of the difference is "
-        "significant at 5%, corrected for all comparisons that answer the same question (Holm's "
-        "procedure). If the best of several variants is determined by the same results, its comparisons are corrected "
+        "This page calls a number higher, lower, better or worse only where the difference is significant at 5% in a "
+        "paired t-test. The test is corrected for all comparisons that answer the same question (Holm's procedure). "
+        "If the best of several variants is determined by the same results, its comparisons are corrected "
         "for the number of all pairs. A difference that is not significant is called undecided or not distinguishable; "
         "that does not mean that there is none. Intervals are not corrected: each holds by itself.\n",
         "`momentum` is PyTorch's, which is the weight of the new batch, unless TensorFlow's is named. The "

@@ -1,9 +1,9 @@
-"""Train the denoisers of photographs that come along: python tools/train_photos.py FOLDER --channels 3 --out OUT.
+"""Train the denoisers of photographs: python tools/train_photos.py FOLDER --channels 3 --out OUT.
 
-FOLDER has photographs, as JPEG or PNG files. The same command again goes on with an interrupted training. The length is
-given in minutes, because the models were trained on several machines: the rate follows the share of the time that has
-passed. The weights are averaged over the steps, and OUT/weights.safetensors has the average. With --begin-from the
-training starts with such a file.
+FOLDER contains photographs as JPEG or PNG files. To continue a training that was interrupted, repeat the command. The
+models were trained on several machines, so the length is given in minutes, and the learning rate depends on the share
+of this time that has passed. OUT/weights.safetensors contains the average of the weights over the steps; the option
+--begin-from starts a training with the weights of such a file.
 """
 
 import argparse

@@ -9,9 +9,11 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from hourglass.runtime import forks  # noqa: F401 - sees to it that forked processes compute
+from hourglass.runtime.forks import register_fork_handler
 
 __version__ = "0.1.0"
+
+register_fork_handler()
 
 if TYPE_CHECKING:
     from hourglass import data, denoising, imagefiles, metrics, nn, plots, training

@@ -144,7 +144,8 @@ class _FromFile(nn.Module):
             x = x.float() / 255
         if self.takes is not None:
             x = x.permute(0, 3, 1, 2)
-        return self.module(x)  # type: ignore[no-any-return]  # torch types calls as Any
+        outputs: Tensor | tuple[Tensor, ...] = self.module(x)
+        return outputs
 
 
 def _examples(exported: ExportedPart, takes: str, pixel_range: tuple[float, float]) -> list[NDArray[Any]]:
@@ -179,7 +180,7 @@ def _import_onnx() -> tuple[Any, Any]:
     try:
         import onnx
         import onnxruntime
-        import onnxscript  # noqa: F401 - what PyTorch's exporter needs
+        import onnxscript  # noqa: F401 - PyTorch's exporter imports it; if it is missing, that is said here, before any work
     except ImportError as error:
         raise ImportError(f"export needs the extra 'onnx' ({error}); pip install 'hourglass-lab[onnx]'") from error
     return onnx, onnxruntime

@@ -4,7 +4,12 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from hourglass.cli import experiment_commands, image_commands, model_commands, study_commands  # noqa: F401 - they register their commands
+from hourglass.cli import (  # noqa: F401 - importing these modules adds their commands to ``app``
+    experiment_commands,
+    image_commands,
+    model_commands,
+    study_commands,
+)
 from hourglass.cli.app import INTERRUPTED, app, complain, exit_code, one_line
 
 __all__ = ["main"]

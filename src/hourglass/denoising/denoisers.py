@@ -211,7 +211,7 @@ class WithoutClippingBias(Denoiser):
     level: float
 
     @property
-    def name(self) -> str:  # type: ignore[override]  # an attribute of the others
+    def name(self) -> str:  # type: ignore[override]  # each other class has one name; here it is the wrapped denoiser's
         """The other's name."""
         return self.denoiser.name
 

@@ -20,7 +20,7 @@ from hourglass.training import LOSSES, class_losses
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Classification(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]  # scikit-learn is untyped
+class Classification(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]  # scikit-learn has no type hints: its classes are Any
     """Base of :class:`Classifier`, without its training."""
 
     loss: str = "softmax"

@@ -209,7 +209,7 @@ class Classifier(Classification):
         Raises
         ------
         ValueError
-            When a parameter or a value is out of its range, or a label is none of the classes. As with every error,
+            When a parameter or a value is out of its range, or a label is not one of the classes. As with every error,
             the estimator is then what it was before the call.
         FloatingPointError
             When training diverges.
@@ -299,7 +299,8 @@ class Classifier(Classification):
             found = np.flatnonzero(self.classes_ == np.asarray(label))
             if not len(found):
                 raise ValueError(
-                    f"class_weight has a weight for {label!r}, which is none of the classes, {self.classes_.tolist()}"
+                    f"class_weight has a weight for {label!r}, which is not one of the classes, "
+                    f"{self.classes_.tolist()}"
                 )
             weights[found] = weight
         return weights
@@ -307,6 +308,6 @@ class Classifier(Classification):
     def _one_hot(self, labels: NDArray[Any]) -> NDArray[np.float32]:
         unknown = np.setdiff1d(labels, self.classes_)
         if len(unknown):
-            raise ValueError(f"label {unknown[0]!r} is none of the classes, {self.classes_.tolist()}")
+            raise ValueError(f"label {unknown[0]!r} is not one of the classes, {self.classes_.tolist()}")
         rows: NDArray[np.float32] = np.equal(labels[:, None], self.classes_).astype(np.float32)
         return rows

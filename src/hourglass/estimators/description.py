@@ -1,6 +1,7 @@
 """What an estimator says of itself: to people, to the file of its model, and to an exported file."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -23,7 +24,7 @@ _OF_THE_MACHINE = ("device", "verbose", "checkpoint_dir", "checkpoint_every")
 _USUAL_SHAPE = (28, 28, 1)
 
 
-class SelfDescribing(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
+class SelfDescribing(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has no type hints: its classes are Any
     """Base of :class:`NetworkEstimator`: description, saved state and exported parts."""
 
     task: ClassVar[str] = ""
@@ -41,9 +42,9 @@ class SelfDescribing(BaseEstimator):  # type: ignore[misc]  # scikit-learn is un
     _annealed: bool
     _target_range: tuple[float, float] | None = None
 
+    @abstractmethod
     def _build(self) -> nn.Module:
         """Make the network for ``image_shape_``, on the device that is current."""
-        raise NotImplementedError  # abstract base class: every estimator has its own network
 
     def _network(self, seed: int) -> Any:
         """Build the network and draw its weights, nothing from PyTorch's global generator."""

@@ -73,7 +73,8 @@ class ExportedCodec(nn.Module):
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Codes, or restored images ``(n, h, w, c)`` as float32 and as bytes."""
         if self.part == "encoder":
-            return self.network.encode(x)  # type: ignore[no-any-return]  # torch types calls as Any
+            codes: Tensor = self.network.encode(x)
+            return codes
         output = self.network.decode(x) if self.part == "decoder" else self.network(x)
         output = output.permute(0, 2, 3, 1)
         if self.activation is not None:

@@ -196,7 +196,8 @@ def _validated(
 ) -> tuple[Floats, Any]:
     options: dict[str, Any] = {"dtype": DTYPES, "ensure_all_finite": ensure_all_finite}
     if y is not None:
-        return validate_data(estimator, rows, y, reset=fitting, **options)  # type: ignore[no-any-return]  # untyped
+        both: tuple[Floats, Any] = validate_data(estimator, rows, y, reset=fitting, **options)
+        return both
     if check_width:
         return validate_data(estimator, rows, reset=fitting, **options), None
     return check_array(rows, estimator=estimator, input_name="X", **options), None

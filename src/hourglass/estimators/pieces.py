@@ -220,9 +220,8 @@ def apply_in_tiles(
         for tile, ((top, _), (left, _)) in zip(tiles, some, strict=True):
             tile[...] = padded[top : top + tall, left : left + wide]
         for tile, ((top, low), (left, high)) in zip(function(tiles), some, strict=True):
-            result[top : top + tall, left : left + wide] += tile * np.multiply.outer(low, high)[..., None].astype(
-                image.dtype
-            )
+            weights = np.multiply.outer(low, high).astype(image.dtype)
+            result[top : top + tall, left : left + wide] += tile * weights[..., None]
     return result[:height, :width]
 
 

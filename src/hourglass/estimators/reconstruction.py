@@ -29,7 +29,7 @@ TILE = 512
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Reconstruction(ReconstructionScores, ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):  # type: ignore[misc]  # scikit-learn is untyped
+class Reconstruction(ReconstructionScores, ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):  # type: ignore[misc]  # scikit-learn has no type hints: its classes are Any
     """Base of :class:`Autoencoder`, without its training."""
 
     loss: str = "mse"

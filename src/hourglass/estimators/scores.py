@@ -26,7 +26,7 @@ class ReconstructionScores:
         X : array-like of shape (n, h, w), (n, h, w, c) or (n, features)
             Images to reconstruct.
         y : array-like of the same shape, optional
-            What the output is compared with; by default ``X``. One number an image is a label, and not looked at.
+            Images that the output is compared with, by default ``X``. Labels, one number for each image, are ignored.
 
         Returns
         -------
@@ -51,7 +51,7 @@ class ReconstructionScores:
         X : array-like of shape (n, h, w), (n, h, w, c) or (n, features)
             Images to reconstruct.
         y : array-like of the same shape, optional
-            What the output is compared with; by default ``X``. One number an image is a label, and not looked at.
+            Images that the output is compared with, by default ``X``. Labels, one number for each image, are ignored.
 
         Returns
         -------

@@ -304,7 +304,7 @@ def protocol_of(estimator: NetworkEstimator) -> EvaluationProtocol:
     Raises
     ------
     ValueError
-        When there is none for its task.
+        When no protocol exists for its task.
     """
     if estimator.task not in PROTOCOLS:
         raise ValueError(

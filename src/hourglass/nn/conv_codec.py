@@ -248,4 +248,5 @@ class ConvCodec(Codec):
             if self.skip:
                 x = torch.cat([x, joined.pop()], dim=1)  # in inference the two parts' memory is free from here
                 x = rectify(self.joins[i](x))
-        return self.output(x)  # type: ignore[no-any-return]  # torch types calls as Any
+        output: Tensor = self.output(x)
+        return output

@@ -129,7 +129,8 @@ class ConvNet(OnlyTraced, nn.Module):
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = activate(norm(conv(x)))
         x = activate(self.hidden_norm(self.hidden(to_height_width_channel(x))))  # (n, hidden)
-        return self.output(x)  # type: ignore[no-any-return]  # torch types calls as Any
+        output: Tensor = self.output(x)
+        return output
 
     def rectified(self) -> dict[str, nn.Module]:
         """Name the modules whose output goes through a ReLU.

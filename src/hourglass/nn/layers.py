@@ -184,7 +184,8 @@ class SamePool2d(OnlyTraced, nn.MaxPool2d):
             and x.is_contiguous(memory_format=torch.channels_last)
         ):
             return fast.max_pool2d(x)
-        return super().forward(x)  # type: ignore[no-any-return]  # torch types calls as Any
+        output: Tensor = super().forward(x)
+        return output
 
     def extra_repr(self) -> str:
         """Describe the layer, as ``repr`` shows it.

@@ -165,7 +165,8 @@ class LSTMClassifier(OnlyTraced, nn.Module):
         ValueError
             When the sequences have another shape.
         """
-        return self.output(self.hidden_states(sequences)[-1])  # type: ignore[no-any-return]  # torch types calls as Any
+        output: Tensor = self.output(self.hidden_states(sequences)[-1])
+        return output
 
     def hidden_states(self, sequences: Tensor) -> list[Tensor]:
         """Read sequences, and keep the hidden state after each step.

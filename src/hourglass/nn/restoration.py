@@ -73,8 +73,8 @@ class RestorationNet(nn.Module):
 
     Notes
     -----
-    Without a level the network judges the noise by the image alone. It sees two planes, of which the first has the
-    level, or 0, and the second has 1 where a level was told.
+    The level enters the network as two further planes. If it is known, the first plane holds the level and the second
+    holds 1; if it is unknown, both hold 0, and the network judges the noise by the image alone.
     """
 
     stride = 8

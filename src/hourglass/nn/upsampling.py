@@ -58,7 +58,8 @@ class UpsampleConv2d(OnlyTraced, nn.Module):
         if wide and fast.applies("upsample-phases", x) and size == (2 * x.shape[2], 2 * x.shape[3]):
             return fast.upsample_conv2d(x, self.conv.weight, self.conv.get_parameter("bias"))
         doubled = F.interpolate(x, scale_factor=2.0, mode="nearest")
-        return self.conv(crop(doubled, size))  # type: ignore[no-any-return]  # torch types calls as Any
+        output: Tensor = self.conv(crop(doubled, size))
+        return output
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw Glorot-uniform weights, and set the bias to zero.

@@ -7,6 +7,12 @@ import warnings
 _forked = False
 
 
+def register_fork_handler() -> None:
+    """Let every process that is forked from this one compute on one thread, on systems that can fork."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_use_one_thread)
+
+
 def compute_alone_after_fork() -> None:
     """Set PyTorch to one thread again where a forked process has asked for more, and warn.
 
@@ -34,7 +40,3 @@ def _use_one_thread() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and hasattr(torch, "set_num_threads"):  # it may be half imported
         torch.set_num_threads(1)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_use_one_thread)

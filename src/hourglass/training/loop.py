@@ -9,12 +9,10 @@ from torch import Tensor, nn
 from hourglass.runtime import tricks
 from hourglass.runtime.forks import compute_alone_after_fork
 from hourglass.runtime.hardware import keep_freed_memory
-from hourglass.runtime.internals import has_step_hooks
 from hourglass.training.checkpoints import Checkpoints
 from hourglass.training.events import Display, EarlyEnd, Evaluation, FiniteChecks, Listener, Report, Saving
 from hourglass.training.history import History
 from hourglass.training.interruption import Interruption
-from hourglass.training.optimisers import Optimiser
 from hourglass.training.progress import Progress
 from hourglass.training.sampler import Order
 from hourglass.training.schedules import Schedule, constant
@@ -220,10 +218,7 @@ class Trainer:
         loss = self.loss(output, targets, *(() if weights is None else (weights,)))
         self.optimiser.zero_grad()
         loss.backward()
-        if isinstance(self.optimiser, Optimiser) and not has_step_hooks(self.optimiser):
-            self.optimiser.update()
-        else:
-            self.optimiser.step()
+        self.optimiser.step()
         return loss.detach()
 
     def _resume(self, checkpoints: Checkpoints) -> bool:

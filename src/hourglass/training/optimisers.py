@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hourglass.runtime.internals import fused_adam
+from hourglass.runtime.internals import fused_adam, hooked_if_needed
 
 Parameters = Iterable[Tensor] | Iterable[dict[str, Any]]
 
@@ -49,7 +49,8 @@ class Optimiser(torch.optim.Optimizer):
                 else:
                     p.grad = torch.zeros_like(p.grad)
 
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]  # torch overloads it
+    @hooked_if_needed
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """Change the parameters once, from their gradients.
 
         Parameters
@@ -66,12 +67,12 @@ class Optimiser(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        self.update()
+        with torch.no_grad():
+            self._update()
         return loss
 
-    @torch.no_grad()
-    def update(self) -> None:
-        """Change the parameters once, from their gradients; without the hooks of :meth:`step`."""
+    def _update(self) -> None:
+        """Change the parameters from their present gradients."""
         inspect.unwrap(super().step)(self)
 
     def in_words(self) -> str:
@@ -119,9 +120,7 @@ class Adam(Optimiser, torch.optim.Adam):
         for group in self.param_groups:
             group["epsilon"] = group["eps"]
 
-    @torch.no_grad()
-    def update(self) -> None:
-        """Change the parameters once, from their gradients; without the hooks of :meth:`step`."""
+    def _update(self) -> None:
         self.steps += 1
         for number, group in enumerate(self.param_groups):
             # PyTorch adds eps to sqrt(v / (1 - b2^t)). Scaled like this, it equals TensorFlow's eps added to sqrt(v).

@@ -2,6 +2,7 @@
 
 import io
 import struct
+from abc import abstractmethod
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -84,9 +85,9 @@ class _Heif(LossyStill):
         if others:
             raise UnservedError(f"holds {others + 1} images; save each as a file of its own first")
 
+    @abstractmethod
     def _coding(self, configuration: bytes) -> tuple[int, str]:
         """Bits and chroma subsampling of the coded images."""
-        raise NotImplementedError(f"{type(self).__name__} does not say how its images are coded")
 
     def _orientation(self) -> int:
         """The EXIF orientation that the turns and mirrors among the image's properties amount to."""
@@ -106,13 +107,13 @@ class _Heif(LossyStill):
         declared = None if self.bits == 8 else (0.0, 2.0**self.bits - 1)
         return Plane(values, roles, Numbers(values.dtype, self.bits, declared))
 
+    @abstractmethod
     def _decoded(self, content: bytes) -> Raw:
         """Pixels as stored, not turned, of shape (h, w, bands)."""
-        raise NotImplementedError(f"{type(self).__name__} does not say how its images are coded")
 
+    @abstractmethod
     def _coded(self, tile: Raw) -> bytes:
         """A file of one image without alpha."""
-        raise NotImplementedError(f"{type(self).__name__} does not say how its images are coded")
 
     def encode(self, values: Raw) -> bytes:
         colours = values[..., :-1] if self.alpha else values

@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ _E = TypeVar("_E")
 _ORIENTATION = 0x0112
 
 
-class Still:
+class Still(ABC):
     """Base class of image files whose content is in memory. They have one plane, unless a subclass defines several.
 
     A subclass reads the file's structure in ``__init__`` and implements ``decode`` and ``encode``, both for arrays in
@@ -48,6 +49,7 @@ class Still:
         """Return the number of planes, which is 1."""
         return 1
 
+    @abstractmethod
     def decode(self) -> Plane:
         """Decode the image, in the stored orientation.
 
@@ -56,8 +58,8 @@ class Still:
         Plane
             The image.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def encode(self, values: Raw) -> bytes:
         """Encode a file of the same structure with other numbers.
 
@@ -71,7 +73,6 @@ class Still:
         bytes
             Content of the file.
         """
-        raise NotImplementedError
 
     def planes(self) -> Iterator[Plane]:
         """Decode the image and turn it upright.
