@@ -23,7 +23,7 @@ from torch import Tensor
 
 from hourglass.nn.restoration import RestorationNet
 from hourglass.runtime.hardware import keep_freed_memory
-from photos.crops import Crops, read_photographs
+from photos.crops import LUMINANCE, Crops, read_photographs
 from photos.drawn import drawn_images
 from photos.noise import add_noise
 
@@ -41,7 +41,6 @@ PHASES = ((0.6, 64), (1.0, 128))  # until which share of the time, and the side 
 WARM_UP = 0.02  # share of the time in which the rate rises
 AVERAGING = 0.999  # share of the old average at each step
 LARGEST_GRADIENT = 1.0  # norm above which a gradient is scaled down
-BLIND, TOLD = "blind", "told"
 
 
 class Training:
@@ -151,8 +150,7 @@ def train(training: Training, crops: Crops, options: argparse.Namespace, watch: 
                 log.write(json.dumps(line) + "\n")
             print(options.out.name, json.dumps(line), flush=True)
             saved = time.perf_counter()
-            if training.device != "cuda":  # of a lent GPU the whole time counts
-                started += saved - pause
+            started += saved - pause  # saving and measuring are no part of the length
     training.save(options.out)
 
 
@@ -179,17 +177,17 @@ def watcher(training: Training, images: list[Any], channels: int) -> Callable[[]
     for image in images:
         clean = image[:256, :256].astype(np.float32) / 255
         if channels == 1:
-            clean = clean @ np.array([[0.299], [0.587], [0.114]], dtype=np.float32)
+            clean = clean @ np.array(LUMINANCE, dtype=np.float32)[:, None]
         noisy = clean + rng.normal(0, 25 / 255, clean.shape).astype(np.float32)
         pairs.append(tuple(torch.from_numpy(a).permute(2, 0, 1)[None].to(training.device) for a in (clean, noisy)))
 
     @torch.no_grad()
     def measure() -> dict[str, float]:
-        network = RestorationNet(channels, WIDTHS[channels]).to(training.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = RestorationNet(channels, WIDTHS[channels]).to(training.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stubs
         network.load_state_dict(training.averaged())
-        scores: dict[str, list[float]] = {BLIND: [], TOLD: []}
+        scores: dict[str, list[float]] = {"blind": [], "told": []}
         for clean, noisy in pairs:
-            for name, level in ((BLIND, -1.0), (TOLD, 25 / 255)):
+            for name, level in (("blind", -1.0), ("told", 25 / 255)):
                 restored = network(noisy, torch.tensor([level], device=training.device)).clamp(0, 1)
                 scores[name].append(-10 * math.log10((restored - clean).square().mean().item()))
         return {name: float(np.mean(numbers)) for name, numbers in scores.items()}

@@ -11,7 +11,7 @@ from hourglass.imagefiles.image import Plane, Raw
 from hourglass.imagefiles.raster.containers import joined
 from hourglass.imagefiles.raster.frames import Frame, decode, read_frame
 from hourglass.imagefiles.raster.jpegs import encode
-from hourglass.imagefiles.raster.stills import Still, encoding
+from hourglass.imagefiles.raster.stills import Raster, encoding
 from hourglass.imagefiles.reading import UnservedError, reading, turned, turned_back
 
 _ENTRIES, _ENTRY = 0xB002, 16
@@ -31,7 +31,7 @@ class _Region:
     frame: Frame | None = None
 
 
-class Jpeg(Still):
+class Jpeg(Raster):
     """A JPEG or MPO file. Each of its images is a plane, except gain maps and depth maps, which do not change.
 
     Parameters

@@ -9,13 +9,13 @@ from hourglass.imagefiles.raster.jp2s import Jp2
 from hourglass.imagefiles.raster.mpos import Jpeg
 from hourglass.imagefiles.raster.pngs import Png
 from hourglass.imagefiles.raster.signatures import sniff
-from hourglass.imagefiles.raster.stills import Still
+from hourglass.imagefiles.raster.stills import Raster
 from hourglass.imagefiles.raster.webps import WebP
 
 LARGEST_FILE = 2 << 30
 _HEAD = 600
 
-RASTERS: dict[str, type[Still]] = {kind.format: kind for kind in (Png, Jpeg, Bmp, WebP, Avif, Jp2, Heic)}
+RASTERS: dict[str, type[Raster]] = {kind.format: kind for kind in (Png, Jpeg, Bmp, WebP, Avif, Jp2, Heic)}
 """Formats by the names that :func:`~hourglass.imagefiles.raster.signatures.sniff` gives them."""
 
 

@@ -18,8 +18,74 @@ _E = TypeVar("_E")
 _ORIENTATION = 0x0112
 
 
-class Still(ABC):
-    """Base class of image files whose content is in memory. They have one plane, unless a subclass defines several.
+class Raster(ABC):
+    """Base class of image files whose content is in memory.
+
+    A subclass reads the file's structure in ``__init__``.
+
+    Parameters
+    ----------
+    path : Path
+        Path of the file, for errors.
+    content : bytes
+        The whole content of the file.
+
+    Attributes
+    ----------
+    format : str
+        Name of the format, such as ``PNG``.
+    """
+
+    format: str
+
+    def __init__(self, path: Path, content: bytes) -> None:
+        self.path, self.content = path, content
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of planes."""
+
+    @abstractmethod
+    def planes(self) -> Iterator[Plane]:
+        """Decode the planes and turn them upright, in order; each call starts again at the first one.
+
+        Yields
+        ------
+        Plane
+            The next plane.
+
+        Raises
+        ------
+        OSError
+            When the file is damaged.
+        ValueError
+            When the image is of a kind that is not supported.
+        """
+
+    @abstractmethod
+    def write(self, target: Path, values: Iterable[Raw]) -> None:
+        """Write a file of the same structure with other numbers, completely or not at all.
+
+        Parameters
+        ----------
+        target : Path
+            Path of the new file, in a folder that exists. It may be ``path`` itself.
+        values : iterable of ndarray of shape (h, w, bands)
+            The new numbers of each plane, in order, with the shape and dtype of that plane's ``values``.
+
+        Raises
+        ------
+        OSError
+            When the file cannot be written, or an image cannot be encoded.
+        """
+
+    def close(self) -> None:
+        """Release the memory of the file's content, after which no plane can be decoded."""
+        self.content = b""
+
+
+class Still(Raster):
+    """Base class of image files with one plane.
 
     A subclass reads the file's structure in ``__init__`` and implements ``decode`` and ``encode``, both for arrays in
     the stored orientation.
@@ -33,17 +99,11 @@ class Still(ABC):
 
     Attributes
     ----------
-    format : str
-        Name of the format, such as ``PNG``.
     orientation : int
         Orientation as EXIF numbers it, 1 to 8; 1, the default, is upright.
     """
 
-    format: str
     orientation = 1
-
-    def __init__(self, path: Path, content: bytes) -> None:
-        self.path, self.content = path, content
 
     def __len__(self) -> int:
         """Return the number of planes, which is 1."""
@@ -112,10 +172,6 @@ class Still(ABC):
         with encoding(self.path):
             content = self.encode(turned_back(upright, self.orientation))
         write_whole(target, content)
-
-    def close(self) -> None:
-        """Release the memory of the file's content, after which no plane can be decoded."""
-        self.content = b""
 
 
 class LossyStill(Still):
