@@ -29,7 +29,9 @@ def test_denoise_works_before_anything_was_trained(hourglass, digits):
     lines = err.splitlines()
     assert lines[0].startswith("hourglass: ")
     assert "bad.png is a text file and not an image" in lines[0]
-    assert lines[-1] == "denoise: 12 done, 1 failed; range 0 to 255 (8 bits)"
+    assert lines[-1] == (
+        "denoise: 12 done, 1 failed; range 0 to 255 (8 bits); no noise was found, so that nothing was changed"
+    )
     assert len(list(digits.parent.joinpath("out").rglob("*.png"))) == 12
     (digits / "bad.png").unlink()
     code, _, err = hourglass("denoise", digits, "out")
@@ -179,7 +181,7 @@ def test_misuse_is_one_line_and_exit_2(hourglass, digits):
 
 def test_failures_are_one_line_and_exit_1(hourglass, digits):
     for words, said in [
-        (("denoise", digits, "o", "--model", "nowhere"), "holds no model.json"),
+        (("denoise", digits, "o", "--model", "nowhere"), "neither a folder nor a model of the package (photo"),
         (("denoise", digits, "o", "--overlap", "40"), "No such option: --overlap"),
         (("denoise", digits, "o", "--tile", "64"), "No such option: --tile"),
         (("encode", digits, "c.npy"), "--model"),

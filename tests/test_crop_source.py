@@ -107,7 +107,7 @@ def test_too_many_images_are_refused_with_the_remedy(paths, monkeypatch):
 
 def test_images_stay_in_the_types_of_their_files(paths):
     source = ImageFolderSource(paths, size=SIZE)
-    assert {image.values.dtype for image in source._images} == {np.dtype(np.uint8)}
+    assert {image.values.dtype for images in source._images for image in images} == {np.dtype(np.uint8)}
 
 
 def test_it_trains_holds_out_whole_files_and_resumes(paths, tmp_path, monkeypatch):

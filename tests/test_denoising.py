@@ -183,7 +183,7 @@ def test_the_denoiser_that_comes_along_works(sample):
         assert hg.metrics.psnr(clean, ae.reconstruct(noisy)) > best
     folder = Path(hg.__file__).parent / "pretrained" / "digits"
     assert sum(path.stat().st_size for path in folder.iterdir()) <= 300_000
-    with pytest.raises(ValueError, match="choose one of digits"):
+    with pytest.raises(ValueError, match="choose one of photo, photo-grey, digits"):
         hg.load_pretrained("cats")
 
 

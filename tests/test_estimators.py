@@ -1,5 +1,6 @@
 """Estimators as a scikit-learn user meets them, and their files."""
 
+import ast
 import inspect
 import json
 import re
@@ -133,7 +134,7 @@ def test_unfitted_estimators_say_so(few):
         (DenseAutoencoder(batch_size=True), "batch_size=True"),
         (DenseAutoencoder(learning_rate=float("inf")), "learning_rate=inf"),
         (DenseAutoencoder(code_size=0), "code_size=0"),
-        (DenseAutoencoder(loss="l1"), "loss='l1' is unknown; choose one of mse, bce"),
+        (DenseAutoencoder(loss="l1"), "loss='l1' is unknown; choose one of mse, mae, bce"),
         (DenseAutoencoder(noise=-0.1), "noise=-0.1"),
         (DenseAutoencoder(schedule="step"), "choose one of constant, one-cycle, linear"),
         (DenseAutoencoder(output_bias="ones"), "choose one of mean, zero"),
@@ -316,10 +317,16 @@ def test_what_a_file_cannot_hold_is_refused_before_anything_is_written(few, tmp_
 
 
 def described_parameters(cls):
-    """Parameters in a docstring: name to type and description."""
+    """Parameters in a docstring: name to type and description; checks the defaults."""
     section = re.search(r"Parameters\n-+\n(.*?)\n\n", inspect.getdoc(cls), re.DOTALL)[1]
     entries = re.split(r"\n(?=\S)", section)
-    return {entry.partition(" : ")[0]: entry.partition(" : ")[2] for entry in entries}
+    found = {entry.partition(" : ")[0]: entry.partition(" : ")[2] for entry in entries}
+    for name, text in found.items():
+        default = re.search(r", default=(.*)", text.partition("\n")[0])
+        if default is not None:
+            assert ast.literal_eval(default[1]) == getattr(cls, name), name
+    # A class may change a default, and not what a parameter means.
+    return {name: re.sub(r", default=.*", "", text, count=1) for name, text in found.items()}
 
 
 @pytest.mark.parametrize("cls", [*ESTIMATORS.values(), Autoencoder, Classifier, NetworkEstimator])

@@ -20,7 +20,7 @@ def save_image(path, seed=0, size=(20, 16)):
 
 
 def same(plane, value_range):
-    return plane.values
+    return plane.values, ()
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def test_a_full_disk_ends_the_run_and_says_how_to_resume(number, tmp_path, monke
 
     monkeypatch.setattr(Path, "replace", full)
     todo = plan([tmp_path / "in"], tmp_path / "out")
-    outcomes = process(todo.pairs, lambda plane, value_range: computed.append(plane) or plane.values)
+    outcomes = process(todo.pairs, lambda plane, value_range: computed.append(plane) or (plane.values, ()))
     assert [next(outcomes).error for _ in range(2)] == [None, None]
     with pytest.raises(OutputFullError, match=rf"{os.strerror(number)}: stopped at .*2\.png.*--resume"):
         next(outcomes)

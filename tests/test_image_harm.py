@@ -186,11 +186,13 @@ def test_colours_stay_below_their_alpha():
     values = np.zeros((6, 6, 4), np.uint8)
     values[..., 3] = 90
     values[..., :3] = np.random.default_rng(0).integers(0, 91, (6, 6, 3))
-    model = hg.load_pretrained(device="cpu")
+    model = hg.load_pretrained("digits", device="cpu")
     restorer = ImageRestorer(model)
-    restorer.__class__ = type("White", (ImageRestorer,), {"__call__": lambda self, pixels: np.ones_like(pixels) * 2})
+    restorer.__class__ = type(
+        "White", (ImageRestorer,), {"_restored": lambda self, pixels: (np.ones_like(pixels) * 2, [])}
+    )
     one = Plane(values, ("red", "green", "blue", "premultiplied"), Numbers(np.dtype(np.uint8), 8))
-    done = restorer.restore(one, FileRanges(Ranges(), lambda: [one], "a").of_plane(one))
+    done, _ = restorer.restore(one, FileRanges(Ranges(), lambda: [one], "a").of_plane(one))
     assert (done[..., :3] == 90).all()
 
 

@@ -11,7 +11,10 @@ from hourglass.errors import OptionError
 from hourglass.image_training import configure
 from hourglass.training import Trainer
 
-QUICK = {"n_steps": 3, "parameters": {"batch_size": 4, "channels": (4,)}}
+QUICK = {"network": "conv", "n_steps": 3, "parameters": {"batch_size": 4, "channels": (4,)}}
+
+
+CONV = {"network": "conv"}
 
 
 @pytest.fixture
@@ -40,7 +43,7 @@ def test_it_returns_the_estimator_and_writes_the_folder_of_the_command(photos, t
         **QUICK,
     )
     assert heard == [4, "0.png", "1.png", "2.png", "3.png", (20, 16, 16, 1)]
-    words = ("--noise", "0.1-0.3", "--crop", 16, "--cuts", 20, "--seed", 3, "--steps", 3)
+    words = ("--network", "conv", "--noise", "0.1-0.3", "--crop", 16, "--cuts", 20, "--seed", 3, "--steps", 3)
     settings = ("--set", "batch_size=4", "--set", "channels=(4,)")
     assert hourglass("train", photos, "--out", tmp_path / "command", *words, *settings, "-q") == (0, "", "")
     files = {path.relative_to(tmp_path / "python") for path in (tmp_path / "python").rglob("*") if path.is_file()}
@@ -68,12 +71,18 @@ def test_what_is_returned_writes_no_more_into_the_folder(photos, tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"noise": 0.1}, {"corruption": hg.denoising.GaussianNoise(0.1), "skip": True, "n_steps": 1500}),
-        ({"noise": hg.denoising.Masking(0.3)}, {"corruption": hg.denoising.Masking(0.3), "residual": True}),
-        ({"noise": "poisson:30", "parameters": {"loss": "bce"}}, {"residual": False, "loss": "bce"}),
+        ({"noise": 0.1}, {"corruption": hg.denoising.GaussianNoise(0.1), "begin_from": "photo", "n_steps": 1500}),
+        ({"noise": 0.1, "begin_from": "scratch"}, {"begin_from": None, "learning_rate": 0.001, "n_steps": 6000}),
+        ({"targets": True}, {"corruption": None, "begin_from": "photo", "loss": "mse"}),
         ({"self_supervised": True, "epochs": 2}, {"self_supervised": True, "epochs": 2, "n_steps": None}),
         ({"self_supervised": True, "parameters": {"epochs": 2}}, {"epochs": 2, "n_steps": None}),
-        ({"noise": 0.1, "parameters": {"skip": False}}, {"skip": False}),
+        ({"noise": 0.1, "begin_from": "scratch", "parameters": {"widths": (8, 8, 8)}}, {"widths": (8, 8, 8)}),
+        (CONV | {"noise": 0.1}, {"corruption": hg.denoising.GaussianNoise(0.1), "skip": True, "n_steps": 1500}),
+        (CONV | {"noise": hg.denoising.Masking(0.3)}, {"corruption": hg.denoising.Masking(0.3), "residual": True}),
+        (CONV | {"noise": "poisson:30", "parameters": {"loss": "bce"}}, {"residual": False, "loss": "bce"}),
+        (CONV | {"self_supervised": "noise2self"}, {"residual": False, "learning_rate": 0.001, "skip": True}),
+        (CONV | {"self_supervised": "neighbor2neighbor"}, {"residual": True, "learning_rate": 0.001}),
+        (CONV | {"noise": 0.1, "parameters": {"skip": False}}, {"skip": False}),
         ({"network": "dense", "noise": 0.1}, {"n_steps": None}),
         ({}, {"corruption": None, "skip": False}),
     ],
@@ -90,6 +99,13 @@ def test_the_estimator_that_is_trained(options, said):
         ({"crop": 0}, "crop=0; expected whole numbers of pixels"),
         ({"resize": (8, 8.5)}, r"resize=\(8, 8.5\)"),
         ({"noise": 0.1, "self_supervised": True}, "leave noise out"),
+        ({"targets": "there", "self_supervised": True}, "leave targets out"),
+        ({"targets": "there", "resize": (8, 8)}, "leave resize"),
+        ({"network": "conv", "begin_from": "photo"}, "network='conv' is none"),
+        ({"noise": 0.1, "parameters": {"widths": (8, 8, 8)}}, "widths is that of photo"),
+        ({"self_supervised": "magic"}, "self_supervised='magic'"),
+        ({"network": "dense", "self_supervised": "neighbor2neighbor"}, "half the size"),
+        ({"noise": 0.1, "parameters": {"begin_from": "photo"}}, r"use begin_from \(--from\)"),
         ({"noise": "fog:2"}, "'fog' is unknown"),
         ({"noise": -1}, "noise '-1'"),
         ({"resume": True, "overwrite": True}, "give one of them"),
@@ -101,7 +117,7 @@ def test_the_estimator_that_is_trained(options, said):
         ({"parameters": {"depth": 3}}, "depth"),
         ({"parameters": {"batch_size": 0}}, "batch_size=0"),
         ({"checkpoint_every": "often"}, "checkpoint_every"),
-        ({"network": "deep"}, "network='deep' is unknown; choose one of conv, dense"),
+        ({"network": "deep"}, "network='deep' is unknown; choose one of conv, dense, denoiser"),
         ({"colour": "blue"}, "colour='blue' is unknown; choose one of auto, grey, rgb"),
         ({"value_range": "all"}, "range 'all' is none of"),
         ({"value_range": (5, 2)}, "range '5,2' is none of"),
@@ -163,7 +179,7 @@ def test_an_interrupted_training_is_resumed_bit_for_bit(photos, tmp_path, monkey
             hg.train_on_images(photos, tmp_path / "cut", **options)
     said = []
     hg.train_on_images(photos, tmp_path / "cut", say=said.append, **options)
-    assert said == [f"{tmp_path / 'cut'} holds an unfinished training: going on with it"]
+    assert said == [f"{tmp_path / 'cut'} holds an unfinished training, which is resumed"]
     weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "cut")]
     assert weights[0] == weights[1]
 

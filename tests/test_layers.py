@@ -20,6 +20,8 @@ from hourglass.nn import (
     same_padding,
 )
 from hourglass.nn.shapes import from_height_width_channel, to_height_width_channel
+from hourglass.runtime import tricks
+from hourglass.runtime.hardware import has_bfloat16
 
 
 @given(st.integers(1, 100), st.sampled_from([1, 3, 5]), st.integers(1, 4))
@@ -47,6 +49,20 @@ def test_same_conv_is_a_correlation_at_every_stride_th_pixel_after_padding(size,
     padded = np.pad(image[0, 0].numpy(), (before, after))
     expected = correlate2d(padded, conv.weight.detach()[0, 0].numpy(), mode="valid")[::stride, ::stride]
     np.testing.assert_allclose(conv(image).detach()[0, 0] - conv.bias.item(), expected, atol=1e-12)
+
+
+@pytest.mark.skipif(not has_bfloat16(torch.device("cpu")), reason="the processor has no bfloat16")
+def test_gradients_of_one_pixel_at_stride_2_are_written_in_bfloat16():
+    with tricks.without("one-pixel"):
+        for _ in range(5):
+            layer = SameConv2d(34, 36, stride=2).to(memory_format=torch.channels_last)
+            x = torch.randn(100, 34, 1, 1).to(memory_format=torch.channels_last)
+            used = [torch.full((size,), torch.nan) for size in (1_000, 10_000, 100_000, 1_000_000)]
+            del used  # so that memory which is not written holds NaN
+            with torch.autocast("cpu", torch.bfloat16):
+                y = layer(x)
+            y.float().square().mean().backward()
+            assert torch.isfinite(layer.weight.grad).all()
 
 
 def test_pool_keeps_the_odd_row():

@@ -41,9 +41,6 @@ class LinearCodec(Codec):
     def output_bias(self):
         return self.decoder.bias
 
-    def rectified(self):
-        return {}
-
     def encode(self, images):
         return self.encoder(images.permute(0, 2, 3, 1).flatten(1))
 

@@ -161,7 +161,7 @@ def test_tricks_are_switched_by_name():
     for value, said in (
         ("all", {"False"}),
         ("few-outputs", {"True", "False"}),
-        ("allocator", {"True", "False"}),
+        ("pieces", {"True", "False"}),
         ("", {"True"}),
     ):
         done = subprocess.run(

@@ -22,7 +22,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from hourglass.nn.restoration import RestorationNet
-from hourglass.runtime.hardware import keep_freed_memory
 from photos.crops import LUMINANCE, Crops, read_photographs
 from photos.drawn import drawn_images
 from photos.noise import add_noise
@@ -235,8 +234,6 @@ def main() -> None:
         torch.manual_seed(options.seed + training.steps)  # other crops than at the start
     elif options.begin_from:
         training.begin_from(options.begin_from)
-    if device == "cpu":
-        keep_freed_memory()
     train(training, crops, options, watcher(training, held_out, options.channels))
 
 

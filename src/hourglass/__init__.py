@@ -17,8 +17,9 @@ register_fork_handler()
 
 if TYPE_CHECKING:
     from hourglass import data, denoising, imagefiles, metrics, nn, plots, training
+    from hourglass.array_denoising import denoise
     from hourglass.data import DATASETS, Dataset, Images, load
-    from hourglass.estimators import ConvAutoencoder, ConvClassifier, DenseAutoencoder
+    from hourglass.estimators import ConvAutoencoder, ConvClassifier, DenseAutoencoder, ImageDenoiser
     from hourglass.experiments import EXPERIMENTS, Experiment, Result, Run, run
     from hourglass.export import export_onnx
     from hourglass.image_training import train_on_images
@@ -35,9 +36,11 @@ _HOMES = {
     "Dataset": "hourglass.data",
     "DenseAutoencoder": "hourglass.estimators",
     "Experiment": "hourglass.experiments",
+    "ImageDenoiser": "hourglass.estimators",
     "Images": "hourglass.data",
     "Result": "hourglass.experiments",
     "Run": "hourglass.experiments",
+    "denoise": "hourglass.array_denoising",
     "export_onnx": "hourglass.export",
     "load": "hourglass.data",
     "load_model": "hourglass.models",
@@ -58,10 +61,12 @@ __all__ = [
     "Dataset",
     "DenseAutoencoder",
     "Experiment",
+    "ImageDenoiser",
     "Images",
     "Result",
     "Run",
     "data",
+    "denoise",
     "denoising",
     "export_onnx",
     "imagefiles",

@@ -44,11 +44,13 @@ def export_onnx(
     decoder   ``codes`` float32 (n, code_size)  as whole
     ========  ================================  ==============================================================
 
-    Of a classifier there is ``whole`` alone, with the output ``probabilities`` (n, classes).
+    Of a classifier there is ``whole`` alone, with the output ``probabilities`` (n, classes). Of an ``ImageDenoiser``
+    too there is ``whole`` alone, with a second input ``noise_level`` (1,), float32: the standard deviation of the noise
+    as a fraction of the range, or -1, its default, if it is unknown.
 
     Parameters
     ----------
-    estimator : DenseAutoencoder, ConvAutoencoder or ConvClassifier
+    estimator : DenseAutoencoder, ConvAutoencoder, ImageDenoiser or ConvClassifier
         Fitted.
     path : path-like
         Replaced where it exists.
@@ -83,6 +85,7 @@ def export_onnx(
         )
     module = _FromFile(exported, takes).cpu().eval()
     examples = _examples(exported, takes, estimator.pixel_range_)
+    fixed: list[Any] = [tuple({} for _ in exported.options)] if exported.options else []
     axes = {0: "n"} | ({1: "h", 2: "w"} if exported.any_size else {})
     with warnings.catch_warnings(), torch.inference_mode(mode=False):
         warnings.simplefilter("ignore")
@@ -92,12 +95,12 @@ def export_onnx(
         try:
             program = torch.onnx.export(
                 module,
-                (torch.from_numpy(examples[0]),),
+                (torch.from_numpy(examples[0]), *(torch.tensor([value]) for value in exported.options.values())),
                 dynamo=True,
                 opset_version=OPSET,
-                input_names=[exported.inputs],
+                input_names=[exported.inputs, *exported.options],
                 output_names=list(exported.outputs),
-                dynamic_shapes=(dict.fromkeys(axes, torch.export.Dim.AUTO),),
+                dynamic_shapes=(dict.fromkeys(axes, torch.export.Dim.AUTO), *fixed),
                 verbose=False,
             )
         finally:
@@ -111,6 +114,8 @@ def export_onnx(
         for axis, letter in axes.items():
             if axis < len(value.type.tensor_type.shape.dim):
                 value.type.tensor_type.shape.dim[axis].dim_param = letter
+    for name, value in exported.options.items():  # an input with an initializer may be left out
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([value], np.float32), name))
     onnx.helper.set_model_props(model, _metadata(estimator, exported, part, takes))
     onnx.checker.check_model(model)
     content = model.SerializeToString()
@@ -125,7 +130,10 @@ def export_onnx(
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, content)
     return {
-        "inputs": {value.name: [value.shape, value.type] for value in session.get_inputs()},
+        "inputs": {
+            value.name: [value.shape, value.type]
+            for value in (*session.get_inputs(), *session.get_overridable_initializers())
+        },
         "outputs": {value.name: [value.shape, value.type] for value in session.get_outputs()},
         "parity": parity,
     }
@@ -139,12 +147,12 @@ class _FromFile(nn.Module):
         self.module = part.module
         self.takes = takes if part.inputs == "images" else None
 
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+    def forward(self, x: Tensor, *options: Tensor) -> Tensor | tuple[Tensor, ...]:
         if self.takes == "bytes":
             x = x.float() / 255
         if self.takes is not None:
             x = x.permute(0, 3, 1, 2)
-        outputs: Tensor | tuple[Tensor, ...] = self.module(x)
+        outputs: Tensor | tuple[Tensor, ...] = self.module(x, *options)
         return outputs
 
 

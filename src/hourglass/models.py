@@ -15,10 +15,9 @@ from hourglass.estimators import ESTIMATORS, Autoencoder, NetworkEstimator
 from hourglass.estimators.fitting import CHECKPOINT_PARAMETERS, describes_network, remember_network
 from hourglass.estimators.records import parameter_to_json, parameters_from_json
 from hourglass.persistence import read_model, write_model
+from hourglass.pretrained import PRETRAINED, folder_of, names_of
 from hourglass.runtime.hardware import resolve_device
 from hourglass.training import OPTIMISERS, optimiser_tensors, restore_optimiser
-
-PRETRAINED = ("digits",)
 
 
 def save(
@@ -79,18 +78,21 @@ def save(
     )
 
 
-def load_pretrained(name: str = "digits", *, device: str | torch.device = "auto") -> Autoencoder:
+def load_pretrained(name: str = "photo", *, device: str | torch.device = "auto") -> Autoencoder:
     """Read a model that comes in the package.
 
     Parameters
     ----------
-    name : {"digits"}
-        ``digits``: a denoiser of handwritten digits; its README.md, beside it, is the model card.
+    name : {"photo", "photo-grey", "digits"}, default="photo"
+        ``photo`` and ``photo-grey`` denoise photographs and other images, in colour and in grey; ``digits`` denoises
+        handwritten digits. Each has a model card, ``README.md`` in its folder.
     device : {"auto", "cpu", "cuda"} or torch.device, default="auto"
+        Where to compute; ``auto`` takes the GPU where there is one.
 
     Returns
     -------
-    DenseAutoencoder or ConvAutoencoder
+    ImageDenoiser or ConvAutoencoder
+        Fitted.
 
     Raises
     ------
@@ -99,7 +101,39 @@ def load_pretrained(name: str = "digits", *, device: str | torch.device = "auto"
     """
     if name not in PRETRAINED:
         raise ValueError(f"pretrained model {name!r} is unknown; choose one of {', '.join(PRETRAINED)}")
-    return load_autoencoder(Path(__file__).parent / "pretrained" / name, device=device)
+    return load_autoencoder(folder_of(name), device=device)
+
+
+def load_named(model: str | os.PathLike[str], *, device: str | torch.device = "auto") -> tuple[Autoencoder, ...]:
+    """Read the autoencoders of a name, or the one in a folder.
+
+    Parameters
+    ----------
+    model : str or path-like
+        Name of a model in the package, or a folder as :func:`save` writes it. ``"photo"`` is two models, for colour
+        and for grey images. A folder of such a name is given with its path, as ``./photo``.
+    device : {"auto", "cpu", "cuda"} or torch.device, default="auto"
+        Where to compute; ``auto`` takes the GPU where there is one.
+
+    Returns
+    -------
+    tuple of Autoencoder
+        One or two fitted models.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is neither such a name nor a model in such a folder.
+    ValueError
+        When the folder holds another kind of model, or its files are damaged or do not fit together.
+    """
+    if model in PRETRAINED:
+        return tuple(load_pretrained(name, device=device) for name in names_of(str(model)))
+    if not Path(model).exists():
+        raise FileNotFoundError(
+            f"{os.fspath(model)} is neither a folder nor a model of the package ({', '.join(PRETRAINED)})"
+        )
+    return (load_autoencoder(model, device=device),)
 
 
 def load_autoencoder(folder: str | os.PathLike[str], *, device: str | torch.device = "auto") -> Autoencoder:
@@ -163,7 +197,8 @@ def load_model(folder: str | os.PathLike[str], *, device: str | torch.device = "
         _check_size(estimator, tensors)
         with torch.device("meta"):
             network = estimator._build()
-        network.load_state_dict(tensors, assign=True)
+        # Models for the package are stored in half the precision in which they compute.
+        network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
     except (KeyError, TypeError, RuntimeError, ValueError, AttributeError, OverflowError) as error:
         raise ValueError(f"{os.fspath(folder)}: the model's files do not fit together ({error})") from error
     place = resolve_device(device)

@@ -14,6 +14,7 @@ import typer
 from hourglass.cli.app import Misuse, app, stoppable
 from hourglass.cli.shared import (
     READ,
+    Denoiser,
     Device,
     Format,
     Hidden,
@@ -27,23 +28,30 @@ from hourglass.cli.shared import (
     Resizing,
     Resume,
     Tally,
-    autoencoder_or_pretrained,
+    noise_of,
     ranges_of,
 )
 
 if TYPE_CHECKING:
+    from hourglass.denoising.noise_level import NoiseLevel
     from hourglass.estimators import Autoencoder
 
 
 @app.command(epilog=READ)
 def denoise(
     places: Places,
-    model: Annotated[
-        Path | None,
+    model: Denoiser = "photo",
+    noise_level: Annotated[
+        str,
         typer.Option(
-            metavar="FOLDER", help="Folder of a model.  [default: the denoiser of digits]", show_default=False
+            metavar="LEVEL|auto",
+            help="Standard deviation of the noise as a fraction of the range, such as 0.1 or 25/255. auto finds it in "
+            "each image, and leaves an image without noise as it is.",
         ),
-    ] = None,
+    ] = "auto",
+    strength: Annotated[
+        float, typer.Option(help="Factor of the noise level, from 0.5 to 1.5: below 1 a little of the noise is left.")
+    ] = 1.0,
     value_range: Range = "auto",
     undo_clipping: Annotated[
         str | None,
@@ -65,12 +73,17 @@ def denoise(
 ) -> None:
     """Remove noise from images and keep their names, sizes, bit depths, structure and metadata.
 
-    Without --model, the denoiser of handwritten digits in the package is used.
+    The models in the package are for photographs and other images (photo, the default) and for handwritten digits
+    (digits). A model of your own images, which `hourglass train` makes, can be better.
     """
-    estimator = autoencoder_or_pretrained(model, device=device)
+    from hourglass.models import load_named
+
+    noise = noise_of(noise_level, strength)
+    models = load_named(model, device=device)
     if undo_clipping is not None:
-        estimator.set_params(undo_clipping=undo_clipping if undo_clipping == "estimate" else _level(undo_clipping))
-    job = Job("denoise", estimator, value_range, overwrite, resume, hidden, quiet)
+        for each in models:
+            each.set_params(undo_clipping=undo_clipping if undo_clipping == "estimate" else _level(undo_clipping))
+    job = Job("denoise", models, value_range, overwrite, resume, hidden, quiet, noise)
     job.run(places, out, in_place=in_place, style=style)
 
 
@@ -89,10 +102,9 @@ def reconstruct(
     quiet: Quiet = False,
 ) -> None:
     """Encode and decode images, to show what a model keeps of them."""
-    from hourglass.models import load_autoencoder
+    from hourglass.models import load_named
 
-    estimator = load_autoencoder(model, device=device)
-    job = Job("reconstruct", estimator, value_range, overwrite, resume, hidden, quiet)
+    job = Job("reconstruct", load_named(model, device=device), value_range, overwrite, resume, hidden, quiet)
     job.run(places, out, in_place=in_place, style=style)
 
 
@@ -101,17 +113,13 @@ def evaluate(
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Folder of clean images, or one image.", show_default=False)
     ],
-    model: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER", help="Folder of a model.  [default: the denoiser of digits]", show_default=False
-        ),
-    ] = None,
+    model: Denoiser = "photo",
     noise: Annotated[
         str | None,
         typer.Option(
             metavar="NOISE",
-            help="Noise to put on the images, as in `hourglass train`.  [default: the model's own]",
+            help="Noise to put on the images, as in `hourglass train`.  [default: that of the model's training, or "
+            "25/255 if it learnt all levels, as photo did]",
             show_default=False,
         ),
     ] = None,
@@ -137,15 +145,16 @@ def evaluate(
     that compresses is compared with PCA to codes of the same length. Scores are relative to the range of the numbers.
     """
     from hourglass.imagefiles.comparison import evaluate_images
+    from hourglass.models import load_named
 
-    estimator = autoencoder_or_pretrained(model, device=device)
+    models = load_named(model, device=device)
     with Tally("evaluate", quiet=quiet) as tally:
         scores = evaluate_images(
-            estimator,
+            models,
             folder,
             noise=noise,
             known=known,
-            ranges=ranges_of(value_range, estimator),
+            ranges=ranges_of(value_range, models[0]),
             resizing=resize,
             hidden=hidden,
             random_state=seed,
@@ -155,7 +164,7 @@ def evaluate(
     if list(scores) == ["model"] and not quiet:
         typer.echo(
             f"evaluate: PCA is left out, since it needs more images than a code has numbers "
-            f"({estimator.network_.code_size}); name some with --known",
+            f"({models[0].network_.code_size}); name some with --known",
             err=True,
         )
     _print_scores(scores, folder, style)
@@ -167,12 +176,13 @@ class Job:
     """A command that gives back images of the same form."""
 
     title: str
-    estimator: "Autoencoder"
+    models: "tuple[Autoencoder, ...]"
     value_range: str
     overwrite: bool
     resume: bool
     hidden: bool
     quiet: bool
+    noise: "NoiseLevel | None" = None
 
     def run(self, places: list[Path], out: Path | None, *, in_place: bool, style: str | None) -> None:
         """Find inputs and outputs, check them, and restore one after another."""
@@ -184,8 +194,8 @@ class Job:
         if in_place and self.resume:
             raise Misuse("--resume cannot tell what --in-place has done already; name the inputs that are left")
         sources, target = _inputs_and_output(places, out, in_place=in_place)
-        restorer = ImageRestorer(self.estimator)
-        ranges = ranges_of(self.value_range, self.estimator)
+        restorer = ImageRestorer(self.models, self.noise)
+        ranges = ranges_of(self.value_range, self.models[0])
         streamed = STREAM in (*sources, target)
         if style is not None and target != STREAM:
             raise Misuse("--format is that of standard output; an image in a file keeps its format")

@@ -12,6 +12,7 @@ from hourglass.cli.choices import network_name
 from hourglass.cli.shared import (
     READ,
     CheckpointEvery,
+    Denoiser,
     Device,
     Hidden,
     Input,
@@ -22,12 +23,12 @@ from hourglass.cli.shared import (
     Range,
     Resizing,
     Tally,
-    model_or_pretrained,
     ranges_of,
     teller,
 )
 
 if TYPE_CHECKING:
+    from hourglass.estimators import NetworkEstimator
     from hourglass.imagefiles import ImageFolderSource, TrainingImages
 
 
@@ -46,12 +47,44 @@ def train(
             show_default=False,
         ),
     ] = None,
+    targets: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Train a denoiser on pairs: for each image of the same relative name in this folder, clean, or noisy "
+            "too. Other suffixes are allowed, other sizes are not.",
+            show_default=False,
+        ),
+    ] = None,
     self_supervised: Annotated[
         bool, typer.Option("--self-supervised", help="Train a denoiser on noisy images, without clean ones.")
     ] = False,
+    method: Annotated[
+        Literal["noise2self", "neighbor2neighbor"] | None,
+        typer.Option(
+            help="Method of --self-supervised.  [default: neighbor2neighbor for denoiser, else noise2self]",
+            show_default=False,
+        ),
+    ] = None,
+    begin_from: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="NAME|FOLDER|scratch",
+            help="Denoiser with whose weights the training begins; scratch draws them at random.  [default: photo]",
+            show_default=False,
+        ),
+    ] = None,
     kind: Annotated[
-        str, typer.Option("--network", parser=network_name, metavar="<conv|dense>", help="Kind of autoencoder.")
-    ] = "conv",
+        str | None,
+        typer.Option(
+            "--network",
+            parser=network_name,
+            metavar="<conv|dense|denoiser>",
+            help="Kind of network.  [default: denoiser for a denoiser, else conv]",
+            show_default=False,
+        ),
+    ] = None,
     crop: Annotated[
         int | None,
         typer.Option(
@@ -97,19 +130,24 @@ def train(
 ) -> None:
     """Train a model on a folder of images of any size.
 
-    With --noise or --self-supervised the model is a denoiser with skip connections; with --noise it predicts the noise.
-    --set can change both. Without these options the model is an autoencoder that compresses images into codes.
+    With --noise, --targets or --self-supervised the model is a denoiser. It begins from the one of photographs in the
+    package, so that a few minutes make it better for images of your kind; the last line says what was gained. Without
+    these options the model is an autoencoder that compresses images into codes.
     """
     from hourglass.image_training import train_on_images
 
+    if method is not None and not self_supervised:
+        raise Misuse(f"--method {method} is one of --self-supervised; give both")
     parameters = merge(parse_settings(settings or []), epochs=epochs, n_steps=steps)
     with stoppable("to go on, repeat the command"), Tally("reading", quiet=quiet) as tally:
         train_on_images(
             folder,
             out,
             noise=noise,
-            self_supervised=self_supervised,
+            targets=targets,
+            self_supervised=method or self_supervised,
             network=kind,
+            begin_from=begin_from,
             crop=crop,
             resize=None if resize is None else _size(resize),
             n_crops=cuts,
@@ -158,10 +196,10 @@ def encode(
     """Write the codes of images to a table with their file names."""
     from hourglass.imagefiles.code_tables import check_codes_file
     from hourglass.imagefiles.codes import encode_images
-    from hourglass.models import load_autoencoder
+    from hourglass.models import load_named
 
     check_codes_file(codes, overwrite=overwrite)
-    estimator = load_autoencoder(model, device=device)
+    estimator, *_ = load_named(model, device=device)
     with Tally("encode", quiet=quiet) as tally:
         encode_images(
             estimator,
@@ -188,9 +226,9 @@ def decode(
 ) -> None:
     """Make images (8-bit PNG) from a table of codes."""
     from hourglass.imagefiles.codes import decode_images
-    from hourglass.models import load_autoencoder
+    from hourglass.models import load_named
 
-    estimator = load_autoencoder(model, device=device)
+    estimator, *_ = load_named(model, device=device)
     with Tally("decode", quiet=quiet) as tally:
         decode_images(estimator, codes, target, overwrite=overwrite, on_found=tally.begin, on_outcome=tally.note)
 
@@ -198,12 +236,7 @@ def decode(
 @app.command()
 def export(
     file: Annotated[Path, typer.Argument(metavar="FILE.onnx", help="File to write.", show_default=False)],
-    model: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER", help="Folder of a model.  [default: the denoiser of digits]", show_default=False
-        ),
-    ] = None,
+    model: Denoiser = "photo",
     part: Annotated[
         Literal["whole", "encoder", "decoder"], typer.Option(help="Part of the model to export.")
     ] = "whole",
@@ -213,12 +246,16 @@ def export(
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a model as an ONNX file and compare its output with PyTorch's; needs the extra onnx."""
+    """Write a model as an ONNX file and compare its output with PyTorch's; needs the extra onnx.
+
+    Of photo, the model for colour images is written; photo-grey is the one for grey images. A model that can be told
+    the level of the noise has it as a second input, which may be left out.
+    """
     from hourglass.atomic import check_free
     from hourglass.export import export_onnx
 
     check_free(file, overwrite=overwrite)
-    estimator: Any = model_or_pretrained(model, device="cpu")
+    estimator = _first_model(model)
     said = export_onnx(estimator, file, part=part, takes=takes)
     if not quiet:
         for side in ("inputs", "outputs"):
@@ -229,20 +266,37 @@ def export(
 
 @app.command()
 def info(
-    model: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER", help="Folder of a model.  [default: the denoiser of digits]", show_default=False
-        ),
-    ] = None,
+    model: Denoiser = "photo",
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
 ) -> None:
-    """Show a model's network, images and training."""
-    facts = model_or_pretrained(model, device="cpu").describe()
+    """Show a model's network, images and training. Of photo, it is the model for colour images."""
+    facts = _first_model(model).describe()
     if as_json:
         typer.echo(json.dumps(facts))
     else:
         _print_facts(facts)
+
+
+@app.command()
+def models() -> None:
+    """List the models in the package: what each is for, its size and its speed."""
+    from hourglass.models import load_pretrained
+    from hourglass.pretrained import PRETRAINED
+
+    for name in PRETRAINED:
+        model = load_pretrained(name, device="cpu")
+        typer.secho(name, bold=True)
+        weights = sum(weight.numel() for weight in model.network_.parameters())
+        for line in (model.notes_["purpose"], f"{weights:,} weights; {model.notes_['speed']}"):
+            typer.echo(f"  {line}")
+
+
+def _first_model(model: str) -> "NetworkEstimator":
+    """The model of a name, of several the first, or any kind of model in a folder."""
+    from hourglass.models import load_model, load_named
+    from hourglass.pretrained import PRETRAINED
+
+    return load_named(model, device="cpu")[0] if model in PRETRAINED else load_model(model, device="cpu")
 
 
 def _print_facts(facts: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 IMAGES, MODELS, EXPERIMENTS, LAB = "Images", "Models", "Experiments", "Batch-normalisation lab"
 PANELS = {
     IMAGES: ("denoise", "reconstruct", "evaluate"),
-    MODELS: ("train", "encode", "decode", "export", "info"),
+    MODELS: ("train", "encode", "decode", "export", "info", "models"),
     EXPERIMENTS: ("list", "run", "report"),
     LAB: ("explain",),
 }

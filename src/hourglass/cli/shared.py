@@ -11,11 +11,22 @@ import typer
 from hourglass.cli.app import FAILURE, Misuse
 
 if TYPE_CHECKING:
+    from hourglass.denoising.noise_level import NoiseLevel
     from hourglass.estimators import Autoencoder
-    from hourglass.estimators.base import NetworkEstimator
     from hourglass.imagefiles import Found, Outcome, Plan, Ranges
 
-Model = Annotated[Path, typer.Option("--model", metavar="FOLDER", help="Folder of a model.", show_default=False)]
+Model = Annotated[
+    str, typer.Option("--model", metavar="NAME|FOLDER", help="Name or folder of a model.", show_default=False)
+]
+Denoiser = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        metavar="NAME|FOLDER",
+        help="Name of a model in the package, which `hourglass models` lists, or folder of a model. photo is two "
+        "models, one for colour and one for grey images.",
+    ),
+]
 Input = Annotated[Path, typer.Argument(metavar="IN", help="Folder of images, or one image.", show_default=False)]
 Output = Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the results.", show_default=False)]
 Places = Annotated[
@@ -97,18 +108,15 @@ def ranges_of(text: str, estimator: "Autoencoder | None" = None) -> "Ranges":
     return Ranges(wanted, remembered(estimator) if estimator is not None else {})
 
 
-def model_or_pretrained(folder: Path | None, *, device: str) -> "NetworkEstimator":
-    """The model in a folder, or without one the denoiser of digits that comes in the package."""
-    from hourglass.models import load_model, load_pretrained
+def noise_of(level: str, strength: float) -> "NoiseLevel":
+    """How the level of the noise is determined: as --noise-level and --strength say."""
+    from hourglass.denoising.noise_level import NoiseLevel
+    from hourglass.denoising.notation import parse_noise_level
 
-    return load_pretrained(device=device) if folder is None else load_model(folder, device=device)
-
-
-def autoencoder_or_pretrained(folder: Path | None, *, device: str) -> "Autoencoder":
-    """As :func:`model_or_pretrained`, where only an autoencoder will do."""
-    from hourglass.models import load_autoencoder, load_pretrained
-
-    return load_pretrained(device=device) if folder is None else load_autoencoder(folder, device=device)
+    try:
+        return NoiseLevel(parse_noise_level(level), strength)
+    except ValueError as error:
+        raise Misuse(f"--{error}".replace("--noise level", "--noise-level")) from error
 
 
 def teller(*, quiet: bool) -> Callable[[str], None]:
@@ -127,6 +135,7 @@ class Tally:
         self.title, self.quiet, self.left_out = title, quiet, Counter[str]()
         self.begun = self.ended = False
         self.ranges: dict[str, None] = {}
+        self.noise_levels: list[float] = []
         self._bar = Progress(
             TextColumn(title),
             BarColumn(bar_width=20),
@@ -167,6 +176,8 @@ class Tally:
             if self.ranges:
                 more = ", and others" if len(self.ranges) > _RANGES_SHOWN else ""
                 said.append(f"range {', '.join(list(self.ranges)[:_RANGES_SHOWN])}{more}")
+            if self.noise_levels:
+                said.append(_levels_in_words(self.noise_levels))
             typer.echo(f"{self.title}: {'; '.join(said)}", err=True)
 
     def note(self, outcome: "Outcome") -> None:
@@ -181,6 +192,7 @@ class Tally:
         else:
             self.done += 1
         self.ranges |= dict.fromkeys(map(str, outcome.ranges))
+        self.noise_levels += outcome.noise_levels
         speed = self._bar.tasks[0].speed
         self._bar.update(self._task, advance=1, rate=f"{speed:.1f} files/s" if speed else "")
 
@@ -188,3 +200,14 @@ class Tally:
         """End the command: with 1 where a file failed."""
         if self.failed:
             raise typer.Exit(FAILURE)
+
+
+def _levels_in_words(levels: "list[float]") -> str:
+    """The levels of the noise of all images, in thousandths of the range."""
+    low, high = min(levels), max(levels)
+    if high == 0:
+        return "no noise was found, so that nothing was changed"
+    said = f"{low:.3f}" if f"{low:.3f}" == f"{high:.3f}" else f"{low:.3f} to {high:.3f}"
+    without = levels.count(0)
+    unchanged = f" ({without} without noise, unchanged)" if without else ""
+    return f"noise level {said} of the range{unchanged}"

@@ -12,7 +12,9 @@ from hourglass.denoising.denoisers import (
     Wavelet,
     WithoutClippingBias,
 )
-from hourglass.denoising.notation import parse_corruption
+from hourglass.denoising.noise_bound import noise_bound
+from hourglass.denoising.noise_level import NoiseLevel
+from hourglass.denoising.notation import parse_corruption, parse_noise_level
 from hourglass.denoising.stacks import corrupt
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "GaussianNoise",
     "Masking",
     "Median",
+    "NoiseLevel",
     "NonLocalMeans",
     "PoissonNoise",
     "SaltAndPepper",
@@ -32,6 +35,8 @@ __all__ = [
     "corrupt",
     "estimate_noise_level",
     "expected_clipped",
+    "noise_bound",
     "parse_corruption",
+    "parse_noise_level",
     "undo_clipping",
 ]

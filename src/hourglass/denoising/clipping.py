@@ -14,7 +14,7 @@ from hourglass.denoising.smoothing import total_variation
 
 # Steps of the table that is inverted; between them the expectation is straight to 1e-8.
 _STEPS = 4096
-# Rounds of "denoise, spoil again, compare"; each divides the error by three or more.
+# Rounds of "denoise, corrupt again, compare"; each divides the error by three or more.
 _ROUNDS = 12
 _LARGEST_LEVEL = 2.0
 # How far a denoiser may lead out of [0, 1] before the scale must be another.
@@ -132,10 +132,10 @@ def estimate_noise_level(images: ArrayLike, *, clipped: bool = True) -> float:
 
 
 def _search_level(noisy: NDArray[np.float64], reading: float, *, two_tone: bool) -> tuple[float, float]:
-    """Level at which smoothed images, spoilt again, read as they do; how far the two histograms then differ."""
+    """Find the level at which smoothed and again corrupted images have the reading, and the histograms' difference."""
     # The same draw in every round, so that the search is for a root of one function.
     draw = np.random.default_rng(0).standard_normal(noisy.shape)
-    level, spoilt = reading, noisy
+    level, corrupted = reading, noisy
     for _ in range(_ROUNDS):
         smooth = np.stack([total_variation(image, level) for image in noisy])
         clean = undo_clipping(smooth, level)
@@ -143,12 +143,12 @@ def _search_level(noisy: NDArray[np.float64], reading: float, *, two_tone: bool)
             # What smoothing left within one level of black or white counts as that: most of it is noise, which
             # would hide how much was clipped (measured: digits read 15% low without, within 2% with it).
             clean[clean < level], clean[clean > 1 - level] = 0, 1
-        spoilt = np.clip(clean + level * draw, 0, 1)
-        again = _read(spoilt)
+        corrupted = np.clip(clean + level * draw, 0, 1)
+        again = _read(corrupted)
         if again == 0:
             break
         level = min(level * reading / again, _LARGEST_LEVEL)
-    counts = [np.histogram(images, _HISTOGRAM_BINS, (0, 1))[0] for images in (noisy, spoilt)]
+    counts = [np.histogram(images, _HISTOGRAM_BINS, (0, 1))[0] for images in (noisy, corrupted)]
     return float(level), float(np.abs(counts[0] - counts[1]).sum() / noisy.size)
 
 

@@ -86,6 +86,27 @@ class GaussianNoise(_Corruption):
         noise = torch.randn(images.shape, generator=generator, dtype=images.dtype, device=images.device)
         return self.add(images, noise, _draw(self.level, images, generator))
 
+    def with_level(self, images: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Corrupt a batch and say the level of each image.
+
+        Parameters
+        ----------
+        images : torch.Tensor of shape (n, c, h, w), floating point
+            Left as it is.
+        generator : torch.Generator, optional
+            On the device of ``images``; by default PyTorch's global one.
+
+        Returns
+        -------
+        noisy : torch.Tensor of the same shape
+            Images with noise.
+        level : torch.Tensor of shape (n,)
+            Standard deviation of each image's noise before it was clipped.
+        """
+        level = _draw(self.level, images, generator)
+        noise = torch.randn(images.shape, generator=generator, dtype=images.dtype, device=images.device)
+        return self.add(images, noise, level), level.flatten()
+
     def add(self, images: Tensor, noise: Tensor, level: Tensor | float) -> Tensor:
         """Put a draw of standard normal numbers onto images.
 
@@ -218,6 +239,31 @@ def clips(corruption: object) -> bool:
 def unclipped(corruption: Any) -> Any:
     """The same corruption for images whose numbers may lie outside [0, 1]."""
     return replace(corruption, clip=False) if clips(corruption) else corruption
+
+
+def with_level(corruption: Any, images: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    """Corrupt a batch and say by how much.
+
+    Parameters
+    ----------
+    corruption : callable
+        Function that takes a batch and a generator, as those of this module.
+    images : torch.Tensor of shape (n, c, h, w), floating point
+        Left as it is.
+    generator : torch.Generator, optional
+        On the device of ``images``; by default PyTorch's global one.
+
+    Returns
+    -------
+    corrupted : torch.Tensor of the same shape
+        Corrupted images.
+    level : torch.Tensor of shape (n,)
+        Standard deviation of normal noise; of other corruptions the root mean square of the change.
+    """
+    if isinstance(corruption, GaussianNoise):
+        return corruption.with_level(images, generator)
+    corrupted = corruption(images.clone(), generator)
+    return corrupted, (corrupted - images).square().mean((1, 2, 3)).sqrt()
 
 
 Corruption = GaussianNoise | PoissonNoise | SaltAndPepper | Masking | Blur

@@ -43,7 +43,8 @@ def corrupt(
 
     Examples
     --------
-    >>> from hourglass.data import Masking, corrupt, load
+    >>> from hourglass.data import load
+    >>> from hourglass.denoising import Masking, corrupt
     >>> corrupt(load("sample").test.images[:5], Masking(0.3), random_state=1).shape
     (5, 28, 28, 1)
     """

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
+from functools import partial
+from typing import Any, Self
 
 import torch
 from numpy.typing import ArrayLike
@@ -17,9 +18,10 @@ from hourglass.estimators.held_out import HeldOut
 from hourglass.estimators.reconstruction import ESTIMATE, Reconstruction
 from hourglass.estimators.scores import is_target
 from hourglass.nn import Codec
-from hourglass.training import LOSSES, Progress, Source, image_losses
+from hourglass.training import LOSSES, NeighborToNeighbor, Progress, Source, image_losses
 
 OUTPUT_BIASES = ("mean", "zero")
+METHODS = ("noise2self", "neighbor2neighbor")
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -28,8 +30,9 @@ class Autoencoder(Reconstruction):
 
     Parameters
     ----------
-    loss : {"mse", "bce"}, default="mse"
-        ``mse`` has a linear output; ``bce``, sigmoid cross-entropy, wants images in [0, 1] and gives such.
+    loss : {"mse", "mae", "bce"}, default="mse"
+        ``mse`` and ``mae``, the mean squared and the mean absolute error, have a linear output; ``bce``, sigmoid
+        cross-entropy, wants images in [0, 1] and gives such.
     noise : float above 0 or pair of float, optional
         Standard deviation of normal noise on the training inputs, new for every batch, after which pixels are clipped
         to [0, 1]; with a pair, each image draws its own level uniformly between the two. It is short for
@@ -38,10 +41,12 @@ class Autoencoder(Reconstruction):
         Corruption of the training inputs, new for every batch, in place of ``noise``: one of
         :mod:`hourglass.denoising`, such as ``SaltAndPepper(0.1)``, or a function that takes images ``(n, c, h, w)``
         and a ``torch.Generator`` and returns images of the same shape. With ``noise`` it is refused.
-    self_supervised : bool, default=False
-        Learn to denoise from noisy images alone, by predicting hidden pixels: see
-        :class:`hourglass.denoising.BlindSpot`. With ``noise`` or ``corruption`` it is refused: the images are noisy
-        already.
+    self_supervised : bool or {"noise2self", "neighbor2neighbor"}, default=False
+        Learn to denoise from noisy images alone: by predicting hidden pixels (``"noise2self"``, see
+        :class:`hourglass.denoising.BlindSpot`), or by predicting one half of the pixels from the other, their
+        neighbours (``"neighbor2neighbor"``, see :class:`hourglass.training.NeighborToNeighbor`). True is the method
+        that suits the network: the latter where it adds to its input, and otherwise the former. With ``noise`` or
+        ``corruption`` it is refused: the images are noisy already.
     undo_clipping : float above 0 or "estimate", optional
         Invert the bias of noise of this level that was clipped to [0, 1], after denoising: see
         :func:`hourglass.denoising.undo_clipping`; ``estimate`` measures the level of the images given. It is for
@@ -63,14 +68,14 @@ class Autoencoder(Reconstruction):
         After a schedule that decays it is by default a tenth of ``learning_rate``, which does not harm a good
         network; otherwise it is ``learning_rate``.
     warm_start : bool, default=False
-        Whether ``fit`` goes on from the weights and the optimiser's state of the last call, where there was one; by
+        Whether ``fit`` continues from the weights and the optimiser's state of the last call, if there was one; by
         default it draws new weights.
     optimiser : str, default="adam"
         Name in :data:`hourglass.training.OPTIMISERS`: ``"adam"``, Adam as TensorFlow computes it; ``"sgd"`` and
         ``"sgd-momentum"``, plain stochastic gradient descent and that with momentum 0.9, which need larger learning
         rates; ``"adamw"``, Adam with a weight decay of 0.01.
     schedule : {"one-cycle", "linear", "constant"}, default="one-cycle"
-        How the learning rate goes over the steps.
+        How the learning rate changes over the steps.
     validation_fraction : float, optional
         Share of the training images, in (0, 1), that is held out; its loss is recorded. By default none.
     patience : int, optional
@@ -81,8 +86,8 @@ class Autoencoder(Reconstruction):
     validate_every : int, optional
         Steps from one validation to the next; by default as ``report_every``.
     precision : {"float32", "bfloat16", "auto"}, default="float32"
-        Of the forward pass, in training and in inference; ``auto`` takes bfloat16 where the processor has it
-        and the network gains.
+        Number type of the forward pass, in training and in inference; ``auto`` takes bfloat16 where the processor has
+        it and the network gains.
     device : {"auto", "cpu", "cuda"} or torch.device, default="auto"
         Where to compute; ``auto`` takes the GPU where there is one.
     random_state : int or numpy.random.RandomState, optional
@@ -91,31 +96,32 @@ class Autoencoder(Reconstruction):
     verbose : int, default=0
         1 shows progress on standard error.
     deterministic : bool, default=False
-        Equal bits for equal seeds, data and numbers of threads, on one machine and version of PyTorch. On a CPU that
-        is so anyway; on CUDA it costs speed.
+        Whether results are equal bit for bit for equal seeds, data and numbers of threads, on one machine and version
+        of PyTorch. On a CPU they are in any case; on CUDA this costs speed.
     checkpoint_dir : path-like, optional
-        Folder of this one training, where ``fit`` writes its state now and then and at its end, and from which it goes
-        on, bit for bit, when it is called again with the same parameters and images. It needs an int as
+        Folder of this one training. ``fit`` writes its state there now and then and at its end, and resumes from it,
+        bit for bit, when it is called again with the same parameters and images. It needs an int as
         ``random_state``. SIGINT and SIGTERM then wait for the step. The folder stays after training.
     checkpoint_every : str or float, default="60s"
-        As ``"60s"``, ``"500steps"``, ``"1epochs"`` or ``"never"``, which leaves the one at the end.
+        How often a checkpoint is written: ``"60s"``, ``"500steps"`` or ``"1epochs"`` apart, or ``"never"``, which
+        leaves the one at the end.
 
     Attributes
     ----------
     network_ : torch.nn.Module
-        In inference mode; takes images as ``(n, c, h, w)``.
+        The network in inference mode; it takes images as ``(n, c, h, w)``.
     image_shape_ : tuple of int
-        Height, width, channels.
+        Height, width and channels of the images.
     n_features_in_ : int
-        Their product.
+        Number of values in an image, the product of ``image_shape_``.
     pixel_range_ : tuple of float
-        Smallest and largest pixel of the images in ``fit``, bytes already divided by 255.
+        Smallest and largest pixel of the images in ``fit``, after bytes were divided by 255.
     feature_names_in_ : ndarray of str
-        Where ``X`` was a data frame.
+        Names of the columns, if ``X`` was a data frame.
     history_ : History
-        Of the last call of ``fit`` or ``partial_fit``.
+        Record of the last call of ``fit`` or ``partial_fit``.
     n_steps_ : int
-        Steps done since the weights were drawn.
+        Number of training steps since the weights were drawn.
     dead_units_ : dict of str to pair of int
         For each layer with ReLU, how many of its units give 0 for all of the first 256 training images, and how many
         units it has.
@@ -123,14 +129,27 @@ class Autoencoder(Reconstruction):
         After KeyboardInterrupt in ``fit`` or ``partial_fit``: a copy with the network as it was then. The estimator
         itself is what it was before the call.
     train_seconds_ : float
-        Time in training, without reports.
+        Time of the training in seconds, without reports.
     images_per_second_ : float or None
-        Without the first 20 steps; None where there were no more.
+        Speed of the training, without its first 20 steps; None if there were no more.
     device_, precision_ : str
-        As resolved.
+        Device and number type that the training used.
     notes_ : dict
-        Of a model that was read from a folder: what :func:`hourglass.save` was given.
+        Notes that :func:`hourglass.save` was given, if the model was read from a folder.
     """
+
+    @property
+    def _adds_to_input(self) -> bool:
+        """Whether the network's output is its input and a change."""
+        return False
+
+    @property
+    def method(self) -> str | None:
+        """Method by which it learns from noisy images alone; None where it does not."""
+        if not self.self_supervised:
+            return None
+        own = "neighbor2neighbor" if self._adds_to_input else "noise2self"
+        return own if self.self_supervised is True else str(self.self_supervised)
 
     def check_parameters(self) -> None:
         """Check every parameter; ``fit`` does it first.
@@ -150,10 +169,27 @@ class Autoencoder(Reconstruction):
                 f"corruption={corruption!r} with checkpoint_dir; a checkpoint cannot tell whether a callable is the "
                 "same, use one of hourglass.denoising's corruptions"
             )
+        if self.self_supervised not in (True, False):
+            check_choice("self_supervised", self.self_supervised, METHODS)
         if corruption is not None and self.self_supervised:
             raise ValueError(
-                f"{self._given_corruption} with self_supervised=True, which learns from images that are noisy already; "
-                "set one of them"
+                f"{self._given_corruption} with self_supervised={self.self_supervised!r}, which learns from images "
+                "that are noisy already; set one of them"
+            )
+        if self.method == "neighbor2neighbor" and not self.any_size:
+            raise ValueError(
+                "self_supervised='neighbor2neighbor' trains on images of half the size, which this network "
+                "does not take"
+            )
+        if self.method == "neighbor2neighbor" and self.validation_fraction is not None:
+            raise ValueError(
+                "self_supervised='neighbor2neighbor' with validation_fraction, though a loss on noisy images says "
+                "nothing of the noise; give fit validation_data, of noisy and clean images"
+            )
+        if self.method == "noise2self" and self._adds_to_input:
+            raise ValueError(
+                "self_supervised='noise2self' with a network that adds to the noisy image itself, so that its noise "
+                "would stay; use self_supervised='neighbor2neighbor'"
             )
         if self.undo_clipping != ESTIMATE:
             if isinstance(self.undo_clipping, str):
@@ -256,10 +292,15 @@ class Autoencoder(Reconstruction):
         if targets is not None and len(targets) != len(source):
             raise ValueError(f"X has {len(source)} images but y has {len(targets)}; give one target an image")
         if targets is not None and self.self_supervised:
-            raise ValueError("self_supervised=True learns from X alone; leave y out, or set self_supervised=False")
+            raise ValueError(
+                f"self_supervised={self.self_supervised!r} learns from X alone; "
+                "leave y out, or set self_supervised=False"
+            )
         if not continues:
             self._seed()
             self._target_range = None
+        if source.has_targets:
+            self._target_range = self.pixel_range_
         if targets is not None:
             self._target_range = targets.value_range()
             source = source.paired(targets)
@@ -267,7 +308,7 @@ class Autoencoder(Reconstruction):
         if validation_data is not None:
             inputs, expected = check_validation(self, validation_data)
             expected = image_source(self, expected, "validation_data[1]", unit_range=unit)
-            validation = HeldOut(inputs.paired(expected), self._corrupt() if self.self_supervised else None)
+            validation = HeldOut(inputs.paired(expected), self._corrupt() if self.method == "noise2self" else None)
         elif self.validation_fraction is not None and not one_pass:
             kept, held = self._hold_out(source)
             validation = HeldOut(source.subset(held), self._corrupt())
@@ -285,6 +326,7 @@ class Autoencoder(Reconstruction):
             measure=measure,
             prepare=prepare,
             corrupt=self._corrupt(),
+            objective=partial(NeighborToNeighbor, loss) if self.method == "neighbor2neighbor" else None,
             validation=validation,
             progress=progress,
             continues=continues,
@@ -305,7 +347,7 @@ class Autoencoder(Reconstruction):
         """The parameter that says how inputs are corrupted, as in a call."""
         return f"noise={self.noise!r}" if self.corruption is None else f"corruption={self.corruption!r}"
 
-    def _corrupt(self) -> Callable[[Tensor, torch.Generator], Tensor | tuple[Tensor, Tensor]] | None:
-        if self.self_supervised:
+    def _corrupt(self) -> Callable[[Tensor, torch.Generator], Any] | None:
+        if self.method == "noise2self":
             return lambda images, generator: BlindSpot(generator)(images)
         return self.effective_corruption

@@ -27,9 +27,10 @@ class ConvClassifier(Classifier):
     norm_momentum : float, default=0.1
         Share of the new batch in the moving statistics (PyTorch's convention; TensorFlow's 0.99 is 0.01).
     kernel_init : {"glorot", "he", "truncated-normal"} or float, default="glorot"
-        Of the convolutions; the third is N(0, 0.05²) cut at two deviations, a number σ is N(0, σ²).
+        Distribution of the convolutions' first weights: Glorot's, He's, N(0, 0.05²) cut at two deviations, or N(0, σ²)
+        for a number σ.
     activation : {"relu", "sigmoid", "tanh"}, default="relu"
-        After every layer but the last.
+        Activation after every layer but the last.
     loss : {"softmax", "bce"}, default="softmax"
         Cross-entropy of a softmax, or of independent sigmoids against one-hot labels.
     class_weight : dict, "balanced" or None, default=None
@@ -50,14 +51,14 @@ class ConvClassifier(Classifier):
         After a schedule that decays it is by default a tenth of ``learning_rate``, which does not harm a good
         network; otherwise it is ``learning_rate``.
     warm_start : bool, default=False
-        Whether ``fit`` goes on from the weights and the optimiser's state of the last call, where there was one; by
+        Whether ``fit`` continues from the weights and the optimiser's state of the last call, if there was one; by
         default it draws new weights.
     optimiser : str, default="adam"
         Name in :data:`hourglass.training.OPTIMISERS`: ``"adam"``, Adam as TensorFlow computes it; ``"sgd"`` and
         ``"sgd-momentum"``, plain stochastic gradient descent and that with momentum 0.9, which need larger learning
         rates; ``"adamw"``, Adam with a weight decay of 0.01.
     schedule : {"one-cycle", "linear", "constant"}, default="one-cycle"
-        How the learning rate goes over the steps.
+        How the learning rate changes over the steps.
     validation_fraction : float, optional
         Share of the training images, in (0, 1), that is held out; its loss is recorded. By default none.
     patience : int, optional
@@ -68,8 +69,8 @@ class ConvClassifier(Classifier):
     validate_every : int, optional
         Steps from one validation to the next; by default as ``report_every``.
     precision : {"float32", "bfloat16", "auto"}, default="float32"
-        Of the forward pass, in training and in inference; ``auto`` takes bfloat16 where the processor has it
-        and the network gains.
+        Number type of the forward pass, in training and in inference; ``auto`` takes bfloat16 where the processor has
+        it and the network gains.
     device : {"auto", "cpu", "cuda"} or torch.device, default="auto"
         Where to compute; ``auto`` takes the GPU where there is one.
     random_state : int or numpy.random.RandomState, optional
@@ -78,33 +79,34 @@ class ConvClassifier(Classifier):
     verbose : int, default=0
         1 shows progress on standard error.
     deterministic : bool, default=False
-        Equal bits for equal seeds, data and numbers of threads, on one machine and version of PyTorch. On a CPU that
-        is so anyway; on CUDA it costs speed.
+        Whether results are equal bit for bit for equal seeds, data and numbers of threads, on one machine and version
+        of PyTorch. On a CPU they are in any case; on CUDA this costs speed.
     checkpoint_dir : path-like, optional
-        Folder of this one training, where ``fit`` writes its state now and then and at its end, and from which it goes
-        on, bit for bit, when it is called again with the same parameters and images. It needs an int as
+        Folder of this one training. ``fit`` writes its state there now and then and at its end, and resumes from it,
+        bit for bit, when it is called again with the same parameters and images. It needs an int as
         ``random_state``. SIGINT and SIGTERM then wait for the step. The folder stays after training.
     checkpoint_every : str or float, default="60s"
-        As ``"60s"``, ``"500steps"``, ``"1epochs"`` or ``"never"``, which leaves the one at the end.
+        How often a checkpoint is written: ``"60s"``, ``"500steps"`` or ``"1epochs"`` apart, or ``"never"``, which
+        leaves the one at the end.
 
     Attributes
     ----------
     classes_ : ndarray of shape (classes,)
         Labels as they were given to ``fit``.
     network_ : torch.nn.Module
-        In inference mode; takes images as ``(n, c, h, w)``.
+        The network in inference mode; it takes images as ``(n, c, h, w)``.
     image_shape_ : tuple of int
-        Height, width, channels.
+        Height, width and channels of the images.
     n_features_in_ : int
-        Their product.
+        Number of values in an image, the product of ``image_shape_``.
     pixel_range_ : tuple of float
-        Smallest and largest pixel of the images in ``fit``, bytes already divided by 255.
+        Smallest and largest pixel of the images in ``fit``, after bytes were divided by 255.
     feature_names_in_ : ndarray of str
-        Where ``X`` was a data frame.
+        Names of the columns, if ``X`` was a data frame.
     history_ : History
-        Of the last call of ``fit`` or ``partial_fit``.
+        Record of the last call of ``fit`` or ``partial_fit``.
     n_steps_ : int
-        Steps done since the weights were drawn.
+        Number of training steps since the weights were drawn.
     dead_units_ : dict of str to pair of int
         For each layer with ReLU, how many of its units give 0 for all of the first 256 training images, and how many
         units it has.
@@ -112,13 +114,13 @@ class ConvClassifier(Classifier):
         After KeyboardInterrupt in ``fit`` or ``partial_fit``: a copy with the network as it was then. The estimator
         itself is what it was before the call.
     train_seconds_ : float
-        Time in training, without reports.
+        Time of the training in seconds, without reports.
     images_per_second_ : float or None
-        Without the first 20 steps; None where there were no more.
+        Speed of the training, without its first 20 steps; None if there were no more.
     device_, precision_ : str
-        As resolved.
+        Device and number type that the training used.
     notes_ : dict
-        Of a model that was read from a folder: what :func:`hourglass.save` was given.
+        Notes that :func:`hourglass.save` was given, if the model was read from a folder.
     """
 
     depth: int = 6

@@ -24,15 +24,16 @@ class ConvAutoencoder(Autoencoder):
         Join the decoder with the encoder's maps (U-Net): for denoising natural images, where a narrow code
         must blur. There is then no code that determines the image, and ``transform`` refuses.
     residual : bool, default=False
-        Predict what to take away from the image (DnCNN); wants ``loss="mse"``, and clean images to learn from, so not
-        ``self_supervised``. ``transform`` refuses likewise.
+        Predict what to take away from the image (DnCNN); wants ``loss="mse"`` or ``"mae"``, and no hidden pixels
+        (``self_supervised="noise2self"``). ``transform`` refuses likewise.
     norm : {"none", "batch", "batch-manual", "layer", "group", "instance", "ghost", "renorm"}, default="none"
         Normalisation before each ReLU; those that look at each image by itself see tiles of
         512 × 512 pixels where an image file is larger.
     norm_momentum : float, default=0.1
         Share of the new batch in the moving statistics (PyTorch's convention; TensorFlow's 0.99 is 0.01).
-    loss : {"mse", "bce"}, default="mse"
-        ``mse`` has a linear output; ``bce``, sigmoid cross-entropy, wants images in [0, 1] and gives such.
+    loss : {"mse", "mae", "bce"}, default="mse"
+        ``mse`` and ``mae``, the mean squared and the mean absolute error, have a linear output; ``bce``, sigmoid
+        cross-entropy, wants images in [0, 1] and gives such.
     noise : float above 0 or pair of float, optional
         Standard deviation of normal noise on the training inputs, new for every batch, after which pixels are clipped
         to [0, 1]; with a pair, each image draws its own level uniformly between the two. It is short for
@@ -41,10 +42,12 @@ class ConvAutoencoder(Autoencoder):
         Corruption of the training inputs, new for every batch, in place of ``noise``: one of
         :mod:`hourglass.denoising`, such as ``SaltAndPepper(0.1)``, or a function that takes images ``(n, c, h, w)``
         and a ``torch.Generator`` and returns images of the same shape. With ``noise`` it is refused.
-    self_supervised : bool, default=False
-        Learn to denoise from noisy images alone, by predicting hidden pixels: see
-        :class:`hourglass.denoising.BlindSpot`. With ``noise`` or ``corruption`` it is refused: the images are noisy
-        already.
+    self_supervised : bool or {"noise2self", "neighbor2neighbor"}, default=False
+        Learn to denoise from noisy images alone: by predicting hidden pixels (``"noise2self"``, see
+        :class:`hourglass.denoising.BlindSpot`), or by predicting one half of the pixels from the other, their
+        neighbours (``"neighbor2neighbor"``, see :class:`hourglass.training.NeighborToNeighbor`). True is the method
+        that suits the network: the latter where it adds to its input, and otherwise the former. With ``noise`` or
+        ``corruption`` it is refused: the images are noisy already.
     undo_clipping : float above 0 or "estimate", optional
         Invert the bias of noise of this level that was clipped to [0, 1], after denoising: see
         :func:`hourglass.denoising.undo_clipping`; ``estimate`` measures the level of the images given. It is for
@@ -66,14 +69,14 @@ class ConvAutoencoder(Autoencoder):
         After a schedule that decays it is by default a tenth of ``learning_rate``, which does not harm a good
         network; otherwise it is ``learning_rate``.
     warm_start : bool, default=False
-        Whether ``fit`` goes on from the weights and the optimiser's state of the last call, where there was one; by
+        Whether ``fit`` continues from the weights and the optimiser's state of the last call, if there was one; by
         default it draws new weights.
     optimiser : str, default="adam"
         Name in :data:`hourglass.training.OPTIMISERS`: ``"adam"``, Adam as TensorFlow computes it; ``"sgd"`` and
         ``"sgd-momentum"``, plain stochastic gradient descent and that with momentum 0.9, which need larger learning
         rates; ``"adamw"``, Adam with a weight decay of 0.01.
     schedule : {"one-cycle", "linear", "constant"}, default="one-cycle"
-        How the learning rate goes over the steps.
+        How the learning rate changes over the steps.
     validation_fraction : float, optional
         Share of the training images, in (0, 1), that is held out; its loss is recorded. By default none.
     patience : int, optional
@@ -84,8 +87,8 @@ class ConvAutoencoder(Autoencoder):
     validate_every : int, optional
         Steps from one validation to the next; by default as ``report_every``.
     precision : {"float32", "bfloat16", "auto"}, default="float32"
-        Of the forward pass, in training and in inference; ``auto`` takes bfloat16 where the processor has it
-        and the network gains.
+        Number type of the forward pass, in training and in inference; ``auto`` takes bfloat16 where the processor has
+        it and the network gains.
     device : {"auto", "cpu", "cuda"} or torch.device, default="auto"
         Where to compute; ``auto`` takes the GPU where there is one.
     random_state : int or numpy.random.RandomState, optional
@@ -94,31 +97,32 @@ class ConvAutoencoder(Autoencoder):
     verbose : int, default=0
         1 shows progress on standard error.
     deterministic : bool, default=False
-        Equal bits for equal seeds, data and numbers of threads, on one machine and version of PyTorch. On a CPU that
-        is so anyway; on CUDA it costs speed.
+        Whether results are equal bit for bit for equal seeds, data and numbers of threads, on one machine and version
+        of PyTorch. On a CPU they are in any case; on CUDA this costs speed.
     checkpoint_dir : path-like, optional
-        Folder of this one training, where ``fit`` writes its state now and then and at its end, and from which it goes
-        on, bit for bit, when it is called again with the same parameters and images. It needs an int as
+        Folder of this one training. ``fit`` writes its state there now and then and at its end, and resumes from it,
+        bit for bit, when it is called again with the same parameters and images. It needs an int as
         ``random_state``. SIGINT and SIGTERM then wait for the step. The folder stays after training.
     checkpoint_every : str or float, default="60s"
-        As ``"60s"``, ``"500steps"``, ``"1epochs"`` or ``"never"``, which leaves the one at the end.
+        How often a checkpoint is written: ``"60s"``, ``"500steps"`` or ``"1epochs"`` apart, or ``"never"``, which
+        leaves the one at the end.
 
     Attributes
     ----------
     network_ : torch.nn.Module
-        In inference mode; takes images as ``(n, c, h, w)``.
+        The network in inference mode; it takes images as ``(n, c, h, w)``.
     image_shape_ : tuple of int
-        Height, width, channels.
+        Height, width and channels of the images.
     n_features_in_ : int
-        Their product.
+        Number of values in an image, the product of ``image_shape_``.
     pixel_range_ : tuple of float
-        Smallest and largest pixel of the images in ``fit``, bytes already divided by 255.
+        Smallest and largest pixel of the images in ``fit``, after bytes were divided by 255.
     feature_names_in_ : ndarray of str
-        Where ``X`` was a data frame.
+        Names of the columns, if ``X`` was a data frame.
     history_ : History
-        Of the last call of ``fit`` or ``partial_fit``.
+        Record of the last call of ``fit`` or ``partial_fit``.
     n_steps_ : int
-        Steps done since the weights were drawn.
+        Number of training steps since the weights were drawn.
     dead_units_ : dict of str to pair of int
         For each layer with ReLU, how many of its units give 0 for all of the first 256 training images, and how many
         units it has.
@@ -126,13 +130,13 @@ class ConvAutoencoder(Autoencoder):
         After KeyboardInterrupt in ``fit`` or ``partial_fit``: a copy with the network as it was then. The estimator
         itself is what it was before the call.
     train_seconds_ : float
-        Time in training, without reports.
+        Time of the training in seconds, without reports.
     images_per_second_ : float or None
-        Without the first 20 steps; None where there were no more.
+        Speed of the training, without its first 20 steps; None if there were no more.
     device_, precision_ : str
-        As resolved.
+        Device and number type that the training used.
     notes_ : dict
-        Of a model that was read from a folder: what :func:`hourglass.save` was given.
+        Notes that :func:`hourglass.save` was given, if the model was read from a folder.
 
     Examples
     --------
@@ -180,11 +184,10 @@ class ConvAutoencoder(Autoencoder):
             check_number("channels", count, whole=True)
         if self.residual and self._activation is not None:
             raise ValueError(f"residual=True adds to the image itself, which loss={self.loss!r} cannot; use loss='mse'")
-        if self.residual and self.self_supervised:
-            raise ValueError(
-                "residual=True adds to the noisy image itself, so that with self_supervised=True its noise would stay; "
-                "set residual=False"
-            )
+
+    @property
+    def _adds_to_input(self) -> bool:
+        return self.residual
 
     @property
     def has_code(self) -> bool:

@@ -36,6 +36,8 @@ class ExportedPart:
         Whether height and width of the images are free.
     notes : dict of str to str
         What the file says of it besides.
+    options : dict of str to float
+        Further inputs of the module, each one number, with the values that they have where they are not given.
     """
 
     module: nn.Module
@@ -45,6 +47,7 @@ class ExportedPart:
     inputs: Literal["images", "codes"] = "images"
     any_size: bool = False
     notes: dict[str, str] = field(default_factory=dict)
+    options: dict[str, float] = field(default_factory=dict)
 
 
 class ExportedCodec(nn.Module):
@@ -89,6 +92,25 @@ class ExportedCodec(nn.Module):
         table = self.get_buffer("table")
         left, right = table[index.long()], table[index.long() + 1]
         return left + (place - index) * (right - left)
+
+
+class ExportedRestorer(nn.Module):
+    """A denoiser's network, with the level of the noise as a second input.
+
+    Parameters
+    ----------
+    network : RestorationNet
+        Copied.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network: Any = copy.deepcopy(network)
+
+    def forward(self, x: Tensor, noise_level: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Restored images ``(n, h, w, c)`` as float32 and as bytes, of images and one level, ``(1,)``."""
+        output = self.network(x, noise_level).permute(0, 2, 3, 1)
+        return output, (output.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
 class ExportedClassifier(nn.Module):

@@ -28,6 +28,7 @@ from hourglass.training import (
     Checkpoints,
     EarlyStopping,
     Interval,
+    Objective,
     Observer,
     Progress,
     Report,
@@ -68,6 +69,8 @@ class Task:
         Called with a new network, before its first step.
     corrupt : callable, optional
         Of a batch and a generator; see :class:`hourglass.training.Trainer`.
+    objective : callable, optional
+        Of a generator on the device of the training, to the :class:`hourglass.training.Objective` of its steps.
     report_training : bool, default=False
     validation : HeldOut, optional
     progress : Progress, optional
@@ -83,6 +86,7 @@ class Task:
     measure: Measure
     prepare: Callable[[Any], None] = lambda network: None
     corrupt: Corrupt | None = None
+    objective: Callable[[torch.Generator], Objective] | None = None
     report_training: bool = False
     validation: HeldOut | None = None
     progress: Progress | None = None
@@ -161,6 +165,7 @@ def train(estimator: Estimator, task: Task) -> None:
         n_steps=n_steps,
         schedule=warmed_up(schedule, min(WARM_UP, n_steps) / n_steps) if warm_up else schedule,
         corrupt=None if corrupt is None else lambda images: corrupt(images, noise_generator),
+        objective=None if task.objective is None else task.objective(noise_generator),
         precision=estimator.precision_,
         reports=_reports(estimator, task, network, source, estimator.report_every or epoch),
         stopping=EarlyStopping("validation_loss", estimator.patience)

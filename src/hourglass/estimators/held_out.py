@@ -1,7 +1,7 @@
 """Images that are measured during training and not trained on."""
 
 from collections.abc import Callable, Iterator
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -9,8 +9,8 @@ from torch import Tensor
 
 from hourglass.training import ResidentSource, Source
 
-# Function that takes a batch and a generator and returns the corrupted batch, and where wanted a mask of the loss.
-Corrupt = Callable[[Tensor, torch.Generator], Tensor | tuple[Tensor, Tensor]]
+# Function of a batch and a generator that returns what the trainer's ``corrupt`` does.
+Corrupt = Callable[[Tensor, torch.Generator], Any]
 # Function that takes outputs and targets and returns numbers by name.
 Measure = Callable[[Tensor, Tensor], dict[str, float]]
 Block = tuple[Tensor, Tensor, Tensor | None]
@@ -60,5 +60,6 @@ class HeldOut:
                 continue
             # A copy, since a corruption of somebody's own might write into its argument.
             corrupted = self.corrupt(inputs.cpu().clone(), generator)
-            images, mask = corrupted if isinstance(corrupted, tuple) else (corrupted, None)
+            # What follows the mask is only for training, such as the level of the noise, which is unknown in use.
+            images, mask, *_ = corrupted if isinstance(corrupted, tuple) else (corrupted, None)
             yield images.to(inputs.device), targets, None if mask is None else mask.to(inputs.device)

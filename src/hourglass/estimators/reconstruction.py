@@ -14,6 +14,7 @@ from torch import Tensor
 from hourglass.data.arrays import Shape
 from hourglass.denoising.clipping import SMALLEST_FOR_LEVEL, estimate_noise_level, undo_clipping
 from hourglass.denoising.corruption import Strength
+from hourglass.denoising.noise_level import NoiseLevel
 from hourglass.estimators.base import NetworkEstimator
 from hourglass.estimators.checks import Corrupt, corruption_of
 from hourglass.estimators.exported import ExportedCodec, ExportedPart, image_shapes
@@ -35,13 +36,15 @@ class Reconstruction(ReconstructionScores, ClassNamePrefixFeaturesOutMixin, Tran
     loss: str = "mse"
     noise: Strength | None = None
     corruption: Corrupt | None = None
-    self_supervised: bool = False
+    self_supervised: bool | str = False
     undo_clipping: float | str | None = None
     output_bias: str = "mean"
 
     task: ClassVar[str] = "reconstruction"
     any_size: ClassVar[bool] = False
     """Whether :meth:`reconstruct` takes images of another height and width than those of training."""
+    takes_noise_level: ClassVar[bool] = False
+    """Whether :meth:`reconstruct` can be told the level of the noise, as its argument ``noise_level``."""
     _kind: ClassVar[str] = ""
 
     @property
@@ -134,6 +137,26 @@ class Reconstruction(ReconstructionScores, ClassNamePrefixFeaturesOutMixin, Tran
         images, _ = check_images(self, X, any_size=self.any_size)
         return self._unclip(self._restore(images), images).reshape(np.shape(X))
 
+    def denoise_image(self, image: Floats, noise: NoiseLevel) -> tuple[Floats, float | None]:
+        """Reconstruct one image, where :attr:`any_size` is true of any height and width.
+
+        Parameters
+        ----------
+        image : ndarray of shape (h, w, c), float32 or float64
+            Image, on the scale of training.
+        noise : NoiseLevel
+            Not used, since this network judges the noise by itself.
+
+        Returns
+        -------
+        restored : ndarray of shape (h, w, c), of the dtype of ``image``
+            Reconstruction, in a new array.
+        level : float or None
+            Level of the noise; None, as nothing is known of it.
+        """
+        restored: Floats = self.reconstruct(image[None])[0]
+        return restored, None
+
     def code_size_for(self, image_shape: Shape) -> int:
         """Count the numbers in a code of such images; nothing is trained.
 
@@ -145,7 +168,13 @@ class Reconstruction(ReconstructionScores, ClassNamePrefixFeaturesOutMixin, Tran
         Returns
         -------
         int
+
+        Raises
+        ------
+        ValueError
+            When the network has no code.
         """
+        self._check_has_code("code_size_for")
         return int(self._unfitted_network(image_shape).code_size)
 
     def _restore(self, images: Floats) -> Floats:
@@ -172,6 +201,7 @@ class Reconstruction(ReconstructionScores, ClassNamePrefixFeaturesOutMixin, Tran
 
     @property
     def _n_features_out(self) -> int:
+        self._check_has_code("get_feature_names_out")
         return int(self.network_.code_size)
 
     def __sklearn_tags__(self) -> Any:
@@ -211,7 +241,7 @@ class Reconstruction(ReconstructionScores, ClassNamePrefixFeaturesOutMixin, Tran
     @property
     def title(self) -> str:
         """Line that says what kind of network is trained, its size, and the noise that it learns to remove."""
-        denoising = self.effective_corruption is not None or self.self_supervised
+        denoising = self.effective_corruption is not None or bool(self.self_supervised)
         said = " ".join(filter(None, ["denoising" if denoising else "", self._kind, "autoencoder"]))
         said = said[0].upper() + said[1:] + self._size_in_words()
         return said if self.noise is None else f"{said}, noise {self.noise}"

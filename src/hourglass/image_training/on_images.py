@@ -12,8 +12,10 @@ from hourglass.atomic import check_writable, locked
 from hourglass.denoising.corruption import Corruption, unclipped
 from hourglass.errors import OptionError
 from hourglass.estimators import Autoencoder
+from hourglass.image_training.gain import fit_and_compare
 from hourglass.image_training.model_folder import ModelFolder
-from hourglass.image_training.settings import check, check_choice, configure, ranges_of, size_of
+from hourglass.image_training.pairs import find_targets
+from hourglass.image_training.settings import check, check_choice, configure, fit_to_model, ranges_of, size_of
 from hourglass.imagefiles import Found, ImageFolderSource, Outcome, Ranges, TrainingImages, find_images, training_images
 from hourglass.imagefiles.crops import COLOURS
 from hourglass.imagefiles.ranges import NOTE
@@ -29,8 +31,10 @@ def train_on_images(
     out: str | os.PathLike[str],
     *,
     noise: str | float | Corruption | None = None,
-    self_supervised: bool = False,
-    network: str = "conv",
+    targets: str | os.PathLike[str] | None = None,
+    self_supervised: bool | str = False,
+    network: str | None = None,
+    begin_from: str | None = None,
     crop: int | None = None,
     resize: tuple[int, int] | None = None,
     n_crops: int = 4096,
@@ -53,8 +57,10 @@ def train_on_images(
 ) -> Autoencoder:
     """Train an autoencoder on a folder of images of any size, and save it, as ``hourglass train`` does.
 
-    With ``noise`` or ``self_supervised`` it becomes a denoiser: a U-shaped network with skip connections that predicts
-    the noise, trained for 1,500 steps, unless ``parameters`` says otherwise. Without, it compresses.
+    With ``noise``, ``targets`` or ``self_supervised`` it becomes a denoiser, which begins from the one of photographs
+    in the package unless ``begin_from`` says otherwise. Without, it compresses. Of four files or more, with ``noise`` or
+    ``targets``, a tenth is held out; the weights that are best on them are kept, and the last line says what was
+    gained.
 
     A training that was stopped leaves its checkpoints in ``out``, and the same call resumes it bit for bit.
 
@@ -68,10 +74,18 @@ def train_on_images(
         Noise that the model learns to remove, relative to the range of the numbers: a level as ``0.1``, text as
         ``"0.05-0.3"`` or ``"poisson:30"`` (see :func:`hourglass.denoising.parse_corruption`), or an object such as
         ``hourglass.denoising.GaussianNoise(0.1)``. The images are taken to be clean.
-    self_supervised : bool, default=False
-        Whether the images are noisy themselves, and the model learns to denoise without clean ones (Noise2Self).
-    network : {"conv", "dense"}, default="conv"
-        Kind of autoencoder.
+    targets : path-like, optional
+        Folder of images that the output is compared with: for each image of ``folder``, one of the same size and
+        relative path, whose suffix may be another. They are clean, or noisy images of the same scene (Lehtinen et al.,
+        "Noise2Noise", ICML 2018).
+    self_supervised : bool or {"noise2self", "neighbor2neighbor"}, default=False
+        Whether the images are noisy themselves, and the model learns to denoise without clean ones; by which method.
+        True is the method that suits the network.
+    network : {"conv", "dense", "denoiser"}, optional
+        Kind of network. By default ``"denoiser"`` (:class:`hourglass.ImageDenoiser`) for a denoiser, else ``"conv"``.
+    begin_from : str, optional
+        Denoiser with whose weights the training begins: a name such as ``"photo"``, the folder of an ``ImageDenoiser``,
+        or ``"scratch"`` for weights drawn at random. By default ``"photo"`` for the network ``"denoiser"``.
     crop : int, optional
         Side in pixels of the random square crops to train on; by default 64.
     resize : tuple of (int, int), optional
@@ -85,8 +99,8 @@ def train_on_images(
         Numbers of the files that the network sees as 0 and 1. ``"auto"`` takes 0 and 255 for 8-bit files, and for
         others what the file declares, or the 0.1 and 99.9 percentiles of all of them.
     epochs : float, optional
-        Passes over the training images, greater than 0; by default the estimator's own number, or 1,500 steps for a
-        convolutional denoiser.
+        Passes over the training images, greater than 0; by default the estimator's own number, or for a denoiser 1,500
+        steps from a trained one and 6,000 from scratch.
     n_steps : int, optional
         Number of training steps, at least 1, in place of ``epochs``.
     random_state : int, default=0
@@ -117,11 +131,11 @@ def train_on_images(
         :class:`hourglass.imagefiles.ImageFolderSource` of the crops or, with ``resize``, the
         :class:`hourglass.imagefiles.TrainingImages`.
     say : callable, optional
-        Function that is called with a line of text when an unfinished training is resumed.
+        Function that is called with lines of text: that an unfinished training is resumed, and what was gained.
 
     Returns
     -------
-    DenseAutoencoder or ConvAutoencoder
+    Autoencoder
         Fitted.
 
     Raises
@@ -161,8 +175,17 @@ def train_on_images(
         raise OptionError(f"n_crops={n_crops}; expected a whole number above 0")
     ranges, range_in_words = ranges_of(value_range)
     place = ModelFolder(Path(out), overwrite=overwrite)
+    if targets is not None and resize is not None:
+        raise OptionError("targets (--targets) are cropped as the images are; leave resize (--resize) out")
     estimator = configure(
-        network, noise=noise, self_supervised=self_supervised, epochs=epochs, n_steps=n_steps, parameters=parameters
+        network,
+        noise=noise,
+        targets=targets is not None,
+        self_supervised=self_supervised,
+        begin_from=begin_from,
+        epochs=epochs,
+        n_steps=n_steps,
+        parameters=parameters,
     )
     estimator.set_params(random_state=random_state, device=device, verbose=verbose)
     estimator.set_params(checkpoint_dir=str(place.checkpoints), checkpoint_every=checkpoint_every)
@@ -179,8 +202,10 @@ def train_on_images(
 
     found = find_images(folder, beside=place.out, hidden=hidden)
     on_found(found)
+    pairs = None if targets is None else find_targets(found.paths, folder, targets, on_outcome)
     taken, files = read_images(
-        found.paths,
+        found.paths if pairs is None else list(pairs),
+        targets=None if pairs is None else list(pairs.values()),
         size=size,
         whole=resize is not None,
         n_crops=n_crops,
@@ -189,6 +214,7 @@ def train_on_images(
         random_state=random_state,
         on_outcome=on_outcome,
     )
+    fit_to_model(estimator, taken.image_shape[2])
     on_read(taken)
     if not taken.bounded and estimator.corruption is not None:
         estimator.set_params(corruption=unclipped(estimator.corruption))
@@ -197,24 +223,26 @@ def train_on_images(
             shutil.copytree(place.state, place.checkpoints)
         place.check_free()
         if place.checkpoints.exists() and not resume:
-            say(f"{place.out} holds an unfinished training: going on with it")
+            say(f"{place.out} holds an unfinished training, which is resumed")
         place.checkpoints.mkdir(exist_ok=True)
-        images = taken.images if isinstance(taken, TrainingImages) else taken
-        estimator.fit(images)
+        gain = fit_and_compare(estimator, taken)
         # What is fitted again elsewhere must not write into this folder.
         estimator.set_params(checkpoint_dir=None)
-        counts = {"files": files, "images": len(images)}
+        counts = {"files": files, "images": len(taken)}
         estimator.notes_ = counts | prepared | ({NOTE: taken.ranges} if taken.ranges else {})
         save(estimator, place.out)
         # From its last checkpoint the training can be lengthened.
         shutil.rmtree(place.state, ignore_errors=True)
         place.checkpoints.rename(place.state)
+    if gain is not None:
+        say(str(gain))
     return estimator
 
 
 def read_images(
     paths: Sequence[Path],
     *,
+    targets: Sequence[Path] | None = None,
     size: tuple[int, int],
     whole: bool,
     n_crops: int,
@@ -229,6 +257,8 @@ def read_images(
     ----------
     paths : sequence of Path
         Image files.
+    targets : sequence of Path, optional
+        As many files of targets. By default the targets are the images.
     size : tuple of (int, int)
         Height and width of the crops in pixels.
     whole : bool
@@ -268,5 +298,5 @@ def read_images(
     if whole:
         taken = training_images(paths, whole=True, **options)
     else:
-        taken = ImageFolderSource(paths, count=n_crops, **options)
+        taken = ImageFolderSource(paths, targets=targets, count=n_crops, **options)
     return taken, len(paths) - failed

@@ -7,23 +7,33 @@ from typing import Any
 from hourglass.denoising import parse_corruption
 from hourglass.denoising.corruption import Corruption
 from hourglass.errors import OptionError
-from hourglass.estimators import Autoencoder, ConvAutoencoder, DenseAutoencoder
+from hourglass.estimators import Autoencoder, ConvAutoencoder, DenseAutoencoder, ImageDenoiser
+from hourglass.estimators.image_denoiser import read_denoiser
 from hourglass.imagefiles import Ranges, parse_range
 from hourglass.training import LOSSES
 
-NETWORKS: dict[str, type[Autoencoder]] = {"conv": ConvAutoencoder, "dense": DenseAutoencoder}
+NETWORKS: dict[str, type[Autoencoder]] = {
+    "conv": ConvAutoencoder,
+    "dense": DenseAutoencoder,
+    "denoiser": ImageDenoiser,
+}
 """Every autoencoder that is trained on files, by its name on the command line; one from elsewhere is added by
 ``NETWORKS["name"] = MyAutoencoder``."""
+SCRATCH = "scratch"
 CROP = 64
-# What a denoiser of photographs needs: see docs/denoising.md.
-_DENOISER: dict[str, Any] = {"skip": True, "channels": (32, 48, 64), "batch_size": 16, "learning_rate": 0.003}
-_DENOISER_STEPS = 1500
-# Without clean images, what is added to the noisy image would keep its noise. The loss is noisy too: at a rate of
-# 0.003, inputs that differ by rounding gave models half a decibel apart, at 0.001 less than a tenth.
-_WITHOUT_CLEAN_IMAGES: dict[str, Any] = {"residual": False, "learning_rate": 0.001}
+# A denoiser that begins from weights drawn at random, and one that begins from a trained one: see docs/denoising.md.
+_FROM_SCRATCH: dict[str, Any] = {"batch_size": 16, "learning_rate": 0.001, "n_steps": 6000, "precision": "auto"}
+_FROM_MODEL: dict[str, Any] = {"batch_size": 16, "learning_rate": 0.0001, "n_steps": 1500, "precision": "auto"}
+# Targets may be noisy, and the mean absolute error would find their median.
+_NOISY_TARGETS: dict[str, Any] = {"loss": "mse"}
+# A denoiser of the kind of the compressing autoencoder. Without clean images to learn from, its loss is noisy: at a
+# rate of 0.003, inputs that differ by rounding gave models half a decibel apart, at 0.001 less than a tenth.
+_CONV_DENOISER: dict[str, Any] = {"skip": True, "channels": (32, 48, 64), "batch_size": 16, "n_steps": 1500}
+_CONV_RATES = {False: 0.003, True: 0.001}
 # Parameters of the estimator that are options of their own, and the options.
 _OPTIONS = {
     "random_state": "random_state (--seed)",
+    "begin_from": "begin_from (--from)",
     "device": "device (--device)",
     "verbose": "verbose (--quiet)",
     "checkpoint_dir": "out (--out)",
@@ -32,10 +42,12 @@ _OPTIONS = {
 
 
 def configure(
-    network: str = "conv",
+    network: str | None = None,
     *,
     noise: str | float | Corruption | None = None,
-    self_supervised: bool = False,
+    targets: bool = False,
+    self_supervised: bool | str = False,
+    begin_from: str | None = None,
     epochs: float | None = None,
     n_steps: int | None = None,
     parameters: Mapping[str, Any] | None = None,
@@ -44,12 +56,14 @@ def configure(
 
     Parameters
     ----------
-    network, noise, self_supervised, epochs, n_steps, parameters
+    network, noise, self_supervised, begin_from, epochs, n_steps, parameters
         As in :func:`train_on_images`.
+    targets : bool, default=False
+        Whether there are images for the network's output to be compared with.
 
     Returns
     -------
-    DenseAutoencoder or ConvAutoencoder
+    Autoencoder
         Unfitted, with its parameters checked.
 
     Raises
@@ -57,11 +71,22 @@ def configure(
     OptionError
         When options contradict each other or are out of range.
     """
+    denoises = noise is not None or targets or bool(self_supervised)
+    if network is None:
+        network = "denoiser" if denoises else "conv"
     check_choice("network", network, NETWORKS)
     if noise is not None and self_supervised:
         raise OptionError("self_supervised learns from images that are noisy already; leave noise out")
-    options = {"epochs": epochs, "n_steps": n_steps, "corruption": _corruption(noise)}
-    options |= {"self_supervised": True if self_supervised else None}
+    if targets and self_supervised:
+        raise OptionError("self_supervised learns from the noisy images alone; leave targets out")
+    if network == "denoiser":
+        begin_from = "photo" if begin_from is None else begin_from
+    elif begin_from not in (None, SCRATCH):
+        raise OptionError(
+            f"begin_from={begin_from!r} (--from) is a denoiser, and network={network!r} is none; leave it out"
+        )
+    options: dict[str, Any] = {"epochs": epochs, "n_steps": n_steps, "corruption": _corruption(noise)}
+    options |= {"self_supervised": self_supervised or None}
     given = {name: value for name, value in options.items() if value is not None}
     chosen = dict(parameters or {})
     for name in chosen:
@@ -72,19 +97,51 @@ def configure(
     chosen |= given
     if chosen.get("epochs") is not None and chosen.get("n_steps") is not None:
         raise OptionError("epochs and n_steps both say how long to train; give one of them")
-    if network == "conv" and (noise is not None or self_supervised):
+    defaults: dict[str, Any] = {}
+    if network == "denoiser":
+        defaults = dict(_FROM_SCRATCH if begin_from == SCRATCH else _FROM_MODEL | {"begin_from": begin_from})
+        defaults |= _NOISY_TARGETS if targets or self_supervised else {}
+    elif network == "conv" and denoises:
         loss = LOSSES.get(chosen.get("loss", "mse"))
-        found = {"residual": loss is None or loss.activation is None}
-        if self_supervised:
-            found = _WITHOUT_CLEAN_IMAGES
-        steps = {"n_steps": None if chosen.get("epochs") else _DENOISER_STEPS}
-        chosen = _DENOISER | found | steps | chosen
+        adds = (loss is None or loss.activation is None) and self_supervised not in (True, "noise2self")
+        defaults = _CONV_DENOISER | {"residual": adds, "learning_rate": _CONV_RATES[bool(self_supervised)]}
+    if defaults.get("begin_from") and (sized := {"widths", "n_blocks"} & chosen.keys()):
+        raise OptionError(
+            f"{min(sized)} is that of {begin_from}, from which the training begins; leave it out, or begin from scratch "
+            "(--from scratch)"
+        )
+    if chosen.get("epochs"):
+        defaults.pop("n_steps", None)
     estimator = NETWORKS[network]()
     try:
-        estimator.set_params(**chosen)
+        estimator.set_params(**defaults | chosen)
     except ValueError as error:
         raise OptionError(str(error)) from error
     return check(estimator)
+
+
+def fit_to_model(estimator: Autoencoder, channels: int) -> None:
+    """Give a denoiser the size of the model that it begins from, if it begins from one.
+
+    Parameters
+    ----------
+    estimator : Autoencoder
+        Unfitted; its ``widths`` and ``n_blocks`` are changed.
+    channels : int
+        Channels of the images.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such model.
+    ValueError
+        When it is no denoiser, or one of images of other channels.
+    """
+    parameters = estimator.get_params()
+    if parameters.get("begin_from") is None:
+        return
+    _, there = read_denoiser(parameters["begin_from"], channels)
+    estimator.set_params(**{name: tuple(there[name]) for name in ("widths", "n_blocks")})
 
 
 def check(estimator: Autoencoder) -> Autoencoder:

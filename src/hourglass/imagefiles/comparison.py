@@ -25,6 +25,8 @@ from hourglass.imagefiles.ranges import Ranges
 from hourglass.imagefiles.restorer import ImageRestorer
 from hourglass.imagefiles.value_ranges import ValueRange
 
+# Noise for a denoiser that learnt all levels: the one for which papers report the most.
+USUAL_NOISE = GaussianNoise(25 / 255)
 # Number of images on which the strength of each method is chosen.
 CHOOSING = 8
 
@@ -34,7 +36,7 @@ def _ignore(_: object) -> None:
 
 
 def evaluate_images(
-    estimator: Autoencoder,
+    models: Autoencoder | Sequence[Autoencoder],
     folder: str | os.PathLike[str],
     *,
     noise: str | float | Corruption | None = None,
@@ -54,13 +56,14 @@ def evaluate_images(
 
     Parameters
     ----------
-    estimator : DenseAutoencoder or ConvAutoencoder
-        A fitted model.
+    models : Autoencoder or sequence of Autoencoder
+        A fitted model, or a denoiser of colour images and one of grey images.
     folder : path-like
         Folder of clean images, or one image file.
     noise : str, float or corruption, optional
         Noise that is added to the images, relative to the range of their numbers, as
-        :func:`hourglass.denoising.parse_corruption` reads it. By default it is the noise of the model's training.
+        :func:`hourglass.denoising.parse_corruption` reads it. By default it is the noise of the model's training, or
+        normal noise of level 25/255 for a denoiser that learnt all levels.
     known : path-like, optional
         Folder of images on which PCA is fitted. By default PCA is fitted on the images that are scored.
     ranges : Ranges, optional
@@ -89,6 +92,8 @@ def evaluate_images(
     FileNotFoundError
         When ``folder`` or ``known`` does not exist, or is a folder without image files.
     """
+    models = tuple(models) if isinstance(models, Sequence) else (models,)
+    estimator = models[0]
     corruption = _noise(estimator, noise)
     if corruption is not None and (resizing or known is not None):
         raise OptionError("resize and known are for models that compress; leave them out, or noise")
@@ -101,7 +106,7 @@ def evaluate_images(
         )
     unclip = estimator.undo_clipping if isinstance(estimator.undo_clipping, float) else None
     return compare_denoisers(
-        estimator, found.paths, corruption, ranges=ranges, seed=random_state, unclip=unclip, on_outcome=on_outcome
+        models, found.paths, corruption, ranges=ranges, seed=random_state, unclip=unclip, on_outcome=on_outcome
     )
 
 
@@ -110,8 +115,9 @@ def _noise(estimator: Autoencoder, noise: str | float | Corruption | None) -> An
     if noise is None:
         if estimator.effective_corruption is None and estimator.self_supervised:
             raise OptionError("the model learnt from noisy images of unknown level; name a level with noise (--noise)")
-        return estimator.effective_corruption
-    if isinstance(noise, Corruption):
+        own = estimator.noise is not None or estimator.corruption is not None
+        return estimator.effective_corruption if own or not estimator.takes_noise_level else USUAL_NOISE
+    if not isinstance(noise, str | int | float):
         return noise
     try:
         return parse_corruption(str(noise))
@@ -120,7 +126,7 @@ def _noise(estimator: Autoencoder, noise: str | float | Corruption | None) -> An
 
 
 def compare_denoisers(
-    estimator: Autoencoder,
+    models: Autoencoder | Sequence[Autoencoder],
     paths: Sequence[Path],
     corruption: Corruption,
     *,
@@ -140,8 +146,8 @@ def compare_denoisers(
 
     Parameters
     ----------
-    estimator : DenseAutoencoder or ConvAutoencoder
-        A fitted denoiser.
+    models : Autoencoder or sequence of Autoencoder
+        A fitted denoiser, or one of colour images and one of grey images.
     paths : sequence of Path
         Paths of files of clean images.
     corruption : Corruption
@@ -165,7 +171,7 @@ def compare_denoisers(
     ranges = ranges or Ranges()
     chosen_on: dict[Path, _Trial] = {}
     scores: dict[str, dict[Path, Scores]] = {}
-    restorer = ImageRestorer(estimator)
+    restorer = ImageRestorer(models)
     read: list[tuple[int, Path]] = []
     for number, path in enumerate(paths):
         of_file: dict[str, dict[Path, Scores]] = {"noisy": {}, "model": {}}

@@ -38,6 +38,9 @@ class ImageFolderSource(Source):
     ----------
     paths : sequence of path-like
         Paths of the image files, at least one.
+    targets : sequence of path-like, optional
+        Paths of as many further files, from which the targets are cropped at the same places: image by image of the
+        same size as those of the first file. By default the targets are the inputs.
     size : tuple of (int, int)
         Height and width of the crops, in pixels. A smaller image is extended by reflection at its edge.
     count : int, default=4096
@@ -55,6 +58,8 @@ class ImageFolderSource(Source):
 
     Attributes
     ----------
+    paths : list of Path
+        Paths of the files that were read and have data, in order.
     image_shape : tuple of (int, int, int)
         Height, width and channels of the crops.
     ranges : dict of str to list of float
@@ -79,6 +84,7 @@ class ImageFolderSource(Source):
         self,
         paths: Sequence[str | os.PathLike[str]],
         *,
+        targets: Sequence[str | os.PathLike[str]] | None = None,
         size: tuple[int, int],
         count: int = 4096,
         colour: str = "auto",
@@ -89,10 +95,12 @@ class ImageFolderSource(Source):
         self.random_state = random_state
         known = TrainingRanges(ranges or Ranges())
         room, held = _memory_available() * _SHARE, 0
-        files: list[list[_Decoded]] = []
-        for path in map(Path, paths):
+        files: list[list[tuple[_Decoded, ...]]] = []
+        of_targets = [None] * len(paths) if targets is None else [Path(target) for target in targets]
+        self.paths: list[Path] = []
+        for path, target in zip(map(Path, paths), of_targets, strict=True):
             try:
-                found = _decoded(path, size, known)
+                found = _decoded_pairs(path, target, size, known)
             except FILE_ERRORS as error:
                 if on_outcome is None:
                     raise
@@ -100,7 +108,7 @@ class ImageFolderSource(Source):
                 continue
             if on_outcome is not None:
                 on_outcome(Outcome(path))
-            held += sum(image.values.nbytes for image in found)
+            held += sum(image.values.nbytes for images in found for image in images)
             if held > room:
                 raise MemoryError(
                     f"after {len(files) + 1} of {len(paths)} files the decoded images take {held / 2**20:,.0f} MB, "
@@ -109,23 +117,28 @@ class ImageFolderSource(Source):
                 )
             if found:
                 files.append(found)
+                self.paths.append(path)
         if not files:
             raise ValueError("no image could be read, so that there is nothing to train on")
-        self._files = [[_Image(image.values, known.of(image.seen)) for image in found] for found in files]
-        self._images = [image for found in self._files for image in found]
+        self._paired = targets is not None
+        # The image and, behind it, its target, if that is another one.
+        self._images = [
+            tuple(_Image(image.values, known.of(image.seen)) for image in images) for found in files for images in found
+        ]
         # For each file, the number of its images and the index of the first one in the list of all images.
-        self._counts = np.array([len(found) for found in self._files])
+        self._counts = np.array([len(found) for found in files])
         self._starts = np.cumsum(self._counts) - self._counts
-        most = max(image.values.shape[2] for image in self._images)
+        every = [image for images in self._images for image in images]
+        most = max(image.values.shape[2] for image in every)
         channels = most if colour == "auto" else 1 if colour == "grey" else 3
         self.image_shape = (*size, channels)
         self.ranges = known.record()
-        self.bounded = all(image.value_range.bounded for image in self._images)
+        self.bounded = all(image.value_range.bounded for image in every)
         self._each = -(-count // len(paths))
 
     def __len__(self) -> int:
         """Return the number of crops in an epoch."""
-        return self._each * len(self._files)
+        return self._each * len(self.paths)
 
     def take(self, index: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """Return the crops of some rows in one training step.
@@ -143,27 +156,32 @@ class ImageFolderSource(Source):
             The crops on ``device``, channels last in memory, on the scale where the range of each file's numbers is
             [0, 1].
         targets : torch.Tensor of shape (n, c, h, w), float32
-            The same tensor as ``inputs``.
+            Crops of the targets at the same places; without targets, the same tensor as ``inputs``.
         """
         rows = index.cpu().numpy()
         height, width, channels = self.image_shape
-        files = rows % len(self._files)
+        files = rows % len(self.paths)
         chosen = self._starts[files] + _drawn(self.random_state, step, rows, 0, self._counts[files])
-        shapes = np.array([self._images[i].values.shape for i in chosen]).reshape(-1, 3)
+        shapes = np.array([self._images[i][0].values.shape for i in chosen]).reshape(-1, 3)
         tops = _drawn(self.random_state, step, rows, 1, shapes[:, 0] - height + 1)
         lefts = _drawn(self.random_state, step, rows, 2, shapes[:, 1] - width + 1)
-        crops = np.empty((len(rows), height, width, channels), np.float32)
-        for crop, i, top, left in zip(crops, chosen, tops, lefts, strict=True):
-            image = self._images[i]
-            part = image.value_range.normalise(image.values[top : top + height, left : left + width])
-            crop[...] = to_channels(part, channels)
-        batch = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2)
-        return batch, batch
+        batches = [np.empty((len(rows), height, width, channels), np.float32) for _ in range(1 + self._paired)]
+        for row, (i, top, left) in enumerate(zip(chosen, tops, lefts, strict=True)):
+            for batch, image in zip(batches, self._images[i], strict=True):
+                part = image.value_range.normalise(image.values[top : top + height, left : left + width])
+                batch[row] = to_channels(part, channels)
+        inputs, *targets = (torch.from_numpy(batch).to(self.device).permute(0, 3, 1, 2) for batch in batches)
+        return inputs, targets[0] if targets else inputs
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether the targets come from files of their own."""
+        return self._paired
 
     @property
     def groups(self) -> NDArray[np.int64]:
         """File number of each row, ``(size,)`` in int64; rows of one file are held out for validation together."""
-        return np.arange(len(self)) % len(self._files)
+        return np.arange(len(self)) % len(self.paths)
 
     @property
     def fingerprint(self) -> Mapping[str, str]:
@@ -172,11 +190,12 @@ class ImageFolderSource(Source):
         Checkpoints keep it, so that a training is resumed only with equal data.
         """
         height, width, channels = self.image_shape
-        ranges = [(image.value_range.low, image.value_range.high) for image in self._images]
-        content = "; ".join([str(self._counts.tolist()), *(fingerprint(image.values) for image in self._images)])
+        every = [image for images in self._images for image in images]
+        ranges = [(image.value_range.low, image.value_range.high) for image in every]
+        content = "; ".join([str(self._counts.tolist()), *(fingerprint(image.values) for image in every)])
         digest = fingerprint(np.frombuffer(f"{content}; {ranges}; {self.random_state}".encode(), np.uint8))
         crops = f"{len(self):,} crops of {height} × {width} × {channels}"
-        return {"images": f"{crops} from {len(self._files):,} files, {digest}"}
+        return {"images": f"{crops} from {len(self.paths):,} files, {digest}"}
 
     def value_range(self) -> tuple[float, float]:
         """Return the smallest and the largest number of all images, on the scale of the crops.
@@ -190,7 +209,8 @@ class ImageFolderSource(Source):
         """
         ends = [
             image.value_range.normalise(np.array([image.values.min(), image.values.max()]).reshape(2, 1, 1))
-            for image in self._images
+            for images in self._images
+            for image in images
         ]
         return float(np.min(ends)), float(np.max(ends))
 
@@ -209,6 +229,21 @@ class _Image:
 
     values: Raw
     value_range: ValueRange
+
+
+def _decoded_pairs(
+    path: Path, target: Path | None, size: tuple[int, int], known: TrainingRanges
+) -> list[tuple[_Decoded, ...]]:
+    """Images of a file, each with the image of the same place of another file, if there is one."""
+    images = _decoded(path, size, known)
+    if target is None:
+        return [(image,) for image in images]
+    others = _decoded(target, size, known)
+    shapes = [[image.values.shape[:2] for image in found] for found in (images, others)]
+    if shapes[0] != shapes[1]:
+        sizes = [", ".join(f"{height} × {width}" for height, width in found) or "no image" for found in shapes]
+        raise ValueError(f"{path} has {sizes[0]} pixels, but its target {target} has {sizes[1]}; crop both alike")
+    return list(zip(images, others, strict=True))
 
 
 def _decoded(path: Path, size: tuple[int, int], known: TrainingRanges) -> list[_Decoded]:

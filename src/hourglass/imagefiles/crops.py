@@ -196,6 +196,15 @@ class TrainingImages:
     ranges: dict[str, list[float]]
     bounded: bool
 
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of the images."""
+        height, width, channels = self.images.shape[1:]
+        return height, width, channels
+
 
 def training_images(
     paths: Sequence[str | os.PathLike[str]],

@@ -18,7 +18,8 @@ FILE_ERRORS = (OSError, ValueError, MemoryError)
 # Error numbers after which no further file can be written.
 _ENDS_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
-Restore = Callable[[Plane, ValueRange], Raw]
+# Function that returns the new numbers of a plane, and the levels of the noise that it removed, if it knows them.
+Restore = Callable[[Plane, ValueRange], tuple[Raw, tuple[float, ...]]]
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,15 @@ class Outcome:
         Whether the file was left out because its output already existed.
     ranges : tuple of ValueRange, default=()
         The ranges of numbers that the network saw as [0, 1], one for each type of number in the file.
+    noise_levels : tuple of float, default=()
+        Levels of the noise in the file, as fractions of the range. Empty if nothing is known of them.
     """
 
     source: Path
     error: Exception | None = None
     skipped: bool = False
     ranges: tuple[ValueRange, ...] = ()
+    noise_levels: tuple[float, ...] = ()
 
 
 class OutputFullError(OSError):
@@ -57,8 +61,8 @@ def process(
     pairs : sequence of tuple of (Path, Path)
         Input and output of each file, as :func:`plan` returns them.
     restore : callable
-        Function that takes a :class:`Plane` and its :class:`ValueRange` and returns an array of the shape and dtype
-        of the plane's ``values``, for example :meth:`ImageRestorer.restore`.
+        Function that takes a :class:`Plane` and its :class:`ValueRange`. It returns an array of the shape and dtype of
+        the plane's ``values``, and the levels of the noise that it removed, as :meth:`ImageRestorer.restore` does.
     ranges : Ranges, optional
         Rule by which the range of each file's numbers is found. By default it is ``Ranges()``: the rule "auto"
         without a model's ranges.
@@ -91,11 +95,18 @@ def process(
 
 
 def _process_one(source: Path, target: Path, restore: Restore, ranges: Ranges) -> Outcome:
+    levels: list[float] = []
+
+    def restored(plane: Plane, value_range: ValueRange) -> Raw:
+        values, found = restore(plane, value_range)
+        levels.extend(found)
+        return values
+
     try:
         with closing(open_image(source)) as file:
             found = FileRanges(ranges, file.planes, str(source))
             target.parent.mkdir(parents=True, exist_ok=True)
-            file.write(target, (restore(plane, found.of_plane(plane)) for plane in file.planes()))
+            file.write(target, (restored(plane, found.of_plane(plane)) for plane in file.planes()))
     except FILE_ERRORS as error:
         return Outcome(source, error=error)
-    return Outcome(source, ranges=tuple(found.found))
+    return Outcome(source, ranges=tuple(found.found), noise_levels=tuple(levels))

@@ -2,11 +2,14 @@
 
 import copy
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hourglass.denoising.clipping import SMALLEST_FOR_LEVEL, estimate_noise_level
+from hourglass.denoising.noise_level import NoiseLevel
+from hourglass.errors import OptionError
 from hourglass.estimators import Autoencoder
 from hourglass.estimators.pieces import apply_in_tiles
 from hourglass.estimators.reconstruction import ESTIMATE
@@ -20,40 +23,52 @@ _WORTH_TRIMMING = 64 << 10
 
 
 class ImageRestorer:
-    """Reconstruction of images by a fitted model; a denoiser removes their noise.
+    """Reconstruction of images by fitted models; a denoiser removes their noise.
 
-    A grey model reconstructs the channels of a colour image one by one. A colour model reconstructs a grey image as
-    three equal channels, whose mean is the result.
+    A model of as many channels as the image reconstructs it. Without one, a grey model reconstructs the channels of a
+    colour image one by one, and a colour model reconstructs a grey image as three equal channels, whose mean is the
+    result.
 
     Parameters
     ----------
-    estimator : DenseAutoencoder or ConvAutoencoder
-        A fitted model of images with 1 or 3 channels. A convolutional model reconstructs an image of any size as a
-        whole. A dense model reconstructs overlapping tiles of the size that it was fitted on. A convolutional model
-        that normalises by the moments of its input image (``norm`` "layernorm", "group" or "instance") reconstructs
-        a larger image in overlapping tiles of 512 × 512 pixels.
+    models : Autoencoder or sequence of Autoencoder
+        Fitted models of images with 1 or 3 channels, at most one for each. A convolutional model reconstructs an image
+        of any size as a whole. A dense model reconstructs overlapping tiles of the size that it was fitted on. A
+        convolutional model that normalises by the moments of its input image (``norm`` "layer", "group" or "instance")
+        reconstructs a larger image in overlapping tiles of 512 × 512 pixels.
+    noise : NoiseLevel, optional
+        Level of the noise, for models that take one. By default it is found in each image.
 
     Attributes
     ----------
-    estimator : DenseAutoencoder or ConvAutoencoder
-        The model, as given.
-    channels : int
-        Number of channels of the model's images, 1 or 3.
+    models : dict of int to Autoencoder
+        Models by the number of their images' channels, 1 or 3.
+    noise : NoiseLevel
+        As given.
 
     Raises
     ------
+    OptionError
+        When a level or a strength is given, and a model takes none.
     ValueError
-        When the model's images have neither 1 nor 3 channels.
+        When a model's images have neither 1 nor 3 channels.
     """
 
-    def __init__(self, estimator: Autoencoder) -> None:
-        channels = estimator.image_shape_[2]
-        if channels not in (1, 3):
-            raise ValueError(f"the model takes images of {channels} channels; image files have 1 or 3")
-        self.estimator = estimator
-        self.channels = channels
+    def __init__(self, models: Autoencoder | Sequence[Autoencoder], noise: NoiseLevel | None = None) -> None:
+        self.models: dict[int, Autoencoder] = {}
+        self.noise = noise or NoiseLevel()
+        for model in models if isinstance(models, Sequence) else [models]:
+            channels = model.image_shape_[2]
+            if channels not in (1, 3):
+                raise ValueError(f"the model takes images of {channels} channels; image files have 1 or 3")
+            if not (model.takes_noise_level or self.noise.is_default):
+                raise OptionError(
+                    "the model takes no noise level, as it judges every image by itself; leave noise_level "
+                    "(--noise-level) and strength (--strength) out"
+                )
+            self.models[channels] = model
 
-    def restore(self, plane: Plane, value_range: ValueRange) -> Raw:
+    def restore(self, plane: Plane, value_range: ValueRange) -> tuple[Raw, tuple[float, ...]]:
         """Reconstruct one plane of a file.
 
         Each grey band, each ink and each extra band is reconstructed as an image of its own. Alpha, constant bands
@@ -69,8 +84,11 @@ class ImageRestorer:
 
         Returns
         -------
-        ndarray of shape (h, w, bands), of the dtype of ``plane.values``
+        values : ndarray of shape (h, w, bands), of the dtype of ``plane.values``
             The reconstructed numbers, in a new array.
+        levels : tuple of float
+            Levels of the noise that were found or given, one for each part of the image that goes through a network by
+            itself, as fractions of the range. Empty for models that take none.
 
         Raises
         ------
@@ -78,12 +96,14 @@ class ImageRestorer:
             When the model undoes clipping (its parameter ``undo_clipping``), but ``value_range`` is not bounded, so
             that the noise was not clipped to it.
         """
-        if self.estimator.undo_clipping is not None and not value_range.bounded:
+        undone = any(model.undo_clipping is not None for model in self.models.values())
+        if undone and not value_range.bounded:
             raise ValueError(
                 "clipping is undone for noise that was cut to black and white, and numbers of this file may lie "
                 f"outside its range, {value_range}; leave that out, or give the full range (--range full)"
             )
         result = plane.values.copy()
+        levels: list[float] = []
         holes = missing(plane)
         of_colours = _premultiplied(plane)
         for group in plane.groups:
@@ -94,14 +114,17 @@ class ImageRestorer:
                 # Freed pieces of memory, too small for the arrays of a whole image below, go back to the system.
                 if plane.values.nbytes >= _WORTH_TRIMMING:
                     trim_memory()
-                self._restore_bands(plane, value_range, bands, holes[..., bands], weight, result)
-        return result
+                levels += self._restore_bands(plane, value_range, bands, holes[..., bands], weight, result)
+        return result, tuple(levels)
 
     def _parts(self, group: slice) -> list[slice]:
         """Bands that go through the network together; fewer at a time take less memory."""
-        if self.channels == 1 and self.estimator.undo_clipping != ESTIMATE:  # an estimated level is that of all bands
-            return [slice(band, band + 1) for band in range(group.start, group.stop)]
-        return [group]
+        model = self._model(group.stop - group.start)
+        one_by_one = model.image_shape_[2] == 1 and model.undo_clipping != ESTIMATE  # its level is that of all bands
+        return [slice(band, band + 1) for band in range(group.start, group.stop)] if one_by_one else [group]
+
+    def _model(self, channels: int) -> Autoencoder:
+        return self.models.get(channels) or next(iter(self.models.values()))
 
     def _restore_bands(
         self,
@@ -111,8 +134,8 @@ class ImageRestorer:
         without: NDArray[np.bool_],
         weight: NDArray[np.float64] | None,
         result: Raw,
-    ) -> None:
-        """Reconstruct some bands of a plane and write them into ``result``."""
+    ) -> list[float]:
+        """Reconstruct some bands of a plane and write them into ``result``; returns the levels of their noise."""
         values = plane.values[..., bands]
         if weight is None:
             pixels = value_range.normalise(values)
@@ -122,7 +145,7 @@ class ImageRestorer:
             straight = values / np.where(weight > 0, weight, 1)
             pixels = ValueRange(value_range.low, value_range.high, "").normalise(straight)
             fill(pixels, without | (weight <= 0))
-        change = self.change(pixels)
+        change, levels = self._change(pixels)
         del pixels
         if weight is not None:
             change *= weight
@@ -133,6 +156,7 @@ class ImageRestorer:
         if plane.keep is not None:
             without = without | plane.keep[..., None]
         result[..., bands] = np.where(without, values, changed) if without.any() else changed
+        return levels
 
     def change(self, pixels: Pixels) -> Pixels:
         """Compute what the reconstruction adds to an image.
@@ -150,13 +174,16 @@ class ImageRestorer:
         ndarray of shape (h, w, 1) or (h, w, 3), float32
             The reconstruction less the image that the network saw, in a new array of the shape of ``pixels``.
         """
-        low, high = self.estimator.pixel_range_
+        return self._change(pixels)[0]
+
+    def _change(self, pixels: Pixels) -> tuple[Pixels, list[float]]:
+        low, high = self._model(pixels.shape[2]).pixel_range_
         room = max(high - low, 1.0)
         low, high = low - room, high + room
         outside = pixels.size and (pixels.min() < low or pixels.max() > high)
         seen = np.clip(pixels, low, high) if outside else pixels
-        restored = self(seen)
-        return np.subtract(restored, seen, out=restored)
+        restored, levels = self._restored(seen)
+        return np.subtract(restored, seen, out=restored), levels
 
     def __call__(self, pixels: Pixels) -> Pixels:
         """Reconstruct one image.
@@ -177,8 +204,13 @@ class ImageRestorer:
             When the pixels are on another scale: a number lies farther outside the range of the training images than
             the width of that range (at least 1).
         """
-        estimator = self.estimator
-        low, high = estimator.pixel_range_
+        return self._restored(pixels)[0]
+
+    def _restored(self, pixels: Pixels) -> tuple[Pixels, list[float]]:
+        """The reconstruction, in a new array, and the levels of the noise of each part."""
+        count = pixels.shape[2]
+        model = self._model(count)
+        low, high = model.pixel_range_
         # Noise can exceed the range of the training images, but not by more than its width.
         room = max(high - low, 1)
         if pixels.size and (pixels.min() < low - room or pixels.max() > high + room):
@@ -186,23 +218,27 @@ class ImageRestorer:
                 f"the pixels span [{pixels.min():g}, {pixels.max():g}], those of the model's training "
                 f"[{low:g}, {high:g}]; scale the image first"
             )
-        if estimator.undo_clipping == ESTIMATE:
+        if model.undo_clipping == ESTIMATE:
             # All channels and tiles share one noise level.
             level = estimate_noise_level(pixels[None]) if min(pixels.shape[:2]) >= SMALLEST_FOR_LEVEL else 0
-            estimator = copy.copy(estimator).set_params(undo_clipping=level or None)
-        count = pixels.shape[2]
-        if count == self.channels:
-            return self._restore(estimator, pixels)
-        if self.channels == 1:
-            return np.concatenate([self._restore(estimator, pixels[..., i : i + 1]) for i in range(count)], axis=2)
-        grey = self._restore(estimator, np.repeat(pixels, 3, axis=2)).mean(2, keepdims=True)
-        return np.asarray(grey, dtype=np.float32)
+            model = copy.copy(model).set_params(undo_clipping=level or None)
+        channels = model.image_shape_[2]
+        if count == channels:
+            return self._apply(model, pixels)
+        if channels == 1:
+            parts = [self._apply(model, pixels[..., i : i + 1]) for i in range(count)]
+            return np.concatenate([image for image, _ in parts], axis=2), [level for _, part in parts for level in part]
+        restored, levels = self._apply(model, np.repeat(pixels, 3, axis=2))
+        return np.asarray(restored.mean(2, keepdims=True), dtype=np.float32), levels
 
-    def _restore(self, estimator: Autoencoder, pixels: Pixels) -> Pixels:
-        if estimator.any_size:
-            return np.asarray(estimator.reconstruct(pixels[None])[0], dtype=np.float32)
-        tall, wide = estimator.image_shape_[:2]
-        return apply_in_tiles(estimator.reconstruct, pixels, (tall, wide), (math.ceil(tall / 2), math.ceil(wide / 2)))
+    def _apply(self, model: Autoencoder, pixels: Pixels) -> tuple[Pixels, list[float]]:
+        """The output of a model for an image of its channels."""
+        if not model.any_size:
+            tall, wide = model.image_shape_[:2]
+            overlap = math.ceil(tall / 2), math.ceil(wide / 2)
+            return apply_in_tiles(model.reconstruct, pixels, (tall, wide), overlap), []
+        restored, level = model.denoise_image(pixels, self.noise)
+        return np.asarray(restored, dtype=np.float32), [] if level is None else [level]
 
 
 def _is_constant(values: Raw, without: NDArray[np.bool_]) -> bool:

@@ -68,7 +68,7 @@ def restore_stream(
             if target == STREAM and image.format.lower() != style:
                 encode([(plane, plane.values) for plane in image.planes()], style)  # an early error
             found = FileRanges(ranges, image.planes, source.name)
-            restored = (restore(plane, found.of_plane(plane)) for plane in image.planes())
+            restored = (restore(plane, found.of_plane(plane))[0] for plane in image.planes())
             if target != STREAM:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 image.write(target, restored)

@@ -54,12 +54,14 @@ class Codec(OnlyTraced, nn.Module):
     def rectified(self) -> dict[str, nn.Module]:
         """Name the modules whose output goes through a ReLU.
 
+        After ``fit``, the units of these modules that give 0 for every image are counted.
+
         Returns
         -------
         dict of str to torch.nn.Module
-            Modules by the name of their layer.
+            Modules by the name of their layer; none, unless a subclass names its own.
         """
-        raise NotImplementedError
+        return {}
 
     def encode(self, images: Tensor) -> Tensor:
         """Encode images.

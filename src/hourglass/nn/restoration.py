@@ -9,6 +9,7 @@ scales, with additions between its two halves, follow Zhang et al., "Plug-and-Pl
 Prior", TPAMI 2021 (DRUNet).
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -16,6 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hourglass.errors import OptionError
+from hourglass.nn.shapes import check_channels
+from hourglass.runtime.internals import OnlyTraced
 
 
 class ResidualBlock(nn.Module):
@@ -49,7 +52,7 @@ class ResidualBlock(nn.Module):
         return features + change
 
 
-class RestorationNet(nn.Module):
+class RestorationNet(OnlyTraced, nn.Module):
     """Restore images of any size; told the level of their noise or not.
 
     Parameters
@@ -65,11 +68,15 @@ class RestorationNet(nn.Module):
     ----------
     stride : int
         8: images are extended by reflection until both sides are a multiple of it, and cut again.
+    residual : bool
+        True: the output is the input and a change.
 
     Raises
     ------
     OptionError
         If ``widths`` or ``n_blocks`` are not three positive numbers.
+    ValueError
+        From ``forward``, if images are not ``(n, channels, h, w)``.
 
     Notes
     -----
@@ -78,6 +85,7 @@ class RestorationNet(nn.Module):
     """
 
     stride = 8
+    residual = True
 
     def __init__(
         self, channels: int = 3, widths: Sequence[int] = (64, 96, 128), n_blocks: Sequence[int] = (1, 1, 2)
@@ -99,11 +107,63 @@ class RestorationNet(nn.Module):
         self.from_middle = nn.ConvTranspose2d(middle, fine, 2, stride=2)
         self.fine_up = _blocks(fine, n_blocks[0])
         self.tail = nn.Conv2d(fine, 4 * channels, 3, padding=1)
-        for module in self.modules():  # the untrained network and its blocks return their input
-            if isinstance(module, ResidualBlock):
-                nn.init.zeros_(module.second.weight)
-        nn.init.zeros_(self.tail.weight)
-        nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]  # torch types every bias as possibly None
+        self.reset_parameters()
+
+    @property
+    def halo(self) -> tuple[int, int]:
+        """Stride, and the pixels around a block of whole strides that have a part in its output."""
+        ends = [self._reach(place) for place in (0, self.stride - 1)]
+        return self.stride, max(-ends[0][0], ends[1][1] - (self.stride - 1))
+
+    @property
+    def receptive_radius(self) -> int:
+        """Pixels, each way, beyond which an input pixel has no part in an output pixel."""
+        reaches = [(place, *self._reach(place)) for place in range(self.stride)]
+        return max(max(place - low, high - place) for place, low, high in reaches)
+
+    def _reach(self, place: int) -> tuple[int, int]:
+        """First and last pixel, along one axis, that have a part in an output pixel."""
+        fine, middle, coarse = (2 * count for count in self.n_blocks)  # convolutions, each way
+        low = high = place // 2
+        low, high = (low - 1 - fine) // 2, (high + 1 + fine) // 2  # the last convolution belongs to the fine scale
+        low, high = (low - middle) // 2, (high + middle) // 2
+        low, high = low - coarse, high + coarse
+        low, high = 2 * low - middle, 2 * high + 1 + middle
+        low, high = 2 * low - fine - 1, 2 * high + 1 + fine + 1  # and so does the first one
+        return 2 * low, 2 * high + 1
+
+    def rectified(self) -> dict[str, nn.Module]:
+        """Name the modules whose output goes through a ReLU.
+
+        Returns
+        -------
+        dict of str to torch.nn.Module
+            Modules by the name of their layer.
+        """
+        return {
+            f"{name}.first": block.first for name, block in self.named_modules() if isinstance(block, ResidualBlock)
+        }
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw every weight anew, such that the network and each of its blocks return their input.
+
+        The weights are uniform in ±1 / √fan_in, PyTorch's default for convolutions; those of the last convolution of
+        each block and of the network, and all biases, are zero.
+
+        Parameters
+        ----------
+        generator : torch.Generator, optional
+            Draws the weights; by default PyTorch's global one.
+        """
+        last = [block.second for block in self.modules() if isinstance(block, ResidualBlock)] + [self.tail]
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.zeros_(module.get_parameter("bias"))
+                if any(module is each for each in last):
+                    nn.init.zeros_(module.weight)
+                else:
+                    nn.init.kaiming_uniform_(module.weight, a=math.sqrt(5), generator=generator)
 
     def forward(self, images: Tensor, noise_level: Tensor | None = None) -> Tensor:
         """Restore a batch.
@@ -112,23 +172,25 @@ class RestorationNet(nn.Module):
         ----------
         images : torch.Tensor of shape (n, channels, h, w)
             Noisy images, on the scale [0, 1]; numbers outside it are possible.
-        noise_level : torch.Tensor of shape (n,), optional
-            Standard deviation of the noise of each image, as a fraction of the range; a negative number means
-            unknown. By default no level is known.
+        noise_level : torch.Tensor of shape (n,) or (1,), optional
+            Standard deviation of the noise of each image, or of all, as a fraction of the range; a negative number
+            means unknown. By default no level is known.
 
         Returns
         -------
         torch.Tensor of shape (n, channels, h, w)
             Restored images, not limited to [0, 1].
         """
+        check_channels(images, self.channels)
         height, width = images.shape[-2:]
-        extended = _reflect(images, -height % self.stride, -width % self.stride)
+        extended = _extended(_extended(images, 2, self.stride), 3, self.stride)
         if noise_level is None:
-            noise_level = images.new_full((len(images),), -1.0)
+            noise_level = images.new_full((1,), -1.0)
         level = noise_level.to(images.dtype).view(-1, 1, 1, 1)
         planes = torch.cat([level.clamp(min=0), (level >= 0).to(images.dtype)], 1)
         blocks = F.pixel_unshuffle(extended, 2)
-        fine = self.fine_down(self.head(torch.cat([blocks, planes.expand(-1, -1, *blocks.shape[-2:])], 1)))
+        planes = planes.expand(len(blocks), 2, *blocks.shape[-2:])
+        fine = self.fine_down(self.head(torch.cat([blocks, planes], 1)))
         middle = self.middle_down(self.to_middle(fine))
         coarse = self.coarse(self.to_coarse(middle))
         middle = self.middle_up(middle + self.from_coarse(coarse))
@@ -141,10 +203,12 @@ def _blocks(channels: int, count: int) -> nn.Sequential:
     return nn.Sequential(*(ResidualBlock(channels) for _ in range(count)))
 
 
-def _reflect(images: Tensor, below: int, right: int) -> Tensor:
-    """Extend images at the bottom and at the right, by reflection where they are large enough, else by their edge."""
-    if not below and not right:
+def _extended(images: Tensor, axis: int, multiple: int) -> Tensor:
+    """Extend images at the end of an axis, by reflection, to a multiple of some pixels."""
+    length = images.shape[axis]
+    if length % multiple == 0:
         return images
-    height, width = images.shape[-2:]
-    mode = "reflect" if below < height and right < width else "replicate"
-    return F.pad(images, (0, right, 0, below), mode=mode)
+    places = torch.arange(length + -length % multiple, device=images.device)
+    period = max(2 * length - 2, 1)  # forth and back; a single row or column is repeated
+    places = places % period
+    return images.index_select(axis, torch.minimum(places, period - places))

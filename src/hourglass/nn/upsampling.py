@@ -53,8 +53,8 @@ class UpsampleConv2d(OnlyTraced, nn.Module):
         """
         check_channels(x, self.conv.in_channels)
         check_doubled(x, size)
-        # With a gradient, narrow maps lose more to the copies than they gain: -3% for 8 channels, +3% for 16 to 32.
-        wide = self.conv.in_channels >= 16 or not torch.is_grad_enabled()
+        # It pays in training, and not for narrow maps: -3% for 8 channels, +3% for 16 to 32.
+        wide = self.conv.in_channels >= 16 and torch.is_grad_enabled()
         if wide and fast.applies("upsample-phases", x) and size == (2 * x.shape[2], 2 * x.shape[3]):
             return fast.upsample_conv2d(x, self.conv.weight, self.conv.get_parameter("bias"))
         doubled = F.interpolate(x, scale_factor=2.0, mode="nearest")

@@ -94,8 +94,8 @@ def deterministic_algorithms(*, wanted: bool = True) -> Iterator[None]:
 def keep_freed_memory() -> bool:
     """Tell glibc's allocator to keep what is freed instead of giving it back to the kernel.
 
-    Large tensors are otherwise page-faulted in anew at every step: the convolutional nets train about 1.5
-    times as fast with it. Returns False, and does nothing, where there is no glibc.
+    It undoes :func:`give_memory_back`. A process that never called it gains nothing, since glibc's own thresholds adapt
+    to the sizes of the tensors. Returns False, and does nothing, where there is no glibc.
     """
     # mmap_threshold's largest admitted value is 32 MiB on 64-bit machines, larger ones are refused.
     global _saving

@@ -14,13 +14,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 TRICKS = {
-    "allocator": "keep freed memory instead of giving it back to the kernel",
-    "few-outputs": "convolutions with one or few output channels as a matrix product and nine shifted sums",
+    "few-outputs": "in training, convolutions with one or few output channels as a matrix product and nine shifted sums",
     "one-pixel": "convolutions of feature maps of one pixel as matrix products",
     "output-phases": "in inference, the decoder's last two convolutions without the large feature map between them",
-    "pieces": "in inference, images in pieces that fit the cache, each on a thread of its own",
+    "pieces": "in inference, large images in blocks, and groups of small ones, several at once on threads",
     "pool-pairs": "in inference, 2×2 max pooling as maxima of neighbours, one axis after the other",
-    "upsample-phases": "upsampling by 2 with a 3×3 convolution as four 2×2 convolutions of the small map",
+    "upsample-phases": "in training, upsampling by 2 with a 3×3 convolution as four 2×2 convolutions of the small map",
 }
 """Every trick by name."""
 

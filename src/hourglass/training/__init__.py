@@ -7,6 +7,7 @@ from hourglass.training.interruption import Interrupted
 from hourglass.training.loop import Trainer
 from hourglass.training.losses import LOSSES, Loss, class_losses, image_losses
 from hourglass.training.memmap import MemmapSource
+from hourglass.training.objectives import NeighborToNeighbor, Objective, Supervised
 from hourglass.training.optimisers import (
     OPTIMISERS,
     SGD,
@@ -36,6 +37,8 @@ __all__ = [
     "Listener",
     "Loss",
     "MemmapSource",
+    "NeighborToNeighbor",
+    "Objective",
     "Observer",
     "Order",
     "PlainProgress",
@@ -45,6 +48,7 @@ __all__ = [
     "RichProgress",
     "ShuffledSampler",
     "Source",
+    "Supervised",
     "Trainer",
     "class_losses",
     "image_losses",

@@ -6,22 +6,19 @@ from contextlib import ExitStack
 import torch
 from torch import Tensor, nn
 
-from hourglass.runtime import tricks
 from hourglass.runtime.forks import compute_alone_after_fork
-from hourglass.runtime.hardware import keep_freed_memory
+from hourglass.runtime.hardware import keep_freed_memory, saves_memory
 from hourglass.training.checkpoints import Checkpoints
 from hourglass.training.events import Display, EarlyEnd, Evaluation, FiniteChecks, Listener, Report, Saving
 from hourglass.training.history import History
 from hourglass.training.interruption import Interruption
+from hourglass.training.objectives import Corrupt, Objective, Supervised
 from hourglass.training.progress import Progress
 from hourglass.training.sampler import Order
 from hourglass.training.schedules import Schedule, constant
 from hourglass.training.source import Source
 from hourglass.training.state import State
 from hourglass.training.stopping import EarlyStopping
-
-# Returns the corrupted batch, optionally with a mask of the places at which the loss is computed.
-Corrupt = Callable[[Tensor], Tensor | tuple[Tensor, Tensor]]
 
 
 class Trainer:
@@ -45,9 +42,13 @@ class Trainer:
     schedule : callable, default=constant
         Function from the share of the steps done, in [0, 1), to a factor of the learning rate.
     corrupt : callable, optional
-        Function applied to the inputs of every batch, not to the targets. It returns the corrupted inputs, or a pair of
-        these and a boolean mask of the outputs' shape; the loss is then computed at the masked places alone. By default
-        the inputs stay as they are.
+        Function applied to the inputs of every batch, not to the targets. It returns the corrupted inputs, alone or
+        followed by a boolean mask of the outputs' shape or None; with a mask, the loss is computed at the masked places
+        alone. Anything that follows the mask, such as the level of the noise, is passed to the module after the
+        inputs. By default the inputs stay as they are.
+    objective : Objective, optional
+        What a step minimises, in place of ``loss`` and ``corrupt``. By default it is the loss of the outputs for the
+        corrupted inputs.
     precision : {"float32", "bfloat16"}, default="float32"
         Precision of the forward pass; weights, loss and optimiser keep theirs.
     reports : sequence of Report, default=()
@@ -61,7 +62,7 @@ class Trainer:
         bit. SIGINT and SIGTERM then wait until the step is done and its checkpoint is written. By default no
         checkpoint is written.
     generators : sequence of torch.Generator, default=()
-        Random generators of ``corrupt``, whose state belongs to a checkpoint.
+        Random generators of ``corrupt`` or ``objective``, whose state belongs to a checkpoint.
 
     Attributes
     ----------
@@ -80,6 +81,7 @@ class Trainer:
         n_steps: int,
         schedule: Schedule = constant,
         corrupt: Corrupt | None = None,
+        objective: Objective | None = None,
         precision: str = "float32",
         reports: Sequence[Report] = (),
         stopping: EarlyStopping | None = None,
@@ -87,10 +89,10 @@ class Trainer:
         checkpoints: Checkpoints | None = None,
         generators: Sequence[torch.Generator] = (),
     ) -> None:
-        self.module, self.loss, self.optimiser = module, loss, optimiser
+        self.module, self.optimiser = module, optimiser
         self.source, self.sampler = source, sampler
         self.n_steps, self.schedule = n_steps, schedule
-        self.corrupt, self.precision = corrupt, precision
+        self.objective, self.precision = objective or Supervised(loss, corrupt), precision
         self.stopping = stopping
         self.progress = progress or Progress()
         self.checkpoints = checkpoints
@@ -140,7 +142,7 @@ class Trainer:
             When the checkpoints belong to another run.
         """
         compute_alone_after_fork()
-        if self.source.device.type == "cpu" and tricks.uses("allocator"):
+        if saves_memory():  # as for folders of images, before, which costs time
             keep_freed_memory()
         self.module.train()
         self.progress.start(self.n_steps)
@@ -203,23 +205,17 @@ class Trainer:
             Loss of the batch before the weights were changed, without gradient, on the device of the data.
         """
         inputs, targets = self.source.take(index, self.state.step + 1)
-        mask = None
-        if self.corrupt is not None:
-            if targets is inputs:  # a user's corruption might write into its argument
-                targets = inputs.clone()
-            corrupted = self.corrupt(inputs)
-            inputs, mask = corrupted if isinstance(corrupted, tuple) else (corrupted, None)
-        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            output = self.module(inputs)
-        output = output.to(targets.dtype)
-        if mask is not None:
-            output, targets = output[mask], targets[mask]
-        weights = self.source.weights(index)
-        loss = self.loss(output, targets, *(() if weights is None else (weights,)))
+        progress = self.state.step / self.n_steps
+        loss = self.objective(self._forward, inputs, targets, self.source.weights(index), progress)
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
         return loss.detach()
+
+    def _forward(self, inputs: Tensor, *further: Tensor) -> Tensor:
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            output: Tensor = self.module(inputs, *further)
+        return output
 
     def _resume(self, checkpoints: Checkpoints) -> bool:
         """Restore the newest checkpoint; True where no step is left to do."""

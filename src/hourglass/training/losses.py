@@ -127,6 +127,28 @@ def mse(output: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor
     return ((output - target).square() * _by_row(weights, output)).mean()
 
 
+def mae(output: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Compute the absolute error.
+
+    Parameters
+    ----------
+    output : torch.Tensor of shape (n, ...)
+        The network's output.
+    target : torch.Tensor of shape (n, ...)
+        What the output is compared with.
+    weights : torch.Tensor of shape (n,), optional
+        Weight of each row; by default all rows have the same weight.
+
+    Returns
+    -------
+    torch.Tensor of shape ()
+        Mean over every output.
+    """
+    if weights is None:
+        return F.l1_loss(output, target)
+    return ((output - target).abs() * _by_row(weights, output)).mean()
+
+
 def softmax(output: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
     """Compute the softmax cross-entropy of logits against one-hot targets.
 
@@ -169,6 +191,7 @@ def _check_shapes(output: Tensor, target: Tensor) -> None:
 
 LOSSES: dict[str, Loss] = {
     "mse": Loss(function=mse, label="mean squared error"),
+    "mae": Loss(function=mae, label="mean absolute error"),
     "softmax": Loss(
         function=softmax, label="cross-entropy (nats)", unit_range=True, compares_images=False, log_scores=_as_it_is
     ),

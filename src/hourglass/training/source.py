@@ -61,6 +61,11 @@ class Source(ABC):
         """Texts that are equal only for equal data, by the name of the part of the data; checkpoints keep them."""
 
     @property
+    def has_targets(self) -> bool:
+        """Whether the targets are other data than the inputs."""
+        return False
+
+    @property
     def groups(self) -> NDArray[np.int64] | None:
         """Group of each row ``(size,)``, int64; rows of a group are held out together. None where there are none."""
         return None
@@ -237,6 +242,11 @@ class Subset(Source):
         return self.source.weights(self.rows[index])
 
     @property
+    def has_targets(self) -> bool:
+        """Whether the targets of the source are other data than its inputs."""
+        return self.source.has_targets
+
+    @property
     def groups(self) -> NDArray[np.int64] | None:
         """Group of each of these rows, or None where the source has no groups."""
         groups = self.source.groups
@@ -284,6 +294,11 @@ class Paired(Source):
     def weights(self, index: Tensor) -> Tensor | None:
         """Return the new weights of some rows, or those of the source."""
         return self.source.weights(index) if self._weights is None else self._weights[index]
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether there are new targets, or the source has some."""
+        return self.targets is not None or self.source.has_targets
 
     @property
     def groups(self) -> NDArray[np.int64] | None:

@@ -1,0 +1,261 @@
+"""Denoisers whose network can be told the level of the noise."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from hourglass.denoising.corruption import GaussianNoise, with_level
+from hourglass.denoising.noise_bound import noise_bound
+from hourglass.denoising.noise_level import NoiseLevel, check_noise_level
+from hourglass.estimators.autoencoder_base import Autoencoder
+from hourglass.estimators.checks import Corrupt
+from hourglass.estimators.exported import ExportedPart, ExportedRestorer, image_shapes
+from hourglass.estimators.fitting import Floats
+from hourglass.estimators.given import by_blocks, check_images, is_stored
+
+# Noise of the training images where nothing else is said; FFDNet learns from levels up to 55/255 too.
+_ANY_LEVEL = GaussianNoise((1 / 2550, 55 / 255), clip=False)
+# Share of the training images whose level the network is told, so that it learns to do with and without.
+_TOLD = 0.5
+# The network's sign for a level that is unknown.
+_UNKNOWN = -1.0
+# A network that is not told the level takes at most so many times as much from an image as it can have noise.
+_MOST = 1.5
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class LevelAwareDenoiser(Autoencoder):
+    """Abstract base class of denoisers of images of any size whose network takes the level of the noise.
+
+    The network is called with images ``(n, c, h, w)`` and levels ``(n,)`` or ``(1,)``, where a negative level is
+    unknown, and adds to its input. The parameters are those of :class:`Autoencoder`.
+    """
+
+    any_size = True
+
+    @property
+    def takes_noise_level(self) -> bool:  # type: ignore[override]  # a constant elsewhere
+        """Whether the network learnt levels: not so from noisy images alone, nor from pairs without added noise."""
+        return getattr(self, "_learnt_levels", True)
+
+    @property
+    def _adds_to_input(self) -> bool:
+        return True
+
+    @property
+    def _bfloat16_pays(self) -> bool:
+        return True
+
+    def check_parameters(self) -> None:
+        """Check every parameter; ``fit`` does it first.
+
+        Raises
+        ------
+        ValueError
+            When a parameter is out of its range, or two contradict each other.
+        """
+        super().check_parameters()
+        if self._activation is not None:
+            raise ValueError(f"loss={self.loss!r} cannot be used by a network that adds to its input; use loss='mae'")
+
+    @property
+    def has_code(self) -> bool:
+        """False: no code determines the image."""
+        return False
+
+    @property
+    def effective_corruption(self) -> Corrupt | None:
+        """Corruption of training images that are their own targets: ``corruption``, ``noise``, or any level."""
+        return super().effective_corruption or (None if self.self_supervised else _ANY_LEVEL)
+
+    def _corrupt(self) -> Callable[[Tensor, torch.Generator], Any] | None:
+        has_targets = self._target_range is not None
+        corruption = super().effective_corruption if has_targets else self.effective_corruption
+        self._learnt_levels = corruption is not None
+        if corruption is None:
+            return None
+
+        def corrupt(images: Tensor, generator: torch.Generator) -> tuple[Tensor, None, Tensor]:
+            noisy, level = with_level(corruption, images, generator)
+            told = torch.rand(level.shape, generator=generator, device=level.device) < _TOLD
+            return noisy, None, torch.where(told, level, _UNKNOWN)
+
+        return corrupt
+
+    def reconstruct(self, X: ArrayLike, noise_level: float | ArrayLike | None = None) -> Floats:
+        """Remove the noise of images.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, h, w), (n, h, w, c) or (n, features)
+            Images of any height and width. Unsigned bytes are scaled by 1/255, other numbers are taken as they are.
+        noise_level : float or array-like of shape (n,), optional
+            Standard deviation of the noise, of all images or of each, at least 0, on the scale of the pixels, which is
+            [0, 1] for bytes. By default it is unknown, and the network judges the noise by the images.
+
+        Returns
+        -------
+        ndarray of the shape of X, float64 where X is, else float32
+            Restored images; in [0, 1] with ``undo_clipping``, otherwise unbounded.
+
+        Raises
+        ------
+        NotFittedError
+            When the denoiser has not been fitted.
+        ValueError
+            When the images have other channels or another scale than those of training, or a level is negative, not
+            finite or, as for bytes, above 1.
+        """
+        if noise_level is None:
+            return super().reconstruct(X)
+        if not self.takes_noise_level:
+            raise ValueError(
+                f"noise_level={noise_level!r}, but this model learnt no levels, as its images were noisy already; "
+                "leave noise_level out"
+            )
+        levels = _levels(noise_level, len(np.atleast_1d(np.asanyarray(X))))
+        if is_stored(X) and levels.ndim == 0:
+            return by_blocks(lambda block: self.reconstruct(block, levels), X)
+        images, _ = check_images(self, X, any_size=True)
+        check_noise_level(float(levels.max(initial=0)), self._pixel_width)
+        if levels.ndim == 0:
+            restored = self._restore(images, float(levels))
+        else:
+            parts = [self._restore(images[i : i + 1], float(level)) for i, level in enumerate(levels)]
+            restored = np.concatenate(parts) if parts else images
+        return self._unclip(restored, images).reshape(np.shape(X))
+
+    @property
+    def _pixel_width(self) -> float:
+        low, high = self.pixel_range_
+        return max(high - low, 1.0)
+
+    def denoise_image(self, image: Floats, noise: NoiseLevel) -> tuple[Floats, float | None]:
+        """Denoise one image at a level that is given, or found in the image.
+
+        To find the level, the network first denoises the image without being told one, and the level is the root mean
+        square of what it takes away. Two things are beyond its judgement: an image without noise
+        (:func:`hourglass.denoising.noise_bound` finds 0) is returned unchanged, and from any image at most one and a
+        half times as much is taken as it can have noise.
+
+        Parameters
+        ----------
+        image : ndarray of shape (h, w, c), float32 or float64
+            Image of any size, on the scale of training.
+        noise : NoiseLevel
+            Level of the noise, or that it is to be found.
+
+        Returns
+        -------
+        restored : ndarray of shape (h, w, c), of the dtype of ``image``
+            Image without noise, in a new array.
+        level : float
+            Standard deviation of the noise that was given or found, without the factor ``noise.strength``.
+        """
+        if not isinstance(noise.level, str):
+            return self._denoised(image, noise.level * noise.strength), float(noise.level)
+        bound = noise_bound(image) if image.size else 0.0
+        if bound == 0:
+            return image.copy(), 0.0
+        restored = self._denoised(image, None)
+        level = float(np.sqrt(np.mean(np.square(restored - image), dtype=np.float64)))
+        if level > _MOST * bound:
+            restored = image + (restored - image) * image.dtype.type(bound / level)
+            level = bound
+        if noise.strength != 1:
+            restored = self._denoised(image, level * noise.strength)
+        return restored, level
+
+    def _denoised(self, image: Floats, level: float | None) -> Floats:
+        level = None if level is None else min(level, self._pixel_width)
+        restored: Floats = self.reconstruct(image[None], noise_level=level)[0]
+        return restored
+
+    def _restore(self, images: Floats, level: float = _UNKNOWN) -> Floats:
+        def apply(network: Any, rows: Tensor) -> Tensor:
+            restored: Tensor = network(rows, rows.new_full((len(rows),), level))
+            return restored
+
+        return self._infer(apply, images, halo=self.network_.halo)
+
+    def _facts(self) -> dict[str, Any]:
+        return super()._facts() | {"noise_level": "told or unknown" if self.takes_noise_level else "unknown"}
+
+    def fitted_state(self) -> dict[str, Any]:
+        """Return what a fitted denoiser has learnt besides its network's weights, as JSON holds it.
+
+        Returns
+        -------
+        dict
+            ``fitted`` in the file ``model.json``; :meth:`restore_state` takes it.
+        """
+        return super().fitted_state() | {"takes_noise_level": self.takes_noise_level}
+
+    def restore_state(self, state: Mapping[str, Any]) -> None:
+        """Take over what :meth:`fitted_state` returned.
+
+        Parameters
+        ----------
+        state : mapping
+            As JSON gives it back.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            When it is damaged.
+        """
+        super().restore_state(state)
+        self._learnt_levels = bool(state.get("takes_noise_level", True))
+
+    def export_part(self, part: str = "whole") -> ExportedPart:
+        """Return the fitted denoiser as a module that can be exported.
+
+        Parameters
+        ----------
+        part : {"whole"}, default="whole"
+
+        Returns
+        -------
+        ExportedPart
+            Its module has the level of the noise as a second input, which is unknown by default.
+
+        Raises
+        ------
+        ValueError
+            When ``part`` is another one, or ``undo_clipping`` is set.
+        """
+        if part != "whole":
+            raise ValueError(f"this network cannot be divided; export it whole, without part={part!r}")
+        if self.undo_clipping is not None:
+            raise ValueError("undo_clipping cannot go into the file of this network; set_params(undo_clipping=None)")
+
+        def expected(images: NDArray[Any]) -> NDArray[Any]:
+            # In float64, which is never computed in bfloat16.
+            return self.reconstruct(images.astype(np.float64) / (255 if images.dtype == np.uint8 else 1))
+
+        return ExportedPart(
+            module=ExportedRestorer(self.network_),
+            outputs=("restored", "restored_bytes"),
+            expected=expected,
+            shapes=image_shapes(self.image_shape_, self.network_.stride),
+            any_size=True,
+            options={"noise_level": _UNKNOWN} if self.takes_noise_level else {},
+        )
+
+
+def _levels(value: Any, count: int) -> NDArray[np.float64]:
+    """One level, or one for each image, at least 0 and finite."""
+    try:
+        levels = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        levels = np.array(np.nan)
+    if levels.shape not in ((), (count,)) or not np.isfinite(levels).all() or (levels < 0).any():
+        raise ValueError(
+            f"noise_level={value!r}; expected a number of at least 0, or one for each of the {count} images"
+        )
+    return levels

@@ -1,0 +1,154 @@
+"""What a training step minimises: the loss of corrupted inputs, or of two halves of noisy images."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# Function that applies the network, in the precision of the training, to inputs and what else it takes.
+Forward = Callable[..., Tensor]
+# Function that returns the corrupted batch, alone or with a mask of the places at which the loss is computed, and with
+# what the network takes after the images.
+Corrupt = Callable[[Tensor], Any]
+
+
+class Objective(Protocol):
+    """Function whose value for a batch a training step makes smaller."""
+
+    def __call__(
+        self, forward: Forward, inputs: Tensor, targets: Tensor, weights: Tensor | None, progress: float
+    ) -> Tensor:
+        """Compute the objective.
+
+        Parameters
+        ----------
+        forward : callable
+            Function that applies the network to inputs ``(n, ...)`` and further tensors that it takes.
+        inputs, targets : torch.Tensor of shape (n, ...)
+            Batch of the source.
+        weights : torch.Tensor of shape (n,) or None
+            Weight of each row; None where all are equal.
+        progress : float
+            Share of the steps that are done, in [0, 1).
+
+        Returns
+        -------
+        torch.Tensor of shape ()
+            Mean over the batch.
+        """
+        ...
+
+
+class Supervised:
+    """Loss between the network's output for corrupted inputs and the targets.
+
+    Parameters
+    ----------
+    loss : callable
+        Function of outputs, targets and, where there are some, weights.
+    corrupt : callable, optional
+        As for :class:`hourglass.training.Trainer`.
+    """
+
+    def __init__(self, loss: Callable[..., Tensor], corrupt: Corrupt | None = None) -> None:
+        self.loss, self.corrupt = loss, corrupt
+
+    def __call__(
+        self, forward: Forward, inputs: Tensor, targets: Tensor, weights: Tensor | None, progress: float
+    ) -> Tensor:
+        """Compute the loss; see :class:`Objective`."""
+        mask: Tensor | None = None
+        further: Sequence[Tensor] = ()
+        if self.corrupt is not None:
+            if targets is inputs:  # a user's corruption might write into its argument
+                targets = inputs.clone()
+            corrupted = self.corrupt(inputs)
+            inputs, mask, *further = corrupted if isinstance(corrupted, tuple) else (corrupted, None)
+        output = forward(inputs, *further).to(targets.dtype)
+        if mask is not None:
+            output, targets = output[mask], targets[mask]
+        return self.loss(output, targets, *(() if weights is None else (weights,)))
+
+
+class NeighborToNeighbor:
+    """Learning to denoise from noisy images alone, by two images of half the size made of neighbouring pixels.
+
+    From each cell of 2 × 2 pixels two neighbours are drawn; the first ones make one image and the second ones another.
+    The network restores the first, and is compared with the second, whose noise it cannot know. Neighbours differ
+    without noise too. A second term takes this difference, as the network sees it in the whole image, out of account.
+
+    Source: Huang, Li, Jia, Lu and Liu, "Neighbor2Neighbor: Self-Supervised Denoising from Single Noisy Images", CVPR
+    2021, equations 10 and 11; the noise has to be independent from pixel to pixel, with a mean of zero.
+
+    Parameters
+    ----------
+    loss : callable
+        Function of outputs, targets and, where there are some, weights.
+    generator : torch.Generator
+        Draws the neighbours, on the device of the images.
+    strength : float, default=2.0
+        Factor of the second term at the end of the training; at its beginning it is 0, and it rises evenly.
+    """
+
+    def __init__(self, loss: Callable[..., Tensor], generator: torch.Generator, strength: float = 2.0) -> None:
+        self.loss, self.generator, self.strength = loss, generator, strength
+
+    def __call__(
+        self, forward: Forward, inputs: Tensor, targets: Tensor, weights: Tensor | None, progress: float
+    ) -> Tensor:
+        """Compute the loss; see :class:`Objective`."""
+        given = () if weights is None else (weights,)
+        choice = self.draw(inputs)
+        first, second = (halves(inputs, which) for which in choice)
+        restored = forward(first).to(inputs.dtype)
+        loss = self.loss(restored, second, *given)
+        strength = self.strength * progress
+        if strength == 0:
+            return loss
+        with torch.no_grad():
+            whole = forward(inputs).to(inputs.dtype)
+            difference = halves(whole, choice[1]) - halves(whole, choice[0])
+        return loss + strength * self.loss(restored, second - difference, *given)
+
+    def draw(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Draw two neighbours of each cell.
+
+        Parameters
+        ----------
+        images : torch.Tensor of shape (n, c, h, w)
+            Images of at least 2 × 2 pixels; a last odd row or column is left out.
+
+        Returns
+        -------
+        first, second : torch.Tensor of shape (n, 1, h // 2, w // 2), int64
+            Place of a pixel in its cell, 0 to 3, row by row. The two are side by side or one above the other.
+        """
+        n, _, h, w = images.shape
+        shape, device = (n, 1, h // 2, w // 2), images.device
+        first = torch.randint(4, shape, generator=self.generator, device=device)
+        # Two bits are row and column; a neighbour differs in one of them.
+        flipped = 1 + torch.randint(2, shape, generator=self.generator, device=device)
+        return first, first ^ flipped
+
+
+def halves(images: Tensor, places: Tensor) -> Tensor:
+    """Make images of half the size from one pixel of each cell of 2 × 2.
+
+    Parameters
+    ----------
+    images : torch.Tensor of shape (n, c, h, w)
+        Images of at least 2 × 2 pixels.
+    places : torch.Tensor of shape (n, 1, h // 2, w // 2), int64
+        Place of the pixel in its cell, 0 to 3, row by row.
+
+    Returns
+    -------
+    torch.Tensor of shape (n, c, h // 2, w // 2)
+        The pixels.
+    """
+    n, c, h, w = images.shape
+    cells = F.pixel_unshuffle(images[..., : h // 2 * 2, : w // 2 * 2], 2).view(n, c, 4, h // 2, w // 2)
+    picked = cells.gather(2, places.unsqueeze(2).expand(n, c, 1, h // 2, w // 2))
+    return picked.squeeze(2)
