@@ -6,12 +6,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from hourglass.experiments.captions import listed
 from hourglass.lab import STUDIES, Findings
 from hourglass.lab.depth import SIGNALS
 from hourglass.lab.drawing import draw_means, draw_medians, medians_note
 from hourglass.lab.momentum import MOMENTA
 from hourglass.lab.statistics import summarise
-from hourglass.lab.words import Geometric, listed, scientific
+from hourglass.lab.words import Geometric, scientific
 from hourglass.plots import new_figure
 
 MODES = ("inference", "by_batch", "precise")

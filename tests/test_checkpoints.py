@@ -142,7 +142,7 @@ def test_a_callable_that_nothing_can_tell_apart_is_refused(tmp_path):
 
 def test_a_seed_is_needed(few, tmp_path):
     ae = hg.DenseAutoencoder(n_steps=1, checkpoint_dir=tmp_path)
-    with pytest.raises(ValueError, match="only an int, as random_state=0"):
+    with pytest.raises(ValueError, match="only with an int, as random_state=0"):
         ae.fit(few.train.images)
 
 

@@ -196,8 +196,9 @@ def test_choices_are_the_librarys(hourglass):
         help_text = hourglass("run", "--help")[1]
     finally:
         del os.environ["COLUMNS"]
-    for choices in (DATASETS, RECIPES, DEVICES, PRECISIONS):
+    for choices in (RECIPES, DEVICES, PRECISIONS):
         assert f"<{'|'.join(choices)}>" in help_text
+    assert ", ".join(DATASETS) in hourglass("list")[1]
 
 
 def test_the_module_runs_and_shows_its_version():

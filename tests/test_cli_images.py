@@ -79,7 +79,7 @@ def test_train_then_every_use_of_the_model(hourglass, digits):
 
 
 def test_a_denoiser_is_trained_on_cuts_and_evaluated_beside_the_others(hourglass, digits):
-    words = ("--crop", "20", "--cuts", "24", "--noise", "0.1-0.3", "-q", *QUICK)
+    words = ("--network", "conv", "--crop", "20", "--cuts", "24", "--noise", "0.1-0.3", "-q", *QUICK)
     assert hourglass("train", digits, "--out", "model", *words) == (0, "", "")
     code, out, _ = hourglass("info", "--model", "model", "--json")
     parameters = json.loads(out)["parameters"]
@@ -99,7 +99,9 @@ def test_a_denoiser_is_trained_on_cuts_and_evaluated_beside_the_others(hourglass
     code, out, _ = hourglass("evaluate", digits, "--noise", "0.3", "-q")
     assert code == 0
     assert len([line for line in out.splitlines() if line.startswith("mean")]) == 6
-    code, _, err = hourglass("train", digits, "--out", "n2s", "--self-supervised", "--crop", "20", *QUICK)
+    code, _, err = hourglass(
+        "train", digits, "--out", "n2s", "--self-supervised", "--network", "conv", "--crop", "20", *QUICK
+    )
     assert code == 0, err
     assert hourglass("evaluate", digits, "--model", "n2s")[0] == 2
     assert hourglass("denoise", digits, "o", "--model", "n2s", "--undo-clipping", "0.3", "-q")[0] == 0

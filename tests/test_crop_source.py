@@ -49,6 +49,13 @@ def test_crops_are_fresh_and_follow_seed_step_and_index(paths):
     assert source.fingerprint not in prints
 
 
+def test_small_images_are_extended_by_reflection(paths):
+    with Image.open(paths[2]) as image:
+        pixels = np.asarray(image)
+    [crop] = crops(ImageFolderSource([paths[2]], size=SIZE, count=1), [0], 1).numpy() * 255
+    np.testing.assert_allclose(crop[0], np.pad(pixels, ((0, 3), (0, 4)), mode="symmetric"), atol=1e-4)
+
+
 def test_each_file_is_seen_equally_often_and_everywhere(paths):
     source = ImageFolderSource(paths, size=SIZE, count=40, colour="grey")
     assert source.image_shape == (*SIZE, 1)
@@ -73,10 +80,10 @@ def test_ranges_and_failures_are_those_of_training_images(paths, tmp_path):
     every = [*paths, tmp_path / "deep.npy", tmp_path / "text.png"]
     seen, known = [], []
     source = ImageFolderSource(every, size=SIZE, count=12, on_outcome=seen.append)
-    taken = training_images(every, size=SIZE, count=12, on_outcome=known.append)
+    taken = training_images(every, size=SIZE, on_outcome=known.append)
     assert source.ranges == taken.ranges
     assert source.bounded == taken.bounded
-    assert len(source) == len(taken.images)
+    assert len(source) == 2 * len(taken)
     assert [(each.source, str(each.error)) for each in seen] == [(each.source, str(each.error)) for each in known]
     assert ImageFolderSource(paths, size=SIZE).bounded
     low, high = source.value_range()

@@ -226,5 +226,5 @@ def test_an_experiments_noise_is_one_number(few):
 
 
 def test_learning_without_clean_images_refuses_to_add_to_the_noisy_image(few):
-    with pytest.raises(ValueError, match="its noise would stay; set residual=False"):
-        hg.ConvAutoencoder(self_supervised=True, residual=True).fit(few.train.images)
+    with pytest.raises(ValueError, match="would stay; use self_supervised='neighbor2neighbor'"):
+        hg.ConvAutoencoder(self_supervised="noise2self", residual=True).fit(few.train.images)

@@ -38,8 +38,7 @@ def test_parameters_clone(estimator):
 
 @pytest.mark.parametrize("estimator", AUTOENCODERS, ids=lambda e: type(e).__name__)
 def test_encodes_decodes_and_scores(estimator, few):
-    ae = clone(estimator).fit(few.train.images)
-    images = few.test.images
+    ae, images = clone(estimator).fit(few.train.images), few.test.images
     codes = ae.transform(images)
     assert codes.shape == (100, ae.network_.code_size)
     assert codes.dtype == np.float32

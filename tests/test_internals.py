@@ -4,6 +4,8 @@ A failure here, with a new version of PyTorch, names what has to be found again.
 """
 
 import ast
+import re
+import sys
 import warnings
 from pathlib import Path
 
@@ -164,10 +166,90 @@ def test_torchscript_still_asks_modules_to_prepare():
         torch.jit.script(nn.Sequential(Asked()))
 
 
-def test_no_other_module_of_the_networks_touches_private_names():
-    for path in (Path(hourglass.__file__).parent / "nn").glob("*.py"):
-        if path.name == "internals.py":
-            continue
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
-                assert not ast.unparse(node).startswith(("torch.", "nn.", "F.")), f"{path.name}: {ast.unparse(node)}"
+def test_no_other_module_touches_private_names_of_pytorch():
+    for path in Path(hourglass.__file__).parent.rglob("*.py"):
+        if path.relative_to(Path(hourglass.__file__).parent) != Path("runtime", "internals.py"):
+            for name in private_names_of_pytorch(ast.parse(path.read_text())):
+                pytest.fail(f"{path.name}: {name}")
+
+
+def private_names_of_pytorch(tree):
+    """Names of PyTorch with a part that begins with one underscore, as the imports of a module say."""
+    homes = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            homes |= {name.asname or name.name.split(".")[0]: name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            homes |= {name.asname or name.name: f"{node.module}.{name.name}" for name in node.names}
+    used = list(homes.values())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            base, _, rest = ast.unparse(node).partition(".")
+            used.append(f"{homes.get(base, base)}.{rest}")
+    return [name for name in used if re.match(r"torch\b(\.\w+)*\._(?!_)", name)]
+
+
+def test_the_search_for_private_names_finds_them():
+    found = private_names_of_pytorch(ast.parse(Path(internals.__file__).read_text()))
+    assert {"torch._fused_adam_", "torch._foreach_add_", "torch.autograd.forward_ad._current_level"} <= set(found)
+    for text in (
+        "from torch._C import x",
+        "from torch.optim import _x",
+        "import torch._C as c",
+        "import torch as t; t._x",
+    ):
+        assert private_names_of_pytorch(ast.parse(text)), text
+
+
+def steps_of_adam(step):
+    """Parameters and state after three calls of ``step`` with parameters, their state and the constants of a group."""
+    generator = torch.Generator().manual_seed(0)
+    p = torch.randn(5, generator=generator, requires_grad=True)
+    optimiser = torch.optim.Adam([p], 0.1, fused=True)
+    for _ in range(3):
+        p.grad = torch.randn(5, generator=generator)
+        if not optimiser.state:
+            optimiser.state[p] = {"step": torch.zeros(()), "exp_avg": torch.zeros(5), "exp_avg_sq": torch.zeros(5)}
+        step(optimiser, p)
+    return [p.detach(), *(optimiser.state[p][name] for name in ("step", "exp_avg", "exp_avg_sq"))]
+
+
+def test_the_fused_kernel_does_what_adam_does():
+    def fused(optimiser, p):
+        state = [[optimiser.state[p][name]] for name in ("exp_avg", "exp_avg_sq", "step")]
+        with torch.no_grad():
+            internals.fused_adam([[p], *state], optimiser.param_groups[0])
+
+    for ours, theirs in zip(steps_of_adam(fused), steps_of_adam(lambda optimiser, _: optimiser.step()), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_hooks_of_optimisers_are_where_they_are_looked_for():
+    p = torch.ones(1, requires_grad=True)
+    optimiser = torch.optim.SGD([p], 0.1)
+    everywhere = sys.modules[torch.optim.Optimizer.__module__]
+    for register, table in (
+        (optimiser.register_step_pre_hook, optimiser._optimizer_step_pre_hooks),
+        (optimiser.register_step_post_hook, optimiser._optimizer_step_post_hooks),
+        (everywhere.register_optimizer_step_pre_hook, everywhere._global_optimizer_pre_hooks),
+        (everywhere.register_optimizer_step_post_hook, everywhere._global_optimizer_post_hooks),
+    ):
+        assert len(table) == 0
+        handle = register(lambda *_: None)
+        assert len(table) == 1
+        handle.remove()
+
+
+def test_pytorch_leaves_a_step_alone_that_says_it_has_hooks():
+    class Ours(torch.optim.SGD):
+        @internals.hooked_if_needed
+        def step(self, closure=None):
+            return "plain"
+
+    step = Ours.step
+    optimiser, called = Ours([torch.ones(1, requires_grad=True)], 0.1), []
+    assert Ours.step is step  # else the constructor has wrapped it
+    assert optimiser.step() == "plain"
+    optimiser.register_step_post_hook(lambda *_: called.append("after"))
+    assert optimiser.step() == "plain"
+    assert called == ["after"]

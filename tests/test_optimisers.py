@@ -13,7 +13,11 @@ from hourglass.training import (
     OPTIMISERS,
     SCHEDULES,
     Adam,
+    optimiser_in_words,
+    optimiser_tensors,
+    restore_optimiser,
 )
+from hourglass.training.optimisers import Optimiser
 
 
 def tensorflow_adam(weight, gradients, rate, b1=0.9, b2=0.999, eps=1e-8):
@@ -182,3 +186,32 @@ def test_hooks_of_one_optimiser_and_of_all_are_called_and_the_closure_gives_the_
         handle.remove()
     optimiser.step()
     assert called == ["before", "after", "after all"]
+
+
+class Counted(torch.optim.SGD):
+    """PyTorch's gradient descent, with both of the optional methods."""
+
+    steps = 0
+
+    def in_words(self):
+        return f"counted descent, momentum = {self.defaults['momentum']:g}"
+
+    def count_steps(self):
+        self.steps = len(self.state)
+
+
+class Plain(Optimiser, torch.optim.SGD):
+    """An optimiser of the package without a description."""
+
+
+def test_the_optional_methods_of_a_foreign_optimiser_are_called(monkeypatch):
+    monkeypatch.setitem(OPTIMISERS, "counted", Counted)
+    monkeypatch.setitem(OPTIMISERS, "plain", Plain)
+    assert optimiser_in_words("counted") == "counted descent, momentum = 0"
+    assert optimiser_in_words("plain").startswith("Plain, momentum = 0")
+    first, second = (torch.ones(2, requires_grad=True) for _ in range(2))
+    before, after = (Counted([weight], 0.1, momentum=0.9) for weight in (first, second))
+    follow(before, first, [np.ones(2, np.float32)])
+    restore_optimiser(after, optimiser_tensors(before))
+    assert after.steps == 1
+    assert torch.equal(after.state[second]["momentum_buffer"], before.state[first]["momentum_buffer"])

@@ -67,7 +67,7 @@ def test_training_on_a_folder_goes_on(hourglass, tmp_path, few, stop_at):
     assert (tmp_path / "cut" / ".unfinished").is_dir()
     code, out, err = hourglass(*words, "--out", tmp_path / "cut", "--overwrite")
     assert code == 0
-    assert "holds an unfinished training: going on with it" in err
+    assert "holds an unfinished training, which is resumed" in err
     assert "going on from step 4 of 8" in err
     weights = "model.safetensors"
     assert (tmp_path / "cut" / weights).read_bytes() == (tmp_path / "whole" / weights).read_bytes()

@@ -9,6 +9,7 @@ import torch
 from sklearn.base import clone
 
 import hourglass as hg
+from checkpoint_cases import StopError
 from hourglass.estimators.given import training_source
 from hourglass.training import MemmapSource, ResidentSource, Source, Trainer
 from hourglass.training.source import Subset, select
@@ -223,9 +224,38 @@ def test_fingerprints_follow_what_a_training_sees():
         plain.fingerprint, plain.subset(np.arange(8)).fingerprint, Subset(plain, np.arange(8)).fingerprint,
         plain.paired(x + 1).fingerprint, plain.paired(weights=torch.ones(9)).fingerprint,
         Source.paired(plain, ResidentSource(x + 2)).fingerprint, ResidentSource(x + 1).fingerprint,
+        *(Source.paired(plain, Subset(plain, rows)).fingerprint for rows in (np.arange(9), np.arange(9)[::-1])),
+        *(Subset(Subset(plain, np.arange(i, 9)), np.arange(3)).fingerprint for i in range(3)),
     ]  # fmt: skip
     assert all(one != other for i, one in enumerate(prints) for other in prints[:i])
     assert ResidentSource(x.clone()).fingerprint == plain.fingerprint
+
+
+class Named(Counting):
+    """A source that names the parts of its data in its own way."""
+
+    def __init__(self, **prints):
+        super().__init__()
+        self.fingerprint = prints
+
+
+def test_a_source_names_the_parts_of_its_data_as_it_likes(tmp_path, stop_at):
+    assert Source.paired(Named(a="1"), Named(b="2", c="3")).fingerprint == {
+        "a": "1",
+        "targets.b": "2",
+        "targets.c": "3",
+    }
+    ae = hg.ConvAutoencoder(channels=(4,), checkpoint_dir=tmp_path, checkpoint_every="2steps", **QUICK)
+    go_on = stop_at(4)
+    with pytest.raises(StopError):
+        clone(ae).fit(Named(n_steps="mine", validation="own"))
+    go_on()
+    for other in ({"n_steps": "another", "validation": "own"}, {"n_steps": "mine", "validation": "another"}):
+        with pytest.raises(ValueError, match=r"data\.\w+ is '\w+' there, 'another' here"):
+            clone(ae).fit(Named(**other))
+    with pytest.raises(ValueError, match=r"learning_rate is 0\.01 there"):
+        clone(ae).set_params(learning_rate=0.02).fit(Named(n_steps="mine", validation="own"))
+    assert clone(ae).fit(Named(n_steps="mine", validation="own")).n_steps_ == 6
 
 
 def test_rows_keep_their_layout():

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -92,6 +93,14 @@ def test_no_circle_of_modules():
         visit(module, [])
 
 
+def test_no_module_imports_a_private_name_of_another():
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.level or node.module.split(".")[0] == "hourglass"):
+                private = [name.name for name in node.names if re.match(r"_(?!_)", name.name)]
+                assert not private, f"{path.name}:{node.lineno}: {ast.unparse(node)}"
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -157,10 +166,10 @@ def test_no_switch_on_a_losses_name():
     for path in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Compare):
-                values = [each.value for each in (node.left, *node.comparators) if isinstance(each, ast.Constant)]
-                assert not {"bce", "mae", "mse", "softmax"} & {v for v in values if isinstance(v, str)}, ast.unparse(
-                    node
-                )
+                sides = (node.left, *node.comparators)
+                parts = [part for side in sides for part in (side, *getattr(side, "elts", ()))]  # tuples, lists, sets
+                values = {part.value for part in parts if isinstance(part, ast.Constant)}
+                assert not values & {"bce", "mae", "mse", "softmax"}, f"{path.name}:{node.lineno}: {ast.unparse(node)}"
 
 
 def test_files_are_short():

@@ -1,4 +1,4 @@
-"""A network, loss, metric, optimiser, corruption and data set from outside the package work everywhere in it."""
+"""What CONTRIBUTING says how to add, from outside the package, works everywhere in it."""
 
 import csv
 import json
@@ -13,11 +13,14 @@ from torch import nn
 import hourglass as hg
 from hourglass.denoising import corrupt, parse_corruption
 from hourglass.denoising.corruption import CORRUPTIONS
-from hourglass.estimators import ESTIMATORS, Autoencoder
+from hourglass.estimators import ESTIMATORS, Autoencoder, pieces
 from hourglass.experiments import EXPERIMENTS, Experiment
 from hourglass.image_training.settings import NETWORKS
+from hourglass.imagefiles.comparison import evaluate_images
 from hourglass.metrics import METRICS, Metric
-from hourglass.nn import Codec
+from hourglass.nn import NORMS, Codec
+from hourglass.nn.norms import NORMS_IN_WORDS
+from hourglass.running import split
 from hourglass.training import LOSSES, OPTIMISERS, Loss
 
 QUICK = {"n_steps": 3, "batch_size": 20, "random_state": 0}
@@ -83,6 +86,20 @@ class RMSprop(torch.optim.RMSprop):
         super().__init__(params, lr, alpha=0.9)
 
 
+class PixelsNorm(nn.Module):
+    """Each image normalised over all its values, without parameters."""
+
+    looks_at_whole_image = True
+
+    def __init__(self, num_features, eps=1e-5):
+        super().__init__()
+        self.eps = eps
+
+    def forward(self, x):
+        variance, mean = torch.var_mean(x, tuple(range(1, x.dim())), correction=0, keepdim=True)
+        return (x - mean) / (variance + self.eps).sqrt()
+
+
 def mean_absolute(output, target, weights=None):
     errors = (output - target).abs()
     return errors.mean() if weights is None else (errors.flatten(1).mean(1) * weights).mean()
@@ -136,6 +153,7 @@ def test_a_network(network, few, folder, tmp_path, hourglass):
     np.testing.assert_array_equal(again.reconstruct(images), ae.reconstruct(images))
     assert again.transform(images).shape == (5, 3)
     assert ae.title == "Autoencoder"
+    assert ae.dead_units_ == {}
     code, out, _ = hourglass("info", "--model", tmp_path / "model", "--json")
     facts = json.loads(out)
     assert (code, facts["model"], facts["code_size"]) == (0, "LinearAutoencoder", 3)
@@ -157,7 +175,7 @@ def test_the_command_line_trains_a_network(network, folder, monkeypatch, tmp_pat
     assert (type(model), model.n_components) == (LinearAutoencoder, 3)
     code, _, err = hourglass(*words, "--network", "cubic")
     assert code == 2
-    assert "'cubic' is not a network; choose one of conv, dense, linear" in err
+    assert "'cubic' is not a network; choose one of conv, dense, denoiser, linear" in err
 
 
 def test_a_network_that_is_not_registered_is_named_with_the_remedy(few, tmp_path):
@@ -172,6 +190,7 @@ def test_a_network_that_is_not_registered_is_named_with_the_remedy(few, tmp_path
 def test_an_experiment_with_the_network(monkeypatch, tmp_path, hourglass):
     experiment = Experiment("linear", "Linear autoencoder", "What do matrices do?", LinearAutoencoder(loss="bce"))
     monkeypatch.setitem(EXPERIMENTS, "linear", experiment)
+    assert split(["all"])[0][-1] == "linear"
     code, out, err = hourglass("run", "linear", "--dataset", "few", "--steps", 3, "--out", tmp_path / "runs")
     assert code == 0, err
     assert "linear" in out
@@ -182,18 +201,19 @@ def test_an_experiment_with_the_network(monkeypatch, tmp_path, hourglass):
 @pytest.mark.usefixtures("dataset")
 def test_a_loss(monkeypatch, few, tmp_path, hourglass):
     loss = Loss(function=mean_absolute, label="mean absolute error", activation=torch.tanh, output_range=(-1, 1))
-    monkeypatch.setitem(LOSSES, "mae", loss)
-    ae = hg.ConvAutoencoder(channels=(4,), loss="mae", output_bias="zero", **QUICK).fit(few.train.images)
+    monkeypatch.setitem(LOSSES, "absolute", loss)
+    ae = hg.ConvAutoencoder(channels=(4,), loss="absolute", output_bias="zero", **QUICK).fit(few.train.images)
     images = few.test.images[:5]
     again = saved(ae, tmp_path / "model")
     np.testing.assert_array_equal(again.reconstruct(images), ae.reconstruct(images))
     assert -1 <= ae.reconstruct(images).min() < ae.reconstruct(images).max() <= 1
     assert ae.describe()["output"] == "in [-1, 1]"
-    with pytest.raises(ValueError, match="loss='mae' cannot"):
-        hg.ConvAutoencoder(loss="mae", residual=True).check_parameters()
-    with pytest.raises(ValueError, match="loss='mae'"):
-        hg.ConvClassifier(loss="mae").check_parameters()
-    code, _, err = hourglass("run", "dense", "--dataset", "few", "--steps", 3, "--set", "loss=mae", "--out", "runs")
+    with pytest.raises(ValueError, match="loss='absolute' cannot"):
+        hg.ConvAutoencoder(loss="absolute", residual=True).check_parameters()
+    with pytest.raises(ValueError, match="loss='absolute'"):
+        hg.ConvClassifier(loss="absolute").check_parameters()
+    options = ("--dataset", "few", "--steps", 3, "--out", "runs")
+    code, _, err = hourglass("run", "dense", *options, "--set", "loss=absolute")
     assert code == 0, err
     np.testing.assert_allclose(exported(ae, images, tmp_path / "a.onnx"), ae.reconstruct(images), atol=1e-5)
 
@@ -280,8 +300,31 @@ def test_a_corruption(monkeypatch, few, folder, tmp_path, hourglass):
     assert hg.load_model(tmp_path / "trained").corruption == Stripes(0.3)
     code, _, err = hourglass("evaluate", folder, "--model", tmp_path / "model", "--noise", "stripes:0.3")
     assert code == 0, err
+    scores = evaluate_images(denoiser, folder, noise="stripes:0.3")
+    assert evaluate_images(denoiser, folder, noise=Stripes(0.3)) == scores
+    assert evaluate_images(denoiser, folder, noise=lambda *given: Stripes(0.3)(*given)) == scores
     restored = exported(again, few.test.images[:5], tmp_path / "a.onnx")
     np.testing.assert_allclose(restored, denoiser.reconstruct(few.test.images[:5]), atol=1e-5)
+
+
+def test_a_normalisation(monkeypatch, few, tmp_path):
+    monkeypatch.setitem(NORMS, "pixels", PixelsNorm)
+    monkeypatch.setitem(NORMS_IN_WORDS, "pixels", "with normalisation of the pixels")
+    ae = hg.ConvAutoencoder(channels=(4,), norm="pixels", **QUICK).fit(few.train.images)
+    assert ae.network_.halo is None
+    assert "with normalisation of the pixels" in ae.title
+    images = few.test.images[:5]
+    again = saved(ae, tmp_path / "model")
+    np.testing.assert_array_equal(again.reconstruct(images), ae.reconstruct(images))
+    # Blocks would be normalised by moments of their own.
+    monkeypatch.setattr(pieces, "BLOCK", 600)
+    monkeypatch.setattr(pieces, "SMALL_BLOCK", 600)
+    large = np.tile(images[:1], (1, 4, 4, 1))
+    with torch.inference_mode():
+        whole = ae.network_(torch.from_numpy(large).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    np.testing.assert_allclose(ae.reconstruct(large), whole, atol=1e-5)
+    clf = hg.ConvClassifier(depth=2, norm="pixels", **QUICK).fit(few.train.images, few.train.labels)
+    assert clf.title == "3-layer classifier with normalisation of the pixels"
 
 
 @pytest.mark.usefixtures("dataset")
@@ -293,3 +336,4 @@ def test_a_data_set(few, tmp_path, hourglass):
     code, _, err = hourglass("run", "dense", "--dataset", "fewer")
     assert code == 2
     assert "sample, mnist, fashion-mnist, few" in err
+    assert "sample, mnist, fashion-mnist, few" in hourglass("list")[1]

@@ -3,8 +3,8 @@
 Usage: scripts/denoise-bench FOLDER [PART ...]
 
 FOLDER contains `set12` and `kodak24` with their PNG files, which are measured and not copied. The parts are papers,
-camera, page, others, speed and figure, by default all: two hours on two cores. Writes docs/results/photographs.json, and
-the figure beside it.
+camera, page, others, speed and figure, by default all: an hour on two cores. Writes docs/results/photographs.json and
+the figures beside it.
 """
 
 import json
@@ -23,6 +23,7 @@ import torch
 from PIL import Image
 
 from hourglass import plots
+from hourglass.denoising import NoiseLevel
 from hourglass.runtime.hardware import has_bfloat16
 from photos import methods, noise
 from photos.crops import LUMINANCE
@@ -57,7 +58,7 @@ def images_of(folder: Path, channels: int) -> dict[str, Pixels]:
 
 def as_pixels(image: Any) -> Pixels:
     """Bytes as float32 in [0, 1], of shape (h, w, c)."""
-    pixels = np.asarray(image, np.float32) / 255
+    pixels = np.asarray(image, np.float32) / np.float32(255)
     return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
@@ -83,7 +84,7 @@ def papers(folder: Path) -> dict[str, Any]:
                 key: ((image + random.normal(0, sigma / 255, image.shape)).astype(np.float32), image)
                 for key, image in clean.items()
             }
-            named = {TOLD: methods.told, BLIND: methods.blind, COMMAND: methods.as_the_command}
+            named: dict[str, Method] = {TOLD: methods.told, BLIND: methods.blind, COMMAND: methods.as_the_command}
             named |= methods.others(list(pairs.values())[:CHOOSING], sigma / 255) | {BLOCK_MATCHING: bm3d}
             found.setdefault(name, {})[str(sigma)] = score(pairs, named, lambda key, s=sigma: s / 255)  # type: ignore[misc]  # the default is the level of this turn of the loop
     bm3d.close()
@@ -103,7 +104,7 @@ def camera(folder: Path) -> dict[str, Any]:
             spoilt, _ = getattr(noise, kind)(torch.from_numpy(image).permute(2, 0, 1)[None])
             pairs[key] = (np.ascontiguousarray(spoilt[0].permute(1, 2, 0).numpy()), image)
             levels[key] = float(np.sqrt(np.mean(np.square(pairs[key][0] - image))))
-        named = {TOLD: methods.told, BLIND: methods.blind, COMMAND: methods.as_the_command}
+        named: dict[str, Method] = {TOLD: methods.told, BLIND: methods.blind, COMMAND: methods.as_the_command}
         named |= methods.others(list(pairs.values())[:CHOOSING], statistics.mean(levels.values()))
         found[kind] = score(pairs, named | {BLOCK_MATCHING: bm3d}, levels.__getitem__)
     bm3d.close()
@@ -128,7 +129,7 @@ def page(folder: Path) -> dict[str, Any]:
         for key, image in images.items():
             spoilt = np.clip(image + random.normal(0, 25 / 255, image.shape), 0, 1)
             pairs[key] = ((np.rint(255 * spoilt) / 255).astype(np.float32), image)
-        named = {COMMAND: methods.as_the_command, TOLD: methods.told}
+        named: dict[str, Method] = {COMMAND: methods.as_the_command, TOLD: methods.told}
         named |= methods.others(list(pairs.values()), 25 / 255) | {BLOCK_MATCHING: bm3d}
         found[kind] = score(pairs, named, lambda key: 25 / 255)
     bm3d.close()
@@ -140,7 +141,7 @@ def no_photographs(folder: Path) -> dict[str, Any]:
     found = {}
     for name, (given, wanted) in others().items():
         pixels = as_pixels(given)
-        restored, level = methods.model(pixels.shape[2]).denoise_image(pixels, methods.NoiseLevel())
+        restored, level = methods.model(pixels.shape[2]).denoise_image(pixels, NoiseLevel())
         as_bytes = np.rint(np.clip(restored, 0, 1) * 255) / 255
         equal = np.array_equal(as_bytes, as_pixels(wanted))
         found[name] = {
@@ -165,11 +166,16 @@ def speed(folder: Path) -> dict[str, Any]:
             for _ in range(ROUNDS):
                 for name in names:
                     words = [sys.executable, methods.__file__, name, path, str(25 / 255)]
-                    output = subprocess.run(words, check=True, capture_output=True, text=True, cwd=Path(__file__).parent)
+                    output = subprocess.run(
+                        words, check=True, capture_output=True, text=True, cwd=Path(__file__).parent
+                    )
                     rows.setdefault(name, []).append(tuple(json.loads(output.stdout)))
                 rows.setdefault(BLOCK_MATCHING, []).append(of_block_matching(path))
         found["megapixel"][kind] = {
-            name: {"seconds": [round(seconds, 3) for seconds, _ in row], "megabytes": round(max(m for _, m in row) / 1e6)}
+            name: {
+                "seconds": [round(seconds, 3) for seconds, _ in row],
+                "megabytes": round(max(m for _, m in row) / 1e6),
+            }
             for name, row in rows.items()
         }
         print(kind, found["megapixel"][kind], flush=True)
@@ -233,7 +239,9 @@ def figure(folder: Path) -> dict[str, Any]:
             "clean": clean,
         }
         window = slice(top, top + 130), slice(left, left + 150)
-        twice = {title: np.kron(np.clip(p[window], 0, 1), np.ones((2, 2, 1), np.float32)) for title, p in pieces.items()}
+        twice: dict[str, Any] = {
+            title: np.kron(np.clip(piece[window], 0, 1), np.ones((2, 2, 1))) for title, piece in pieces.items()
+        }
         plots.save_figure(plots.side_by_side(twice), OUT.with_name(f"photographs-{name}.png"))
     bm3d.close()
     return {}

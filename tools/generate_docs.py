@@ -19,6 +19,7 @@ import benchmark_page
 import formats_page
 import reliability_page
 from hourglass import cli
+from hourglass.cli.screens import PANELS
 from hourglass.experiments import EXPERIMENTS, RECIPES, stored_runs
 from hourglass.experiments.captions import caption, length
 from hourglass.experiments.groups import Group, groups_of
@@ -48,10 +49,7 @@ FIGURES = {
 }
 
 
-COMMANDS = (
-    "list", "run", "explain", "report", "train", "denoise", "reconstruct", "encode", "decode", "evaluate", "export",
-    "info",
-)  # fmt: skip
+COMMANDS = [name for names in PANELS.values() for name in names]
 
 
 def command_line() -> str:

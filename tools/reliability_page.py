@@ -52,6 +52,8 @@ def measured() -> list[str]:
     shares = ", ".join(f"{count} of `{name}`" for name, count in names.items())
     kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(kill["kind"] for kill in kills).items())
     begun = sum(kill["from"] > 0 for kill in kills)
+    failed = sum(disk["code"] == 1 for disk in disks)
+    others = ", the others stayed within the limit" if failed < len(disks) else ""
     lines = [
         f"- Killed runs: {len(kills)} runs, which wrote a checkpoint after every other step, were killed with SIGKILL "
         f"({shares}; {kinds}; {begun} already had a checkpoint) and then resumed. The final "
@@ -59,8 +61,8 @@ def measured() -> list[str]:
         f"- Damaged checkpoints: {len(damages)} times the newest checkpoint was truncated, zeroed or had one bit "
         f"flipped. {sum(d['fell_back'] and d['equal'] for d in damages)} times it was named and skipped, and the "
         "final weights are equal.",
-        f"- Full disk: {len(disks)} runs had a limit on the size of files. {sum(d['code'] == 1 for d in disks)} ended "
-        "with an error of one line, the others stayed within the limit. "
+        f"- Full disk: {len(disks)} runs had a limit on the size of files. {failed} ended with an error of one "
+        f"line{others}. "
         f"{sum(d['kept'] and d['equal'] for d in disks)} runs lost nothing.",
     ]
     if "checkpoints" in own:

@@ -16,7 +16,7 @@ from torch import Tensor
 from hourglass.atomic import write_together
 from hourglass.renames import FORMAT, FormatError, present_model
 
-# Of a document; real ones have some thousand bytes.
+# Upper bounds in bytes of `model.json` and of a file of tensors; a real `model.json` has a few thousand.
 LARGEST_METADATA = 16 << 20
 LARGEST_TENSORS = 16 << 30
 TENSORS, METADATA, OPTIMISER = "model.safetensors", "model.json", "optimiser.safetensors"

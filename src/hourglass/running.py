@@ -12,8 +12,8 @@ from hourglass.errors import OptionError
 from hourglass.experiments import EXPERIMENTS, Result, Run
 from hourglass.lab import STUDIES, Findings
 
-# Names that stand for several.
-GROUPS = {"all": tuple(EXPERIMENTS), "bn-lab": tuple(STUDIES)}
+# Names that stand for all entries of a table, as it is when they are used.
+GROUPS: dict[str, Mapping[str, Any]] = {"all": EXPERIMENTS, "bn-lab": STUDIES}
 
 
 def _ignore(_: object) -> None:
@@ -120,7 +120,7 @@ def run_many(
     _check_parameters(chosen, studies, recipe, changed | {"checkpoint_every": checkpoint_every})
     going_on = experiments.check_out(folder, chosen, recipe, several, resume=resume)
     if going_on and not resume:
-        say(f"{folder} holds an unfinished run: going on with it")
+        say(f"{folder} holds an unfinished run, which is resumed")
     loaded = data.load(dataset, data_dir) if isinstance(dataset, str) else dataset
     results: list[Result | Findings] = []
     finished: list[Run] = []

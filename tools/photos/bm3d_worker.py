@@ -8,7 +8,7 @@ import json
 import sys
 import time
 
-import bm3d
+import bm3d  # type: ignore[import-not-found]  # it is in an environment of its own
 import numpy as np
 
 for line in sys.stdin:

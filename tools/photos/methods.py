@@ -37,19 +37,19 @@ def model(channels: int, precision: str = "float32") -> Any:
 
 
 def told(noisy: Pixels, level: float) -> Pixels:
-    """This package's model, which is told the level."""
+    """Apply the package's model, which is told the level."""
     restored: Pixels = model(noisy.shape[2]).reconstruct(noisy[None], noise_level=level)[0]
     return restored
 
 
 def blind(noisy: Pixels, level: float) -> Pixels:
-    """This package's model, which is not."""
+    """Apply the package's model, which is not told it."""
     restored: Pixels = model(noisy.shape[2]).reconstruct(noisy[None])[0]
     return restored
 
 
 def as_the_command(noisy: Pixels, level: float) -> Pixels:
-    """What `hourglass denoise` does, which finds the level."""
+    """Do what `hourglass denoise` does, which finds the level."""
     restored: Pixels = model(noisy.shape[2]).denoise_image(noisy, NoiseLevel())[0]
     return restored
 
@@ -60,10 +60,12 @@ def others(pairs: list[tuple[Pixels, Pixels]], level: float) -> dict[str, Method
     for kind in (NonLocalMeans, TotalVariation, Wavelet):
         candidates: list[Any] = list(kind.candidates(level))
         scores = [
-            np.mean([psnr(clean, each(noisy[None])[0]) for noisy, clean in pairs]) if len(candidates) > 1 else 0.0
+            float(np.mean([psnr(clean, each(noisy[None])[0]) for noisy, clean in pairs]))
+            if len(candidates) > 1
+            else 0.0
             for each in candidates
         ]
-        best = candidates[int(np.argmax(scores))]
+        best = candidates[int(np.argmax(np.array(scores)))]
         found[kind.name] = partial(_apply, best)
     return found
 
@@ -107,7 +109,8 @@ class BlockMatching:
             if not answer:
                 raise SystemExit("denoise-bench: the process of BM3D ended; its error is above")
             self.seconds = float(answer)
-            return np.load(target).astype(np.float32)
+            restored: Pixels = np.load(target).astype(np.float32)
+            return restored
 
     def peak_memory(self) -> float:
         """Largest memory of the process so far, in bytes."""

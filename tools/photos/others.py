@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 Bytes = NDArray[np.uint8]
-_WORDS = "a scan of text has letters and 12,345 numbers on white paper with lines of many lengths".split()
+_WORDS = ("a", "scan", "of", "text", "has", "letters", "and", "12,345", "numbers", "on", "white", "paper", "lines")
 _HEIGHT, _WIDTH = 400, 600
 
 
@@ -35,11 +35,11 @@ def chart() -> Bytes:
     """Lines, bars and a legend."""
     random = np.random.default_rng(1)
     figure = Figure(figsize=(7, 4), dpi=80)
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     left.plot(random.normal(size=(50, 4)).cumsum(0))
     left.legend("abcd")
-    right.bar(range(8), random.random(8), color=list("rgbcmyk") + ["orange"])
+    right.bar(range(8), random.random(8), color=[*"rgbcmyk", "orange"])
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
@@ -88,26 +88,30 @@ def map_() -> Bytes:
     areas = np.digitize(height, (-1.2, -0.4, 0.4, 1.2))
     colours = np.array([(70, 120, 190), (150, 190, 220), (230, 220, 160), (150, 190, 110), (120, 100, 70)])
     borders = (areas != np.roll(areas, 1, 0)) | (areas != np.roll(areas, 1, 1))
-    return np.where(borders[..., None], 30, colours[areas]).astype(np.uint8)
+    painted: Bytes = np.where(borders[..., None], 30, colours[areas]).astype(np.uint8)
+    return painted
 
 
 def gradient(*, colour: bool) -> Bytes:
     """Grey from black to white, or three such ramps in other directions."""
     y, x = np.mgrid[:300, :400]
     ramps = [x / 399, y / 299, (x + y) / 698] if colour else [x / 399]
-    return np.rint(255 * np.stack(ramps, -1)).astype(np.uint8).squeeze()
+    painted: Bytes = np.rint(255 * np.stack(ramps, -1)).astype(np.uint8).squeeze()
+    return painted
 
 
 def noisy(image: Bytes, level: float) -> Bytes:
     """An image with normal noise of a level, clipped and rounded."""
     noise = np.random.default_rng(4).normal(0, 255 * level, image.shape)
-    return np.clip(np.rint(image + noise), 0, 255).astype(np.uint8)
+    spoilt: Bytes = np.clip(np.rint(image + noise), 0, 255).astype(np.uint8)
+    return spoilt
 
 
 def chessboard() -> Bytes:
     """Squares of 16 × 16 pixels."""
     y, x = np.mgrid[:256, :256]
-    return ((x // 16 + y // 16) % 2 * 255).astype(np.uint8)
+    painted: Bytes = ((x // 16 + y // 16) % 2 * 255).astype(np.uint8)
+    return painted
 
 
 def scientific(name: str) -> Callable[[], Bytes]:

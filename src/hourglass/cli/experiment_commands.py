@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @app.command("list")
 def list_experiments() -> None:
-    """Show the six experiments and the eight studies: what each asks, and how long it takes."""
+    """Show the six experiments and the eight studies, what each asks and how long it takes, and the data sets."""
     from hourglass.cli.listing import show
 
     show()
@@ -40,8 +40,9 @@ def run(
         str,
         typer.Option(
             parser=dataset_name,
-            metavar="<sample|mnist|fashion-mnist>",
-            help="5,000 MNIST digits that need no download, or a full data set.",
+            metavar="NAME",
+            help="Data set, one of those that `hourglass list` shows. sample is 5,000 MNIST digits that need no "
+            "download.",
         ),
     ] = "sample",
     data_dir: Annotated[

@@ -1,4 +1,4 @@
-"""The screen of ``hourglass list``: experiments and studies, with the time that each takes."""
+"""The screen of ``hourglass list``: experiments and studies, with the time that each takes, and the data sets."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -36,10 +36,11 @@ MEASURED = (
 
 
 def show() -> None:
-    """Print the experiments, then the studies."""
+    """Print the experiments, the studies and the data sets."""
     from rich.console import Console
     from rich.text import Text
 
+    from hourglass.data import DATASETS
     from hourglass.experiments import EXPERIMENTS
     from hourglass.lab import STUDIES
 
@@ -51,6 +52,7 @@ def show() -> None:
         console.print(Text(title, style="bold underline"), end="\n\n")
         console.print(_table(entries.values()))
     console.print(Text(MEASURED))
+    console.print(Text(f"\nData sets (`hourglass run --dataset`): {', '.join(DATASETS)}"))
 
 
 def how_long(name: str) -> str:

@@ -132,7 +132,7 @@ def estimate_noise_level(images: ArrayLike, *, clipped: bool = True) -> float:
 
 
 def _search_level(noisy: NDArray[np.float64], reading: float, *, two_tone: bool) -> tuple[float, float]:
-    """Find the level at which smoothed and again corrupted images have the reading, and the histograms' difference."""
+    """Return the level at which smoothed images, corrupted again, have this reading, and how much histograms differ."""
     # The same draw in every round, so that the search is for a root of one function.
     draw = np.random.default_rng(0).standard_normal(noisy.shape)
     level, corrupted = reading, noisy

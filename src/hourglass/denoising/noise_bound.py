@@ -1,6 +1,7 @@
 """How much noise an image can have at most, by its finest detail."""
 
 import math
+from collections.abc import Iterable
 from statistics import NormalDist
 from typing import Any
 
@@ -38,10 +39,27 @@ def noise_bound(image: NDArray[np.floating[Any]]) -> float:
         Standard deviation that normal noise has at most, about; texture raises it. 0 for an image without noise, and
         infinity for one of less than 8 pixels in height or width.
     """
-    if min(image.shape[:2]) < SMALLEST:
+    height, width = image.shape[:2]
+    if min(height, width) < SMALLEST:
         return math.inf
+    return bound_of_strips(image[rows] for rows in rows_to_look_at(height, width))
+
+
+def bound_of_strips(strips: Iterable[NDArray[np.floating[Any]]]) -> float:
+    """Bound the level of the noise of an image of which some strips of rows are given; see :func:`noise_bound`.
+
+    Parameters
+    ----------
+    strips : iterable of ndarray of shape (rows, w, c)
+        At least one strip, each of 8 rows or more and at least 8 pixels wide.
+
+    Returns
+    -------
+    float
+        Standard deviation that normal noise has at most, about, and 0 without noise.
+    """
     fine, halved = [], []
-    for strip in _strips(image):
+    for strip in strips:
         fine.append(np.abs(_second_differences(strip)).ravel())
         half = _halve(strip)
         if min(half.shape[:2]) >= 3:
@@ -53,13 +71,24 @@ def noise_bound(image: NDArray[np.floating[Any]]) -> float:
     return max(level, 2 * _level(halved)) if halved else level
 
 
-def _strips(image: NDArray[np.floating[Any]]) -> list[NDArray[np.floating[Any]]]:
-    height, width = image.shape[:2]
+def rows_to_look_at(height: int, width: int) -> list[slice]:
+    """Choose strips of rows by which an image is judged: all rows of a small one, and evenly spaced ones otherwise.
+
+    Parameters
+    ----------
+    height, width : int
+        Of the image, in pixels.
+
+    Returns
+    -------
+    list of slice
+        Rows of each strip.
+    """
     count = max(1, min(-(-height // _STRIP), round(_LOOKED_AT / (_STRIP * width))))
     if count * _STRIP >= height:
-        return [image]
+        return [slice(0, height)]
     tops = np.linspace(0, height - _STRIP, count).astype(int)
-    return [image[top : top + _STRIP] for top in tops]
+    return [slice(top, top + _STRIP) for top in tops]
 
 
 def _second_differences(image: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:

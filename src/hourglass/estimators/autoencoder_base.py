@@ -26,7 +26,7 @@ METHODS = ("noise2self", "neighbor2neighbor")
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Autoencoder(Reconstruction):
-    """Abstract base class of the autoencoders: whatever they share but the network, which ``_build`` makes.
+    """Abstract base class of the autoencoders; a subclass defines the network in ``_build``.
 
     Parameters
     ----------
@@ -86,8 +86,7 @@ class Autoencoder(Reconstruction):
     validate_every : int, optional
         Steps from one validation to the next; by default as ``report_every``.
     precision : {"float32", "bfloat16", "auto"}, default="float32"
-        Number type of the forward pass, in training and in inference; ``auto`` takes bfloat16 where the processor has
-        it and the network gains.
+        Number type of forward passes; ``auto`` takes bfloat16 where the processor has it and the network gains.
     device : {"auto", "cpu", "cuda"} or torch.device, default="auto"
         Where to compute; ``auto`` takes the GPU where there is one.
     random_state : int or numpy.random.RandomState, optional
@@ -103,8 +102,7 @@ class Autoencoder(Reconstruction):
         bit for bit, when it is called again with the same parameters and images. It needs an int as
         ``random_state``. SIGINT and SIGTERM then wait for the step. The folder stays after training.
     checkpoint_every : str or float, default="60s"
-        How often a checkpoint is written: ``"60s"``, ``"500steps"`` or ``"1epochs"`` apart, or ``"never"``, which
-        leaves the one at the end.
+        Interval between checkpoints: ``"60s"``, ``"500steps"`` or ``"1epochs"``; ``"never"`` leaves the one at the end.
 
     Attributes
     ----------
@@ -293,8 +291,7 @@ class Autoencoder(Reconstruction):
             raise ValueError(f"X has {len(source)} images but y has {len(targets)}; give one target an image")
         if targets is not None and self.self_supervised:
             raise ValueError(
-                f"self_supervised={self.self_supervised!r} learns from X alone; "
-                "leave y out, or set self_supervised=False"
+                f"self_supervised={self.self_supervised!r} learns from X alone; leave y out, or set it to False"
             )
         if not continues:
             self._seed()

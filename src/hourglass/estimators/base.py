@@ -69,8 +69,7 @@ class NetworkEstimator(SelfDescribing):
     validate_every : int, optional
         Steps from one validation to the next; by default as ``report_every``.
     precision : {"float32", "bfloat16", "auto"}, default="float32"
-        Number type of the forward pass, in training and in inference; ``auto`` takes bfloat16 where the processor has
-        it and the network gains.
+        Number type of forward passes; ``auto`` takes bfloat16 where the processor has it and the network gains.
     device : {"auto", "cpu", "cuda"} or torch.device, default="auto"
         Where to compute; ``auto`` takes the GPU where there is one.
     random_state : int or numpy.random.RandomState, optional
@@ -86,8 +85,7 @@ class NetworkEstimator(SelfDescribing):
         bit for bit, when it is called again with the same parameters and images. It needs an int as
         ``random_state``. SIGINT and SIGTERM then wait for the step. The folder stays after training.
     checkpoint_every : str or float, default="60s"
-        How often a checkpoint is written: ``"60s"``, ``"500steps"`` or ``"1epochs"`` apart, or ``"never"``, which
-        leaves the one at the end.
+        Interval between checkpoints: ``"60s"``, ``"500steps"`` or ``"1epochs"``; ``"never"`` leaves the one at the end.
 
     Attributes
     ----------
@@ -182,8 +180,8 @@ class NetworkEstimator(SelfDescribing):
         Interval.parse(self.checkpoint_every)
         if self.checkpoint_dir is not None and not isinstance(self.random_state, Integral):
             raise ValueError(
-                f"random_state={self.random_state!r} with checkpoint_dir; only with an int, as random_state=0, "
-                "can a training be resumed bit for bit"
+                f"random_state={self.random_state!r} with checkpoint_dir; a training can be resumed bit for bit "
+                "only with an int, as random_state=0"
             )
         if self.checkpoint_dir is not None and self.warm_start:
             raise ValueError(
@@ -241,6 +239,7 @@ class NetworkEstimator(SelfDescribing):
         *,
         activation: Callable[..., Tensor] | None = None,
         halo: tuple[int, int] | None = None,
+        block: int | None = None,
     ) -> Floats:
         """Apply a function of the network and rows, on its device, in the rows' dtype and in pieces."""
         compute_alone_after_fork()
@@ -263,7 +262,13 @@ class NetworkEstimator(SelfDescribing):
                 check_pixel_range(low, high, self.pixel_range_, name="X")
 
         outputs = apply_in_pieces(
-            apply, to_tensor(values, device, values.dtype), shape, activation=activation, halo=halo, check=check
+            apply,
+            to_tensor(values, device, values.dtype),
+            shape,
+            activation=activation,
+            halo=halo,
+            check=check,
+            block=block,
         )
         if outputs.dim() == 4:
             outputs = outputs.permute(0, 2, 3, 1)

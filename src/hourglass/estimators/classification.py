@@ -39,7 +39,7 @@ class Classification(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]  
         Returns
         -------
         ndarray of shape (n, classes), float64 where X is, else float32
-            In the order of ``classes_``.
+            Logits in the order of ``classes_``.
 
         Raises
         ------
@@ -54,7 +54,7 @@ class Classification(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]  
         return self._infer(lambda network, rows: network(rows), images)
 
     def decision_function(self, X: ArrayLike) -> Floats:
-        """Compute the logits; of two classes the second's less the first's.
+        """Compute the logits; for two classes, the difference of the second and the first.
 
         Parameters
         ----------
@@ -112,7 +112,7 @@ class Classification(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]  
         Returns
         -------
         ndarray of shape (n, classes), float64
-            In the order of ``classes_``; rows sum to 1.
+            Probabilities in the order of ``classes_``; each row sums to 1.
 
         Raises
         ------

@@ -302,8 +302,11 @@ def _checkpoints(estimator: Estimator, task: Task, n_steps: int) -> Checkpoints 
         identity[name] = value if isinstance(value, bool | int | float | str | None) else repr(value)
     # How data are identified: a checkpoint with other fingerprints says so when it is refused.
     identity["fingerprint"] = "SHA-256"
-    identity |= task.source.fingerprint
     identity["validation"] = [] if task.validation is None else list(task.validation.source.fingerprint.values())
+    prints = task.source.fingerprint
+    # A source chooses its own names, and must not replace anything of the training by one of them.
+    prefix = "data." if prints.keys() & identity else ""
+    identity |= {prefix + name: value for name, value in prints.items()}
     surroundings = {"threads": torch.get_num_threads(), "torch": torch.__version__}
     return Checkpoints(estimator.checkpoint_dir, identity, Interval.parse(estimator.checkpoint_every), surroundings)
 

@@ -92,8 +92,7 @@ class ImageDenoiser(LevelAwareDenoiser):
     validate_every : int, optional
         Steps from one validation to the next; by default as ``report_every``.
     precision : {"float32", "bfloat16", "auto"}, default="float32"
-        Number type of the forward pass, in training and in inference; ``auto`` takes bfloat16 where the processor has
-        it and the network gains.
+        Number type of forward passes; ``auto`` takes bfloat16 where the processor has it and the network gains.
     device : {"auto", "cpu", "cuda"} or torch.device, default="auto"
         Where to compute; ``auto`` takes the GPU where there is one.
     random_state : int or numpy.random.RandomState, optional
@@ -109,8 +108,7 @@ class ImageDenoiser(LevelAwareDenoiser):
         bit for bit, when it is called again with the same parameters and images. It needs an int as
         ``random_state``. SIGINT and SIGTERM then wait for the step. The folder stays after training.
     checkpoint_every : str or float, default="60s"
-        How often a checkpoint is written: ``"60s"``, ``"500steps"`` or ``"1epochs"`` apart, or ``"never"``, which
-        leaves the one at the end.
+        Interval between checkpoints: ``"60s"``, ``"500steps"`` or ``"1epochs"``; ``"never"`` leaves the one at the end.
 
     Attributes
     ----------

@@ -1,6 +1,7 @@
 """Denoisers whose network can be told the level of the noise."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,18 +11,24 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from hourglass.denoising.corruption import GaussianNoise, with_level
-from hourglass.denoising.noise_bound import noise_bound
+from hourglass.denoising.noise_bound import SMALLEST, bound_of_strips, rows_to_look_at
 from hourglass.denoising.noise_level import NoiseLevel, check_noise_level
 from hourglass.estimators.autoencoder_base import Autoencoder
 from hourglass.estimators.checks import Corrupt
 from hourglass.estimators.exported import ExportedPart, ExportedRestorer, image_shapes
 from hourglass.estimators.fitting import Floats
 from hourglass.estimators.given import by_blocks, check_images, is_stored
+from hourglass.estimators.pieces import Cut
+from hourglass.estimators.strips import Read, Write, restore_strips
+from hourglass.runtime.hardware import saves_memory
 
 # Noise of the training images where nothing else is said; FFDNet learns from levels up to 55/255 too.
 _ANY_LEVEL = GaussianNoise((1 / 2550, 55 / 255), clip=False)
 # Share of the training images whose level the network is told, so that it learns to do with and without.
 _TOLD = 0.5
+# Pixels of a block where a process saves memory: the network takes 300 bytes a pixel, half of what others do, and the
+# wide halo makes small blocks slow.
+_SMALL_BLOCK = 250_000
 # The network's sign for a level that is unknown.
 _UNKNOWN = -1.0
 # A network that is not told the level takes at most so many times as much from an image as it can have noise.
@@ -136,17 +143,12 @@ class LevelAwareDenoiser(Autoencoder):
         return max(high - low, 1.0)
 
     def denoise_image(self, image: Floats, noise: NoiseLevel) -> tuple[Floats, float | None]:
-        """Denoise one image at a level that is given, or found in the image.
-
-        To find the level, the network first denoises the image without being told one, and the level is the root mean
-        square of what it takes away. Two things are beyond its judgement: an image without noise
-        (:func:`hourglass.denoising.noise_bound` finds 0) is returned unchanged, and from any image at most one and a
-        half times as much is taken as it can have noise.
+        """Denoise one image of any size at a level that is given, or found in the image; see :meth:`denoise_strips`.
 
         Parameters
         ----------
         image : ndarray of shape (h, w, c), float32 or float64
-            Image of any size, on the scale of training.
+            Image, on the scale of training.
         noise : NoiseLevel
             Level of the noise, or that it is to be found.
 
@@ -157,31 +159,73 @@ class LevelAwareDenoiser(Autoencoder):
         level : float
             Standard deviation of the noise that was given or found, without the factor ``noise.strength``.
         """
+        restored = image.copy()
+
+        def write(rows: slice, change: Floats) -> None:
+            np.add(image[rows], change, out=restored[rows])
+
+        everything = slice(0, len(image))
+        return restored, self.denoise_strips(image.__getitem__, [(everything,) * 3], write, noise)
+
+    def denoise_strips(self, read: Read, strips: Sequence[Cut], write: Write, noise: NoiseLevel) -> float | None:
+        """Denoise one image strip by strip, at a level that is given, or found in the image.
+
+        To find the level, the network first denoises the image without being told one, and the level is the root mean
+        square of what it takes away. Two things are beyond its judgement: an image without noise
+        (:func:`hourglass.denoising.noise_bound` finds 0) is left unchanged, and from any image at most one and a half
+        times as much is taken as it can have noise.
+
+        Parameters
+        ----------
+        read : callable
+            Function that returns some rows of the image as an array ``(rows, w, c)``, float32 or float64.
+        strips : sequence of (read, inner, written)
+            Strips of the image, as :func:`hourglass.estimators.strips.cut_into_strips` returns them.
+        write : callable
+            Function that is called with the rows and the change of each strip, and with another change of the same
+            rows where a second pass is needed. Without noise it is not called.
+        noise : NoiseLevel
+            Level of the noise, or that it is to be found.
+
+        Returns
+        -------
+        float
+            Standard deviation of the noise that was given or found, without the factor ``noise.strength``.
+        """
+
+        def told(level: float) -> Callable[[Floats], Floats]:
+            level = min(level, self._pixel_width)
+
+            def restore(pixels: Floats) -> Floats:
+                restored: Floats = self.reconstruct(pixels[None], noise_level=level)[0]
+                return restored
+
+            return restore
+
+        def blind(pixels: Floats) -> Floats:
+            restored: Floats = self.reconstruct(pixels[None])[0]
+            return restored
+
         if not isinstance(noise.level, str):
-            return self._denoised(image, noise.level * noise.strength), float(noise.level)
-        bound = noise_bound(image) if image.size else 0.0
+            restore_strips(told(noise.level * noise.strength), read, strips, write)
+            return float(noise.level)
+        bound = _bound(read, strips)
         if bound == 0:
-            return image.copy(), 0.0
-        restored = self._denoised(image, None)
-        level = float(np.sqrt(np.mean(np.square(restored - image), dtype=np.float64)))
+            return 0.0
+        level = restore_strips(blind, read, strips, write)
         if level > _MOST * bound:
-            restored = image + (restored - image) * image.dtype.type(bound / level)
+            restore_strips(blind, read, strips, write, factor=bound / level)
             level = bound
         if noise.strength != 1:
-            restored = self._denoised(image, level * noise.strength)
-        return restored, level
-
-    def _denoised(self, image: Floats, level: float | None) -> Floats:
-        level = None if level is None else min(level, self._pixel_width)
-        restored: Floats = self.reconstruct(image[None], noise_level=level)[0]
-        return restored
+            restore_strips(told(level * noise.strength), read, strips, write)
+        return level
 
     def _restore(self, images: Floats, level: float = _UNKNOWN) -> Floats:
         def apply(network: Any, rows: Tensor) -> Tensor:
             restored: Tensor = network(rows, rows.new_full((len(rows),), level))
             return restored
 
-        return self._infer(apply, images, halo=self.network_.halo)
+        return self._infer(apply, images, halo=self.network_.halo, block=_SMALL_BLOCK if saves_memory() else None)
 
     def _facts(self) -> dict[str, Any]:
         return super()._facts() | {"noise_level": "told or unknown" if self.takes_noise_level else "unknown"}
@@ -246,6 +290,17 @@ class LevelAwareDenoiser(Autoencoder):
             any_size=True,
             options={"noise_level": _UNKNOWN} if self.takes_noise_level else {},
         )
+
+
+def _bound(read: Read, strips: Sequence[Cut]) -> float:
+    """Largest level of the noise that an image can have; 0 also for an image without pixels."""
+    height = max((written.stop for *_, written in strips), default=0)
+    width = read(slice(0, 1)).shape[1] if height else 0
+    if not height or not width:
+        return 0.0
+    if min(height, width) < SMALLEST:
+        return math.inf
+    return bound_of_strips(read(rows) for rows in rows_to_look_at(height, width))
 
 
 def _levels(value: Any, count: int) -> NDArray[np.float64]:

@@ -167,10 +167,26 @@ def cut(height: int, width: int, halo: tuple[int, int], block: int) -> tuple[lis
         if rows == 1:  # more columns compute more
             break
     _, down, across = best or (0, stride, stride)
-    return _cuts(height, down, margin), _cuts(width, across, margin)
+    return cut_axis(height, down, margin), cut_axis(width, across, margin)
 
 
-def _cuts(length: int, step: int, margin: int) -> list[Cut]:
+def cut_axis(length: int, step: int, margin: int) -> list[Cut]:
+    """Cut an axis into parts that overlap.
+
+    Parameters
+    ----------
+    length : int
+        Of the axis, in pixels.
+    step : int
+        Pixels from the begin of one part to that of the next.
+    margin : int
+        Pixels on both sides of a part from which it is computed too.
+
+    Returns
+    -------
+    list of (read, inner, written)
+        As :func:`cut` returns them for two axes.
+    """
     found = []
     for begin in range(0, length, step):
         end = min(begin + step, length)

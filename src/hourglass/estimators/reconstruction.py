@@ -14,7 +14,6 @@ from torch import Tensor
 from hourglass.data.arrays import Shape
 from hourglass.denoising.clipping import SMALLEST_FOR_LEVEL, estimate_noise_level, undo_clipping
 from hourglass.denoising.corruption import Strength
-from hourglass.denoising.noise_level import NoiseLevel
 from hourglass.estimators.base import NetworkEstimator
 from hourglass.estimators.checks import Corrupt, corruption_of
 from hourglass.estimators.exported import ExportedCodec, ExportedPart, image_shapes
@@ -22,6 +21,7 @@ from hourglass.estimators.fitting import Floats
 from hourglass.estimators.given import DTYPES, by_blocks, check_images, is_stored
 from hourglass.estimators.pieces import apply_in_tiles
 from hourglass.estimators.scores import ReconstructionScores
+from hourglass.estimators.strips import StripByStrip
 from hourglass.training import LOSSES
 
 ESTIMATE = "estimate"
@@ -30,7 +30,13 @@ TILE = 512
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Reconstruction(ReconstructionScores, ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):  # type: ignore[misc]  # scikit-learn has no type hints: its classes are Any
+class Reconstruction(
+    ReconstructionScores,
+    StripByStrip,
+    ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]  # scikit-learn has no type hints: its classes are Any
+    TransformerMixin,  # type: ignore[misc]
+    NetworkEstimator,
+):
     """Base of :class:`Autoencoder`, without its training."""
 
     loss: str = "mse"
@@ -136,26 +142,6 @@ class Reconstruction(ReconstructionScores, ClassNamePrefixFeaturesOutMixin, Tran
             return by_blocks(self.reconstruct, X)
         images, _ = check_images(self, X, any_size=self.any_size)
         return self._unclip(self._restore(images), images).reshape(np.shape(X))
-
-    def denoise_image(self, image: Floats, noise: NoiseLevel) -> tuple[Floats, float | None]:
-        """Reconstruct one image, where :attr:`any_size` is true of any height and width.
-
-        Parameters
-        ----------
-        image : ndarray of shape (h, w, c), float32 or float64
-            Image, on the scale of training.
-        noise : NoiseLevel
-            Not used, since this network judges the noise by itself.
-
-        Returns
-        -------
-        restored : ndarray of shape (h, w, c), of the dtype of ``image``
-            Reconstruction, in a new array.
-        level : float or None
-            Level of the noise; None, as nothing is known of it.
-        """
-        restored: Floats = self.reconstruct(image[None])[0]
-        return restored, None
 
     def code_size_for(self, image_shape: Shape) -> int:
         """Count the numbers in a code of such images; nothing is trained.

@@ -1,7 +1,7 @@
 """Sentences about runs, made from the parameters of their training."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hourglass.estimators import NetworkEstimator
@@ -143,17 +143,18 @@ def steps_to_forget(momentum: float) -> float:
     return 1 if momentum >= 1 else math.ceil(math.log(FORGOTTEN) / math.log1p(-momentum))
 
 
-def listed(words: Sequence[str]) -> str:
+def listed(words: Iterable[object]) -> str:
     """Join words into an enumeration.
 
     Parameters
     ----------
-    words : sequence of str
-        Words to join.
+    words : iterable of object
+        Words, or objects that are converted to text, to join.
 
     Returns
     -------
     str
         Such as ``"a, b and c"``.
     """
-    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+    texts = [str(word) for word in words]
+    return " and ".join(filter(None, [", ".join(texts[:-1]), *texts[-1:]]))

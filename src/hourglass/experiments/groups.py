@@ -70,7 +70,7 @@ class Group:
 
     @property
     def changed(self) -> str:
-        """Parameters that differ from the recipe's, as text such as ``norm=layernorm, n_steps=500``."""
+        """Parameters that differ from the recipe's, as text such as ``norm=layer, n_steps=500``."""
         return as_text(self.changes)
 
     @property
@@ -181,6 +181,6 @@ def as_text(changes: Mapping[str, Any]) -> str:
     Returns
     -------
     str
-        Text such as ``norm=layernorm, n_steps=500``; empty when there are no parameters.
+        Text such as ``norm=layer, n_steps=500``; empty when there are no parameters.
     """
     return ", ".join(f"{name}={value}" for name, value in changes.items())

@@ -58,8 +58,8 @@ def train_on_images(
     """Train an autoencoder on a folder of images of any size, and save it, as ``hourglass train`` does.
 
     With ``noise``, ``targets`` or ``self_supervised`` it becomes a denoiser, which begins from the one of photographs
-    in the package unless ``begin_from`` says otherwise. Without, it compresses. Of four files or more, with ``noise`` or
-    ``targets``, a tenth is held out; the weights that are best on them are kept, and the last line says what was
+    in the package unless ``begin_from`` says otherwise. Without, it compresses. Of four files or more, with ``noise``
+    or ``targets``, a tenth is held out; the weights that are best on them are kept, and the last line says what was
     gained.
 
     A training that was stopped leaves its checkpoints in ``out``, and the same call resumes it bit for bit.
@@ -291,12 +291,10 @@ def read_images(
         if on_outcome is not None:
             on_outcome(outcome)
 
-    options: dict[str, Any] = {
-        "size": size, "colour": colour, "ranges": ranges, "random_state": random_state, "on_outcome": note,
-    }  # fmt: skip
+    options: dict[str, Any] = {"size": size, "colour": colour, "ranges": ranges, "on_outcome": note}
     taken: TrainingImages | ImageFolderSource
     if whole:
-        taken = training_images(paths, whole=True, **options)
+        taken = training_images(paths, **options)
     else:
-        taken = ImageFolderSource(paths, targets=targets, count=n_crops, **options)
+        taken = ImageFolderSource(paths, targets=targets, count=n_crops, random_state=random_state, **options)
     return taken, len(paths) - failed

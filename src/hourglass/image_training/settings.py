@@ -107,8 +107,8 @@ def configure(
         defaults = _CONV_DENOISER | {"residual": adds, "learning_rate": _CONV_RATES[bool(self_supervised)]}
     if defaults.get("begin_from") and (sized := {"widths", "n_blocks"} & chosen.keys()):
         raise OptionError(
-            f"{min(sized)} is that of {begin_from}, from which the training begins; leave it out, or begin from scratch "
-            "(--from scratch)"
+            f"{min(sized)} is that of {begin_from}, from which the training begins; leave it out, or begin "
+            "from scratch (--from scratch)"
         )
     if chosen.get("epochs"):
         defaults.pop("n_steps", None)

@@ -117,7 +117,7 @@ def _noise(estimator: Autoencoder, noise: str | float | Corruption | None) -> An
             raise OptionError("the model learnt from noisy images of unknown level; name a level with noise (--noise)")
         own = estimator.noise is not None or estimator.corruption is not None
         return estimator.effective_corruption if own or not estimator.takes_noise_level else USUAL_NOISE
-    if not isinstance(noise, str | int | float):
+    if callable(noise):
         return noise
     try:
         return parse_corruption(str(noise))

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hourglass.imagefiles.crops import to_channels
-from hourglass.imagefiles.files import open_image
+from hourglass.imagefiles.crops import Decoded, decoded, to_channels
 from hourglass.imagefiles.image import Raw
-from hourglass.imagefiles.missing import fill, missing
 from hourglass.imagefiles.processing import FILE_ERRORS, Outcome
-from hourglass.imagefiles.ranges import Ranges, Seen, TrainingRanges
+from hourglass.imagefiles.ranges import Ranges, TrainingRanges
 from hourglass.imagefiles.value_ranges import ValueRange
 from hourglass.persistence import fingerprint
 from hourglass.training import Source
@@ -95,7 +92,7 @@ class ImageFolderSource(Source):
         self.random_state = random_state
         known = TrainingRanges(ranges or Ranges())
         room, held = _memory_available() * _SHARE, 0
-        files: list[list[tuple[_Decoded, ...]]] = []
+        files: list[list[tuple[Decoded, ...]]] = []
         of_targets = [None] * len(paths) if targets is None else [Path(target) for target in targets]
         self.paths: list[Path] = []
         for path, target in zip(map(Path, paths), of_targets, strict=True):
@@ -216,14 +213,6 @@ class ImageFolderSource(Source):
 
 
 @dataclass(frozen=True)
-class _Decoded:
-    """An image with the file's own numbers, since the range is known only after all files have been read."""
-
-    values: Raw
-    seen: Seen
-
-
-@dataclass(frozen=True)
 class _Image:
     """An image with the file's own numbers, and their range."""
 
@@ -233,12 +222,12 @@ class _Image:
 
 def _decoded_pairs(
     path: Path, target: Path | None, size: tuple[int, int], known: TrainingRanges
-) -> list[tuple[_Decoded, ...]]:
+) -> list[tuple[Decoded, ...]]:
     """Images of a file, each with the image of the same place of another file, if there is one."""
-    images = _decoded(path, size, known)
+    images = _extended(path, size, known)
     if target is None:
         return [(image,) for image in images]
-    others = _decoded(target, size, known)
+    others = _extended(target, size, known)
     shapes = [[image.values.shape[:2] for image in found] for found in (images, others)]
     if shapes[0] != shapes[1]:
         sizes = [", ".join(f"{height} × {width}" for height, width in found) or "no image" for found in shapes]
@@ -246,21 +235,14 @@ def _decoded_pairs(
     return list(zip(images, others, strict=True))
 
 
-def _decoded(path: Path, size: tuple[int, int], known: TrainingRanges) -> list[_Decoded]:
-    """Images of a file that have data, with missing pixels filled, extended to at least a size."""
+def _extended(path: Path, size: tuple[int, int], known: TrainingRanges) -> list[Decoded]:
+    """Images of a file, extended by reflection to at least a size."""
     found = []
-    with closing(open_image(path)) as file:
-        for plane in file.planes():
-            seen, holes = known.see(plane), missing(plane)
-            for bands in plane.groups:
-                if holes[..., bands].all():  # without any data, nothing can be learnt
-                    continue
-                values = plane.values[..., bands].copy()
-                fill(values, holes[..., bands])
-                short = [(0, max(wanted - there, 0)) for wanted, there in zip(size, values.shape, strict=False)]
-                if any(after for _, after in short):
-                    values = np.pad(values, [*short, (0, 0)], mode="symmetric")
-                found.append(_Decoded(values, seen))
+    for image in decoded(path, known):
+        short = [(0, max(wanted - there, 0)) for wanted, there in zip(size, image.values.shape, strict=False)]
+        if any(after for _, after in short):
+            image = Decoded(np.pad(image.values, [*short, (0, 0)], mode="symmetric"), image.seen)
+        found.append(image)
     return found
 
 

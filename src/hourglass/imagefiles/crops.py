@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hourglass.imagefiles.files import open_image
-from hourglass.imagefiles.image import ImageFile, Pixels, Raw
+from hourglass.imagefiles.image import Pixels, Raw
 from hourglass.imagefiles.missing import fill, missing
 from hourglass.imagefiles.processing import FILE_ERRORS, Outcome
 from hourglass.imagefiles.ranges import FileRanges, Ranges, Seen, TrainingRanges
@@ -210,14 +210,11 @@ def training_images(
     paths: Sequence[str | os.PathLike[str]],
     *,
     size: tuple[int, int],
-    whole: bool = False,
-    count: int = 4096,
     colour: str = "auto",
     ranges: Ranges | None = None,
-    random_state: int = 0,
     on_outcome: Callable[[Outcome], None] | None = None,
 ) -> TrainingImages:
-    """Make training images of one size from image files.
+    """Read whole images from image files, and resize them to one size.
 
     Parameters
     ----------
@@ -225,18 +222,10 @@ def training_images(
         Paths of the image files, at least one.
     size : tuple of (int, int)
         Height and width of the training images, in pixels.
-    whole : bool, default=False
-        Whether each image is resized to ``size`` as a whole. By default, random crops are taken from each image; an
-        image that is smaller than a crop is extended by reflection at its edge.
-    count : int, default=4096
-        Number of crops from all files together, at least 1. It is divided equally among the files and rounded up, so
-        that each file gives at least one. Without effect if ``whole`` is True.
     colour : {"auto", "grey", "rgb"}, default="auto"
         Channels of the training images. "auto" means RGB if any image has colour, else grey.
     ranges : Ranges, optional
         Rule by which the range of each file's numbers is found. By default it is ``Ranges()``: the rule "auto".
-    random_state : int, default=0
-        Seed of the random crops, not negative. Equal seeds and files give equal crops.
     on_outcome : callable, optional
         Function that is called with the :class:`Outcome` of each file; files that cannot be read are then left out.
         By default, the error of the first such file is raised.
@@ -252,15 +241,16 @@ def training_images(
         When a file cannot be read and ``on_outcome`` is not given.
     ValueError
         When no file could be read, or a file is not supported and ``on_outcome`` is not given.
+
+    See Also
+    --------
+    hourglass.imagefiles.ImageFolderSource : Random crops of image files.
     """
-    random = np.random.default_rng(random_state)
     known = TrainingRanges(ranges or Ranges())
-    each = -(-count // len(paths))
-    cuts: list[_Cut] = []
+    resized: list[Decoded] = []
     for path in map(Path, paths):
         try:
-            with closing(open_image(path)) as file:
-                found = list(_cuts_of(file, size, None if whole else each, random, known))
+            found = [Decoded(resize(image.values, size), image.seen) for image in decoded(path, known)]
         except FILE_ERRORS as error:
             if on_outcome is None:
                 raise
@@ -268,11 +258,11 @@ def training_images(
             continue
         if on_outcome is not None:
             on_outcome(Outcome(path))
-        cuts += found
-    if not cuts:
+        resized += found
+    if not resized:
         raise ValueError("no image could be read, so that there is nothing to train on")
-    value_ranges = [known.of(cut.plane) for cut in cuts]
-    images = [value_range.normalise(cut.values) for cut, value_range in zip(cuts, value_ranges, strict=True)]
+    value_ranges = [known.of(image.seen) for image in resized]
+    images = [value_range.normalise(image.values) for image, value_range in zip(resized, value_ranges, strict=True)]
     channels = max(image.shape[2] for image in images) if colour == "auto" else 1 if colour == "grey" else 3
     return TrainingImages(
         np.stack([to_channels(image, channels) for image in images]),
@@ -282,40 +272,21 @@ def training_images(
 
 
 @dataclass(frozen=True)
-class _Cut:
-    """A crop with the file's own numbers, since the range is known only after all files have been read."""
+class Decoded:
+    """An image with the file's own numbers, since the range is known only after all files have been read."""
 
     values: Raw
-    plane: Seen
+    seen: Seen
 
 
-def _cuts_of(
-    file: ImageFile, size: tuple[int, int], count: int | None, random: np.random.Generator, known: TrainingRanges
-) -> Iterator[_Cut]:
-    """Random crops of a file's images, or, if ``count`` is None, each image resized as a whole."""
-    planes = len(file)
-    shares = [count] if planes == 1 else np.bincount(random.integers(planes, size=count or 0), minlength=planes)
-    for plane, share in zip(file.planes(), shares, strict=True):
-        seen, holes, groups = known.see(plane), missing(plane), plane.groups
-        images = []
-        for bands in groups:
-            if holes[..., bands].all():  # without any data, nothing can be learnt
-                continue
-            values = plane.values[..., bands].copy()
-            fill(values, holes[..., bands])
-            images.append(values)
-        if count is None:
-            yield from (_Cut(resize(values, size), seen) for values in images)
-        elif images:
-            for i in range(int(share)):
-                yield _Cut(_cut(images[i % len(images)], size, random), seen)
-
-
-def _cut(pixels: Raw, size: tuple[int, int], random: np.random.Generator) -> Raw:
-    height, width = size
-    missing = [(0, max(wanted - there, 0)) for wanted, there in zip(size, pixels.shape, strict=False)]
-    if any(after for _, after in missing):
-        pixels = np.pad(pixels, [*missing, (0, 0)], mode="symmetric")
-    top = random.integers(pixels.shape[0] - height + 1)
-    left = random.integers(pixels.shape[1] - width + 1)
-    return pixels[top : top + height, left : left + width].copy()
+def decoded(path: Path, known: TrainingRanges) -> Iterator[Decoded]:
+    """Read the images of a file that have data, and fill their missing pixels; ``known`` sees each plane."""
+    with closing(open_image(path)) as file:
+        for plane in file.planes():
+            seen, holes = known.see(plane), missing(plane)
+            for bands in plane.groups:
+                if holes[..., bands].all():  # without any data, nothing can be learnt
+                    continue
+                values = plane.values[..., bands].copy()
+                fill(values, holes[..., bands])
+                yield Decoded(values, seen)

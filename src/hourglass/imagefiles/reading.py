@@ -1,11 +1,13 @@
 """Shared parts of the readers of all formats: errors, limits of size, and upright images."""
 
 import logging
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +31,34 @@ _TURNS: dict[int, tuple[Callable[[Raw], Raw], Callable[[Raw], Raw]]] = {
 _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 # tifffile logs the faults of a file. Here they are raised as errors or ignored, so its log is silenced while reading.
 logging.getLogger("tifffile").addFilter(lambda record: not _quiet.get())
+
+
+class _Silence:
+    """Context in which the warnings of other packages are not shown, on any number of threads at once.
+
+    Python's filters of warnings are those of all threads: what the first thread sets is put back by the last one.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._before: Any = warnings.catch_warnings()
+                self._before.__enter__()
+                warnings.filterwarnings("ignore", module=r"(?!hourglass)")
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._before.__exit__(*error)
+
+
+libraries_silenced = _Silence()
+"""Context in which the warnings of other packages are not shown; it may be entered on several threads."""
 
 
 class UnservedError(ValueError):
@@ -64,8 +94,7 @@ def reading(path: Path) -> Iterator[None]:
 
     token = _quiet.set(True)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with libraries_silenced:
             yield
     except UnservedError as error:
         raise ValueError(f"{path} {error}") from error

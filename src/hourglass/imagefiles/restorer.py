@@ -13,13 +13,16 @@ from hourglass.errors import OptionError
 from hourglass.estimators import Autoencoder
 from hourglass.estimators.pieces import apply_in_tiles
 from hourglass.estimators.reconstruction import ESTIMATE
+from hourglass.estimators.strips import cut_into_strips
 from hourglass.imagefiles.image import Pixels, Plane, Raw
 from hourglass.imagefiles.missing import fill, missing
 from hourglass.imagefiles.value_ranges import ValueRange
 from hourglass.runtime.hardware import trim_memory
 
-# Bytes of a plane from which on trimming takes little beside the network.
-_WORTH_TRIMMING = 64 << 10
+# Bytes of images between two trims of the memory.
+_WORTH_TRIMMING = 8 << 20
+# Numbers of an image that is restored strip by strip, as its floating-point copies would take much memory.
+_LARGE = 24_000_000
 
 
 class ImageRestorer:
@@ -57,6 +60,7 @@ class ImageRestorer:
     def __init__(self, models: Autoencoder | Sequence[Autoencoder], noise: NoiseLevel | None = None) -> None:
         self.models: dict[int, Autoencoder] = {}
         self.noise = noise or NoiseLevel()
+        self._untrimmed = 0
         for model in models if isinstance(models, Sequence) else [models]:
             channels = model.image_shape_[2]
             if channels not in (1, 3):
@@ -111,11 +115,16 @@ class ImageRestorer:
                 continue
             weight = None if plane.roles[group.start] == "extra" else of_colours
             for bands in self._parts(group):
-                # Freed pieces of memory, too small for the arrays of a whole image below, go back to the system.
-                if plane.values.nbytes >= _WORTH_TRIMMING:
-                    trim_memory()
+                self._trim_now_and_then(plane.values.nbytes)
                 levels += self._restore_bands(plane, value_range, bands, holes[..., bands], weight, result)
         return result, tuple(levels)
+
+    def _trim_now_and_then(self, size: int) -> None:
+        """Give pieces of memory that are too small for the next images back to the system, which takes milliseconds."""
+        self._untrimmed += size
+        if self._untrimmed >= _WORTH_TRIMMING:
+            self._untrimmed = 0
+            trim_memory()
 
     def _parts(self, group: slice) -> list[slice]:
         """Bands that go through the network together; fewer at a time take less memory."""
@@ -137,6 +146,10 @@ class ImageRestorer:
     ) -> list[float]:
         """Reconstruct some bands of a plane and write them into ``result``; returns the levels of their noise."""
         values = plane.values[..., bands]
+        if values.size > _LARGE and weight is None and plane.keep is None and not without.any():
+            model = self._model(values.shape[2])
+            if model.image_shape_[2] == values.shape[2] and model.any_size and model.network_.halo is not None:
+                return self._restore_in_strips(model, plane, value_range, bands, result)
         if weight is None:
             pixels = value_range.normalise(values)
             if without.any():
@@ -158,6 +171,24 @@ class ImageRestorer:
         result[..., bands] = np.where(without, values, changed) if without.any() else changed
         return levels
 
+    def _restore_in_strips(
+        self, model: Autoencoder, plane: Plane, value_range: ValueRange, bands: slice, result: Raw
+    ) -> list[float]:
+        """As ``_restore_bands``, for a large image without missing pixels."""
+        values = plane.values[..., bands]
+        limits = _seen_range(model)
+
+        def read(rows: slice) -> Pixels:
+            pixels = value_range.normalise(values[rows])
+            return np.clip(pixels, *limits, out=pixels)
+
+        def write(rows: slice, change: Pixels) -> None:
+            result[rows, :, bands] = value_range.put_back(values[rows], change, plane.numbers)
+
+        height, width = values.shape[:2]
+        level = model.denoise_strips(read, cut_into_strips(height, width, model.network_.halo), write, self.noise)
+        return [] if level is None else [level]
+
     def change(self, pixels: Pixels) -> Pixels:
         """Compute what the reconstruction adds to an image.
 
@@ -177,9 +208,7 @@ class ImageRestorer:
         return self._change(pixels)[0]
 
     def _change(self, pixels: Pixels) -> tuple[Pixels, list[float]]:
-        low, high = self._model(pixels.shape[2]).pixel_range_
-        room = max(high - low, 1.0)
-        low, high = low - room, high + room
+        low, high = _seen_range(self._model(pixels.shape[2]))
         outside = pixels.size and (pixels.min() < low or pixels.max() > high)
         seen = np.clip(pixels, low, high) if outside else pixels
         restored, levels = self._restored(seen)
@@ -210,10 +239,9 @@ class ImageRestorer:
         """The reconstruction, in a new array, and the levels of the noise of each part."""
         count = pixels.shape[2]
         model = self._model(count)
-        low, high = model.pixel_range_
-        # Noise can exceed the range of the training images, but not by more than its width.
-        room = max(high - low, 1)
-        if pixels.size and (pixels.min() < low - room or pixels.max() > high + room):
+        lowest, highest = _seen_range(model)
+        if pixels.size and (pixels.min() < lowest or pixels.max() > highest):
+            low, high = model.pixel_range_
             raise ValueError(
                 f"the pixels span [{pixels.min():g}, {pixels.max():g}], those of the model's training "
                 f"[{low:g}, {high:g}]; scale the image first"
@@ -239,6 +267,13 @@ class ImageRestorer:
             return apply_in_tiles(model.reconstruct, pixels, (tall, wide), overlap), []
         restored, level = model.denoise_image(pixels, self.noise)
         return np.asarray(restored, dtype=np.float32), [] if level is None else [level]
+
+
+def _seen_range(model: Autoencoder) -> tuple[float, float]:
+    """Ends of what a network should see: noise exceeds the range of training by at most its width."""
+    low, high = model.pixel_range_
+    room = max(high - low, 1.0)
+    return low - room, high + room
 
 
 def _is_constant(values: Raw, without: NDArray[np.bool_]) -> bool:

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from hourglass.data import Dataset
+from hourglass.experiments.captions import listed
 from hourglass.lab.cells import Cell, Measures, grouped
 from hourglass.lab.drawing import MEANS, draw_means
 from hourglass.lab.networks import CHANCE, TRAINS, accuracy, examples, train
 from hourglass.lab.statistics import compare, summarise
 from hourglass.lab.study import Rows, Study, Table
-from hourglass.lab.words import listed, named, sorted_out
+from hourglass.lab.words import named, sorted_out
 from hourglass.nn import NORMS
 from hourglass.plots import new_figure
 

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hourglass.data import Dataset
+from hourglass.experiments.captions import listed
 from hourglass.lab.cells import Cell, Measures, grouped
 from hourglass.lab.networks import CHANCE, TRAINS, accuracy, examples, train
 from hourglass.lab.statistics import Difference, Summary, compare, paired, summarise
 from hourglass.lab.study import Row, Rows, Study, Table
-from hourglass.lab.words import listed, verdict
+from hourglass.lab.words import verdict
 from hourglass.plots import new_figure
 
 if TYPE_CHECKING:

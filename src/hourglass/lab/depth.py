@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hourglass.data import Dataset
+from hourglass.experiments.captions import listed
 from hourglass.lab.cells import Cell, Measures, grouped
 from hourglass.lab.drawing import MEANS, draw_means, draw_medians, medians_note
 from hourglass.lab.networks import BATCH, CHANCE, TRAINS, accuracy, examples, train
 from hourglass.lab.statistics import compare, summarise
 from hourglass.lab.study import Row, Rows, Study, Table
-from hourglass.lab.words import Geometric, listed, scientific, sorted_out, verdict
+from hourglass.lab.words import Geometric, scientific, sorted_out, verdict
 from hourglass.plots import new_figure
 from hourglass.training import Observer
 

@@ -140,9 +140,10 @@ STUDY = Study(
     title="One image at a time, and folding",
     question="What happens when a network in use normalises by the moments of the images it is given, and can the "
     "normalisation be folded into the convolutions?",
-    setting="The 20-layer classifier with PyTorch's layer is trained for {n_steps} steps with batches of 64, with "
-    "{seeds} seeds, and tested on 1,000 images, of which it gets 1 to 200 at once. Times are measured on one thread, "
-    "for the plain and the folded network in turn; the speed is the median ratio of 15 rounds for each seed.",
+    setting="The 20-layer classifier with PyTorch's batch normalisation is trained with {seeds} seeds, each time for "
+    "{n_steps} steps with batches of 64. It is tested on 1,000 images; 1 to 200 of them are given to it at once. Times "
+    "are measured on one thread, alternately for the plain and the folded network. The speed of a seed's network is "
+    "the ratio of the two times, as the median of 15 rounds.",
     source="Ioffe and Szegedy, ICML 2015, algorithm 2; Jacob et al., CVPR 2018, section 3.2 (folding).",
     n_steps=800,
     seeds=5,

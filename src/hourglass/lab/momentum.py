@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from hourglass.data import Dataset
+from hourglass.experiments.captions import listed
 from hourglass.lab.cells import Cell, Measures
 from hourglass.lab.drawing import MEANS, draw_means, draw_medians, medians_note
 from hourglass.lab.networks import BATCH, accuracy, accuracy_by_batch, examples, train
 from hourglass.lab.statistics import compare, summarise
 from hourglass.lab.study import Rows, Study, Table
-from hourglass.lab.words import listed, sorted_out, verdict
+from hourglass.lab.words import sorted_out, verdict
 from hourglass.nn import recompute_statistics
 from hourglass.nn.batchnorm import MovingStatistics, other_axes
 from hourglass.nn.population import normalisations

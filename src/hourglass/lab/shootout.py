@@ -9,13 +9,14 @@ from torch import Tensor
 
 from hourglass.data import Dataset
 from hourglass.experiments import find
+from hourglass.experiments.captions import listed
 from hourglass.experiments.evaluation import protocol_of
 from hourglass.lab.cells import Cell, Measures
 from hourglass.lab.drawing import MEANS
 from hourglass.lab.networks import accuracy, examples, train
 from hourglass.lab.statistics import Difference, compare, compare_with_best, paired, summarise
 from hourglass.lab.study import Row, Rows, Study, Table
-from hourglass.lab.words import Geometric, listed, named, sorted_out
+from hourglass.lab.words import Geometric, named, sorted_out
 from hourglass.metrics import METRICS
 from hourglass.nn import NORMS
 from hourglass.plots import LINES, new_figure
@@ -233,8 +234,8 @@ STUDY = Study(
     "one pixel and in its dense layer `instance` is the same as `layer`. Comparisons are paired t-tests. Comparisons "
     "with the network without normalisation are corrected for their number (Holm). Comparisons with the best mean are "
     "corrected for the number of all pairs, because the same numbers determine which mean is the best. Speeds are "
-    "measured in processes of one thread, of which as many run at once as there are cores, and are compared by the "
-    "geometric mean of their ratios. Memory is that of the tensors that are kept for the gradient.",
+    "measured in processes of one thread each; as many of these run at once as the machine has cores. Speeds are "
+    "compared by the geometric mean of their ratios. Memory is the size of the tensors that are kept for the gradient.",
     source="Wu and He, ECCV 2018, and the papers that the normalisations are from.",
     n_steps=300,
     seeds=3,

@@ -8,12 +8,6 @@ from hourglass.lab.statistics import Difference, Summary, summarise
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def listed(names: Iterable[object]) -> str:
-    """Names as a list in a sentence: "a", "a and b", "a, b and c"."""
-    *first, last = [str(name) for name in names]
-    return f"{', '.join(first)} and {last}" if first else last
-
-
 def named(norm: str) -> str:
     """Name of a normalisation in a sentence."""
     return "the network without normalisation" if norm == "none" else norm

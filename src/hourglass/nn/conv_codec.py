@@ -104,7 +104,7 @@ class ConvCodec(Codec):
     def halo(self) -> tuple[int, int] | None:  # type: ignore[override]  # a constant elsewhere
         """Stride and receptive radius in pixels; None where a normalisation looks at the whole image."""
         # A part of an image has other moments than the whole.
-        by_image = any(isinstance(norm, nn.GroupNorm) for norm in self.encoder_norms)
+        by_image = any(getattr(norm, "looks_at_whole_image", False) for norm in self.encoder_norms)
         return None if by_image else (self.stride, self.receptive_radius)
 
     @property

@@ -51,6 +51,8 @@ class GroupNorm(OnlyTraced, nn.GroupNorm):
         From the forward pass when the input does not hold floating-point numbers; from ``torch.jit.script``.
     """
 
+    looks_at_whole_image = True  # so that ``ConvCodec.halo`` is None
+
     def __init__(
         self,
         num_features: int,
@@ -184,7 +186,10 @@ NORMS: dict[str, type[MovingStatistics] | type[GroupNorm] | None] = {
     "ghost": GhostBatchNorm,
     "renorm": BatchRenorm,
 }
-"""Every normalisation by name; ``batch`` is PyTorch's batch normalisation, ``batch-manual`` the same written out."""
+"""Every normalisation by name; ``batch`` is PyTorch's batch normalisation, ``batch-manual`` the same written out.
+
+A class whose output at a pixel depends in inference on other pixels has the attribute ``looks_at_whole_image = True``.
+"""
 
 NORMS_IN_WORDS = {
     "none": "without normalisation",

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 TRICKS = {
-    "few-outputs": "in training, convolutions with one or few output channels as a matrix product and nine shifted sums",
+    "few-outputs": "in training, convolutions with few output channels as a matrix product and nine shifted sums",
     "one-pixel": "convolutions of feature maps of one pixel as matrix products",
     "output-phases": "in inference, the decoder's last two convolutions without the large feature map between them",
     "pieces": "in inference, large images in blocks, and groups of small ones, several at once on threads",

@@ -1,7 +1,8 @@
 """Optimisers by name: Adam as TensorFlow computes it, gradient descent with and without momentum, and AdamW.
 
-To add one, write a class that takes parameters and a learning rate, with a method ``in_words``, and add it to
-``OPTIMISERS``.
+To add one, write a subclass of ``torch.optim.Optimizer`` that takes parameters and a learning rate, and add it to
+``OPTIMISERS``. Two methods are optional: ``in_words`` returns the optimiser's name and constants as text, and
+``count_steps`` is called after the state of the parameters has been restored.
 """
 
 import inspect
@@ -74,21 +75,6 @@ class Optimiser(torch.optim.Optimizer):
     def _update(self) -> None:
         """Change the parameters from their present gradients."""
         inspect.unwrap(super().step)(self)
-
-    def in_words(self) -> str:
-        """Describe the optimiser by its name and its constants.
-
-        Returns
-        -------
-        str
-            Words for a title or a report.
-
-        Raises
-        ------
-        NotImplementedError
-            In this abstract base class.
-        """
-        raise NotImplementedError  # abstract base class
 
 
 class Adam(Optimiser, torch.optim.Adam):
@@ -280,7 +266,8 @@ def optimiser_in_words(name: str) -> str:
     Returns
     -------
     str
-        Words for a title or a report; the learning rate is not among them.
+        What the optimiser's method ``in_words`` returns; without this method, the name of its class and those of its
+        constants that are numbers, except for the learning rate.
 
     Raises
     ------
@@ -288,8 +275,8 @@ def optimiser_in_words(name: str) -> str:
         When no optimiser has this name.
     """
     optimiser = OPTIMISERS[name]([torch.zeros(1, requires_grad=True)], 1.0)
-    if isinstance(optimiser, Optimiser):
-        return optimiser.in_words()
+    if hasattr(optimiser, "in_words"):
+        return str(optimiser.in_words())
     constants = {key: value for key, value in optimiser.defaults.items() if type(value) in (int, float, tuple)}
     return ", ".join([type(optimiser).__name__, *(f"{key} = {constants[key]}" for key in constants if key != "lr")])
 
@@ -330,7 +317,7 @@ def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Te
     for i, p in enumerate(_parameters(optimiser)):
         mine = {key.partition(".")[2]: value for key, value in tensors.items() if key.partition(".")[0] == str(i)}
         optimiser.state[p] = {name: _laid_out_as(p, value) for name, value in mine.items()}
-    if isinstance(optimiser, Adam):
+    if hasattr(optimiser, "count_steps"):
         optimiser.count_steps()
 
 

@@ -255,7 +255,8 @@ class Subset(Source):
     @property
     def fingerprint(self) -> Mapping[str, str]:
         """Fingerprints of the source, and of the indices under the name ``rows``."""
-        return {**self.source.fingerprint, "rows": fingerprint(self.rows.cpu().numpy())}
+        prints, rows = dict(self.source.fingerprint), fingerprint(self.rows.cpu().numpy())
+        return prints | {"rows": f"{prints['rows']}; {rows}" if "rows" in prints else rows}
 
     def to(self, device: torch.device) -> "Subset":
         """Return the same rows with their batches on another device."""
@@ -307,10 +308,10 @@ class Paired(Source):
 
     @property
     def fingerprint(self) -> Mapping[str, str]:
-        """Fingerprints of the source, with those of the new ``targets`` and ``weights``."""
+        """Fingerprints of the source, and of the new ``targets`` and ``weights``; those of a source: ``targets.…``."""
         prints = dict(self.source.fingerprint)
         if isinstance(self.targets, Source):
-            prints["targets"] = self.targets.fingerprint["images"]
+            prints |= {f"targets.{name}": value for name, value in self.targets.fingerprint.items()}
         elif self.targets is not None:
             prints["targets"] = fingerprint(channels_last(self.targets).cpu().numpy())
         if self._weights is not None:
@@ -324,20 +325,7 @@ class Paired(Source):
 
 
 def select(rows: Tensor, index: Tensor) -> Tensor:
-    """Select rows by index and keep their memory layout; on the CPU several times as fast as ``rows[index]``.
-
-    Parameters
-    ----------
-    rows : torch.Tensor of shape (size, ...)
-        All rows.
-    index : torch.Tensor of shape (n,), int64
-        Indices of the selected rows.
-
-    Returns
-    -------
-    torch.Tensor of shape (n, ...)
-        The selected rows.
-    """
+    """Select rows by index and keep their memory layout; on the CPU several times as fast as ``rows[index]``."""
     if rows.dim() == 4 and rows.is_contiguous(memory_format=torch.channels_last):
         return rows.permute(0, 2, 3, 1).index_select(0, index).permute(0, 3, 1, 2)
     return rows.index_select(0, index)

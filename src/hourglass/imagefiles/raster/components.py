@@ -6,6 +6,7 @@ coefficients are recovered here, and the change of the image is added to them. A
 coefficients.
 """
 
+from functools import reduce
 from math import ceil
 
 import numpy as np
@@ -65,7 +66,8 @@ def components(frame: Frame, values: Raw, before: Raw) -> list[NDArray[np.uint8]
     change = np.empty(values.shape[:2], np.float32)
     for top in range(0, len(values), _ROWS):
         rows = slice(top, top + _ROWS)
-        change[rows] = np.abs(values[rows].astype(np.int16) - before[rows]).max(axis=2)
+        step = np.abs(values[rows].astype(np.int16) - before[rows])
+        change[rows] = reduce(np.maximum, np.moveaxis(step, 2, 0))
     found = []
     for i, component in enumerate(frame.components):
         across, down = frame.ratio(component)
@@ -108,8 +110,8 @@ def _largest(change: NDArray[np.float32], across: int, down: int) -> NDArray[np.
     """Largest change among the pixels that each stored number represents."""
     height, width = change.shape
     padded = np.pad(change, ((0, -height % down), (0, -width % across)))
-    found: NDArray[np.float32] = padded.reshape(-(-height // down), down, -(-width // across), across).max(axis=(1, 3))
-    return found
+    rows: NDArray[np.float32] = reduce(np.maximum, (padded[i::down] for i in range(down)))
+    return reduce(np.maximum, (rows[:, i::across] for i in range(across)))
 
 
 def _blocks(plane: Raw) -> NDArray[np.float32]:
@@ -186,16 +188,20 @@ def _averaged(values: NDArray[np.float32], factor: int, *, triangle: bool) -> ND
     if factor == 1:
         return values
     from scipy.linalg import solve_banded
+    from scipy.ndimage import spline_filter1d
 
     width, count = values.shape[1], -(-values.shape[1] // factor)
     padded = np.pad(values, ((0, 0), (0, count * factor - width)), mode="edge")
-    means: NDArray[np.float32] = padded.reshape(len(values), count, factor).mean(axis=2, dtype=np.float32)
+    total: NDArray[np.float32] = reduce(np.add, (padded[:, i::factor] for i in range(factor)))
+    means: NDArray[np.float32] = total / np.float32(factor)
     if not triangle or count == 1:
         return means
+    if not width % 2:  # the numbers are then the coefficients of a quadratic spline through the means
+        coefficients: NDArray[np.float32] = spline_filter1d(means, 2, axis=1, output=np.float32, mode="reflect")
+        return coefficients
     bands = np.full((3, count), 1 / 8)
     bands[1] = 6 / 8
-    bands[1, 0] = bands[1, -1] = 7 / 8
-    if width % 2:  # only one pixel of the last number is shown
-        bands[1, -1], bands[2, -2] = 3 / 4, 1 / 4
+    bands[1, 0] = 7 / 8
+    bands[1, -1], bands[2, -2] = 3 / 4, 1 / 4  # only one pixel of the last number is shown
     solved: NDArray[np.float32] = solve_banded((1, 1), bands, means.T).T.astype(np.float32)
     return solved

@@ -1,7 +1,6 @@
 """Base classes of the formats of photographs: the file is in memory, and its pixels are decoded on request."""
 
 import io
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ import numpy as np
 
 from hourglass.atomic import write_whole
 from hourglass.imagefiles.image import Plane, Raw
-from hourglass.imagefiles.reading import UnservedError, reading, turned, turned_back
+from hourglass.imagefiles.reading import UnservedError, libraries_silenced, reading, turned, turned_back
 
 _E = TypeVar("_E")
 _ORIENTATION = 0x0112
@@ -282,8 +281,7 @@ def encoding(path: Path) -> Iterator[None]:
         When the block raises it.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with libraries_silenced:
             yield
     except UnservedError as error:
         raise ValueError(f"{path} {error}") from error
@@ -310,8 +308,7 @@ def exif_orientation(exif: bytes) -> int:
 
     found = Image.Exif()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with libraries_silenced:
             found.load(exif)
             value = found.get(_ORIENTATION, 1)
     except Exception:  # damaged EXIF data are copied as they are; the pixels can still be read

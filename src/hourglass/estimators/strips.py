@@ -1,0 +1,123 @@
+"""Restoring an image strip by strip, so that little of it is in memory as floating-point numbers."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from hourglass.denoising.noise_level import NoiseLevel
+from hourglass.estimators.fitting import Floats
+from hourglass.estimators.pieces import Cut, cut_axis
+
+# Function that returns some rows of an image as pixels (h, w, c), and function that takes the change of some rows.
+Read = Callable[[slice], Floats]
+Write = Callable[[slice, Floats], None]
+
+# Pixels of a strip without its neighbours.
+_PIXELS = 4_500_000
+
+
+def cut_into_strips(height: int, width: int, halo: tuple[int, int] | None) -> list[Cut]:
+    """Cut an image into strips of rows.
+
+    Parameters
+    ----------
+    height, width : int
+        Of the image, in pixels.
+    halo : (stride, radius) or None
+        Halo of the network, as for :func:`hourglass.estimators.pieces.apply_in_pieces`; without one, there is one
+        strip.
+
+    Returns
+    -------
+    list of (read, inner, written)
+        For each strip three slices of rows: of the image, what it is computed from; of its output, what counts; of the
+        result, where that goes.
+    """
+    if halo is None:
+        return [(slice(0, height), slice(0, height), slice(0, height))]
+    stride, radius = halo
+    step = max(1, _PIXELS // max(width, 1) // stride) * stride
+    return cut_axis(height, step, math.ceil(radius / stride) * stride)
+
+
+def restore_strips(
+    restore: Callable[[Floats], Floats], read: Read, strips: Sequence[Cut], write: Write, *, factor: float = 1.0
+) -> float:
+    """Restore an image strip by strip.
+
+    Parameters
+    ----------
+    restore : callable
+        Function that restores pixels ``(h, w, c)``.
+    read : callable
+        Function that returns some rows of the image.
+    strips : sequence of (read, inner, written)
+        As :func:`cut_into_strips` returns them.
+    write : callable
+        Function that is called with the rows and the change of each strip, which it may keep.
+    factor : float, default=1.0
+        Factor of the change.
+
+    Returns
+    -------
+    float
+        Root mean square of the change, before it was multiplied.
+    """
+    total, count = 0.0, 0
+    for rows, inner, written in strips:
+        pixels = read(rows)
+        restored = restore(pixels)
+        change = np.subtract(restored[inner], pixels[inner], out=restored[inner])
+        total += float(np.sum(np.square(change), dtype=np.float64))
+        count += change.size
+        write(written, change if factor == 1 else change * change.dtype.type(factor))
+    return math.sqrt(total / count) if count else 0.0
+
+
+class StripByStrip:
+    """Base of :class:`hourglass.estimators.Autoencoder`: restores one image, as a whole or strip by strip."""
+
+    reconstruct: Callable[..., Floats]
+
+    def denoise_image(self, image: Floats, noise: NoiseLevel) -> tuple[Floats, float | None]:
+        """Denoise one image, where the network takes images of any size of any height and width.
+
+        Parameters
+        ----------
+        image : ndarray of shape (h, w, c), float32 or float64
+            Image, on the scale of training.
+        noise : NoiseLevel
+            Level of the noise; not used by networks that judge the noise by themselves.
+
+        Returns
+        -------
+        restored : ndarray of shape (h, w, c), of the dtype of ``image``
+            Image without noise, in a new array.
+        level : float or None
+            Level of the noise, without the factor ``noise.strength``; None where the network does not tell.
+        """
+        return self.reconstruct(image[None])[0], None
+
+    def denoise_strips(self, read: Read, strips: Sequence[Cut], write: Write, noise: NoiseLevel) -> float | None:
+        """Denoise one image strip by strip.
+
+        Parameters
+        ----------
+        read : callable
+            Function that returns some rows of the image as an array ``(rows, w, c)``, float32 or float64.
+        strips : sequence of (read, inner, written)
+            Strips of the image, as :func:`cut_into_strips` returns them.
+        write : callable
+            Function that is called with the rows and the change of each strip, and with another change of the same
+            rows where a second pass is needed. Without noise it is not called.
+        noise : NoiseLevel
+            Level of the noise; not used by networks that judge the noise by themselves.
+
+        Returns
+        -------
+        float or None
+            Level of the noise, without the factor ``noise.strength``; None where the network does not tell.
+        """
+        restore_strips(lambda pixels: self.reconstruct(pixels[None])[0], read, strips, write)
+        return None
