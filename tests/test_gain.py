@@ -19,7 +19,11 @@ CAMERAS = {
     for offset in (0, 100)
 }  # fmt: skip
 LEVEL = 0.1
-QUICK = ("--crop", 24, "--cuts", 64, "--set", "channels=(8,8)", "--set", "batch_size=8", "-q")
+QUICK = ("--crop", 24, "--cuts", 64, "--set", "batch_size=8", "-q")
+NETWORKS = {
+    "conv": ("--network", "conv", "--set", "channels=(8,8)"),
+    "denoiser": ("--from", "scratch", "--set", "widths=(8,8,8)", "--set", "n_blocks=(1,1,1)"),
+}
 
 
 def scene(seed):
@@ -72,14 +76,16 @@ def restored_db(root, name, out):
 
 @pytest.mark.parametrize("way", ["self-supervised", "supervised"])
 @pytest.mark.parametrize("steps", [60, pytest.param(1500, marks=pytest.mark.slow)])
-def test_training_and_use(way, steps, folders, hourglass, tmp_path):
+@pytest.mark.parametrize("network", NETWORKS)
+def test_training_and_use(way, steps, network, folders, hourglass, tmp_path):
     gained, said = {}, {}
     cameras = ["16", "10+100", "float+100"] if steps < 1000 else list(CAMERAS)
     for name in cameras:
         learnt_from = folders / name / ("noisy" if way == "self-supervised" else "clean")
         how = ("--self-supervised",) if way == "self-supervised" else ("--noise", LEVEL)
         model, out = tmp_path / name / "model", tmp_path / name / "out"
-        assert hourglass("train", learnt_from, "--out", model, *how, "--steps", steps, *QUICK) == (0, "", "")
+        words = ("--out", model, *how, "--steps", steps, *NETWORKS[network], *QUICK)
+        assert hourglass("train", learnt_from, *words) == (0, "", "")
         assert hourglass("denoise", folders / name / "noisy", out, "--model", model, "-q") == (0, "", "")
         gained[name] = restored_db(folders, name, out)
         words = ("evaluate", folders / name / "clean", "--model", model, "--noise", LEVEL, "--format", "csv", "-q")

@@ -15,6 +15,7 @@ def drawn(*shape, seed=0):
 
 FORMULAS = {
     "mse": lambda x, t: ((x - t) ** 2).mean(),
+    "mae": lambda x, t: abs(x - t).mean(),
     "bce": lambda x, t: -(t * np.log(1 / (1 + np.exp(-x))) + (1 - t) * np.log(1 / (1 + np.exp(x)))).mean(),
     "softmax": lambda x, t: -(t * (x - np.log(np.exp(x).sum(1, keepdims=True)))).sum(1).mean(),
 }

@@ -48,7 +48,8 @@ def denoise(
         Axis of the channels; None where there is none. ``"auto"`` is the last axis of an array of three or more axes
         where it has the length 1 or 3.
     strength : float, default=1.0
-        Factor of the level, from 0.5 to 1.5: below 1 a little of the noise is left, above 1 more detail is lost.
+        From 0.5 to 1.5. Below 1 it is the share of the noise that is taken away, so that a little grain is left; above
+        1 it is a factor of the level, so that more is smoothed.
     data_range : pair of float, optional
         Black and white. By default 0 and the largest number of the type for integers; for floating-point numbers 0 and
         1, or the percentiles 0.1 and 99.9 of the array where a number is below -1 or above 2.

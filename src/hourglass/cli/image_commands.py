@@ -50,7 +50,11 @@ def denoise(
         ),
     ] = "auto",
     strength: Annotated[
-        float, typer.Option(help="Factor of the noise level, from 0.5 to 1.5: below 1 a little of the noise is left.")
+        float,
+        typer.Option(
+            help="From 0.5 to 1.5. Below 1 it is the share of the noise that is taken away, so that a little grain is "
+            "left; above 1 more is smoothed."
+        ),
     ] = 1.0,
     value_range: Range = "auto",
     undo_clipping: Annotated[

@@ -18,7 +18,8 @@ class NoiseLevel:
     level : float or "auto", default="auto"
         Standard deviation of the noise, at least 0, as a fraction of the range. ``"auto"`` finds it in each image.
     strength : float, default=1.0
-        Factor of the level, from 0.5 to 1.5: below 1 a little of the noise is left, above 1 more detail is lost.
+        From 0.5 to 1.5. Below 1 it is the share of the noise that is taken away, so that a little grain is left; above
+        1 it is a factor of the level, so that more is smoothed.
 
     Raises
     ------

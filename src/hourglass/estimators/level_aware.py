@@ -185,7 +185,7 @@ class LevelAwareDenoiser(Autoencoder):
             Function that is called with the rows and the change of each strip, and with another change of the same
             rows where a second pass is needed. Without noise it is not called.
         noise : NoiseLevel
-            Level of the noise, or that it is to be found.
+            Level of the noise, 0 for an image that is to stay as it is, or that it is to be found.
 
         Returns
         -------
@@ -206,18 +206,22 @@ class LevelAwareDenoiser(Autoencoder):
             restored: Floats = self.reconstruct(pixels[None])[0]
             return restored
 
+        # Below 1 only a share of the noise is taken away, since the network hardly heeds a level that is too low.
+        share, more = min(noise.strength, 1.0), max(noise.strength, 1.0)
+        if noise.level == 0:
+            return 0.0
         if not isinstance(noise.level, str):
-            restore_strips(told(noise.level * noise.strength), read, strips, write)
+            restore_strips(told(noise.level * more), read, strips, write, factor=share)
             return float(noise.level)
         bound = _bound(read, strips)
         if bound == 0:
             return 0.0
-        level = restore_strips(blind, read, strips, write)
+        level = restore_strips(blind, read, strips, write, factor=share)
         if level > _MOST * bound:
-            restore_strips(blind, read, strips, write, factor=bound / level)
+            restore_strips(blind, read, strips, write, factor=share * bound / level)
             level = bound
-        if noise.strength != 1:
-            restore_strips(told(level * noise.strength), read, strips, write)
+        if more > 1:
+            restore_strips(told(level * more), read, strips, write)
         return level
 
     def _restore(self, images: Floats, level: float = _UNKNOWN) -> Floats:

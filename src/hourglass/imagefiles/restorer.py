@@ -133,7 +133,7 @@ class ImageRestorer:
         return [slice(band, band + 1) for band in range(group.start, group.stop)] if one_by_one else [group]
 
     def _model(self, channels: int) -> Autoencoder:
-        return self.models.get(channels) or next(iter(self.models.values()))
+        return self.models.get(channels) or self.models.get(1) or self.models[3]
 
     def _restore_bands(
         self,
@@ -253,11 +253,9 @@ class ImageRestorer:
         channels = model.image_shape_[2]
         if count == channels:
             return self._apply(model, pixels)
-        if channels == 1:
-            parts = [self._apply(model, pixels[..., i : i + 1]) for i in range(count)]
-            return np.concatenate([image for image, _ in parts], axis=2), [level for _, part in parts for level in part]
-        restored, levels = self._apply(model, np.repeat(pixels, 3, axis=2))
-        return np.asarray(restored.mean(2, keepdims=True), dtype=np.float32), levels
+        parts = [self._apply(model, np.repeat(pixels[..., i : i + 1], channels, axis=2)) for i in range(count)]
+        bands = [image.mean(2, keepdims=True, dtype=np.float32) for image, _ in parts]
+        return np.concatenate(bands, axis=2), [level for _, part in parts for level in part]
 
     def _apply(self, model: Autoencoder, pixels: Pixels) -> tuple[Pixels, list[float]]:
         """The output of a model for an image of its channels."""

@@ -187,10 +187,10 @@ class RestorationNet(OnlyTraced, nn.Module):
         if noise_level is None:
             noise_level = images.new_full((1,), -1.0)
         level = noise_level.to(images.dtype).view(-1, 1, 1, 1)
-        planes = torch.cat([level.clamp(min=0), (level >= 0).to(images.dtype)], 1)
         blocks = F.pixel_unshuffle(extended, 2)
-        planes = planes.expand(len(blocks), 2, *blocks.shape[-2:])
-        fine = self.fine_down(self.head(torch.cat([blocks, planes], 1)))
+        plane = torch.ones_like(blocks[:, :1])
+        known = (level >= 0).to(images.dtype)
+        fine = self.fine_down(self.head(torch.cat([blocks, plane * level.clamp(min=0), plane * known], 1)))
         middle = self.middle_down(self.to_middle(fine))
         coarse = self.coarse(self.to_coarse(middle))
         middle = self.middle_up(middle + self.from_coarse(coarse))
@@ -209,6 +209,5 @@ def _extended(images: Tensor, axis: int, multiple: int) -> Tensor:
     if length % multiple == 0:
         return images
     places = torch.arange(length + -length % multiple, device=images.device)
-    period = max(2 * length - 2, 1)  # forth and back; a single row or column is repeated
-    places = places % period
-    return images.index_select(axis, torch.minimum(places, period - places))
+    # Of an image with few pixels, what lies beyond its other edge is that edge.
+    return images.index_select(axis, torch.minimum(places, 2 * length - 2 - places).clamp(min=0))
