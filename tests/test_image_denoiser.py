@@ -178,3 +178,37 @@ def test_bfloat16_costs_next_to_nothing():
     noisy = corrupt(clean, GaussianNoise(25 / 255), 1)
     halves = [rms(model.reconstruct(noisy.astype(dtype)) - clean) for dtype in (np.float32, np.float64)]
     assert halves[0] < 1.05 * halves[1]
+
+
+def test_strips_give_what_the_whole_image_gives(fitted):
+    from hourglass.estimators.strips import cut_into_strips
+
+    image = (smooth(1, 400, 60, seed=8)[0] + np.random.default_rng(0).normal(0, 0.1, (400, 60, 1))).astype(np.float32)
+    noise = hg.denoising.NoiseLevel()
+    whole, level = fitted.denoise_image(image, noise)
+    restored = np.empty_like(image)
+    assert len(cut_into_strips(400, 60, fitted.network_.halo)) == 1
+    stride, radius = fitted.network_.halo
+    strips = pieces.cut_axis(400, 8 * stride, -(-radius // stride) * stride)
+    assert len(strips) > 3
+
+    def write(rows, change):
+        restored[rows] = image[rows] + change
+
+    assert fitted.denoise_strips(image.__getitem__, strips, write, noise) == level
+    np.testing.assert_allclose(restored, whole, atol=1e-5)
+
+
+def test_a_model_that_learnt_no_levels_finds_them_all_the_same():
+    clean = smooth(64)
+    model = hg.ImageDenoiser(**SMALL, n_steps=150).fit(corrupt(clean, GaussianNoise(0.1, clip=False), 1), clean)
+    assert not model.takes_noise_level
+    noisy = corrupt(smooth(1, 64, 64, seed=3), GaussianNoise(0.1, clip=False), 3)[0]
+    restored, level = model.denoise_image(noisy, hg.denoising.NoiseLevel())
+    assert 0.07 < level < 0.12
+    assert rms(restored - noisy) > 0.05
+    stronger, _ = model.denoise_image(noisy, hg.denoising.NoiseLevel(strength=0.5))
+    np.testing.assert_allclose(stronger - noisy, 0.5 * (restored - noisy), atol=1e-5)
+    for wrong in (hg.denoising.NoiseLevel(0.1), hg.denoising.NoiseLevel(strength=1.2)):
+        with pytest.raises(ValueError, match="learnt no levels"):
+            model.denoise_image(noisy, wrong)

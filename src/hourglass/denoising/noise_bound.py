@@ -71,20 +71,22 @@ def bound_of_strips(strips: Iterable[NDArray[np.floating[Any]]]) -> float:
     return max(level, 2 * _level(halved)) if halved else level
 
 
-def rows_to_look_at(height: int, width: int) -> list[slice]:
+def rows_to_look_at(height: int, width: int, pixels: int = _LOOKED_AT) -> list[slice]:
     """Choose strips of rows by which an image is judged: all rows of a small one, and evenly spaced ones otherwise.
 
     Parameters
     ----------
     height, width : int
         Of the image, in pixels.
+    pixels : int, default=2,000,000
+        About how many pixels are looked at; at least one strip.
 
     Returns
     -------
     list of slice
         Rows of each strip.
     """
-    count = max(1, min(-(-height // _STRIP), round(_LOOKED_AT / (_STRIP * width))))
+    count = max(1, min(-(-height // _STRIP), round(pixels / (_STRIP * width))))
     if count * _STRIP >= height:
         return [slice(0, height)]
     tops = np.linspace(0, height - _STRIP, count).astype(int)

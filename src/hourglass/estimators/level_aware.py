@@ -31,8 +31,10 @@ _TOLD = 0.5
 _SMALL_BLOCK = 250_000
 # The network's sign for a level that is unknown.
 _UNKNOWN = -1.0
-# A network that is not told the level takes at most so many times as much from an image as it can have noise.
+# A network takes at most so many times as much from an image as it can have noise.
 _MOST = 1.5
+# Pixels on which the level is found.
+_LOOKED_AT = 300_000
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -170,8 +172,8 @@ class LevelAwareDenoiser(Autoencoder):
     def denoise_strips(self, read: Read, strips: Sequence[Cut], write: Write, noise: NoiseLevel) -> float | None:
         """Denoise one image strip by strip, at a level that is given, or found in the image.
 
-        To find the level, the network first denoises the image without being told one, and the level is the root mean
-        square of what it takes away. Two things are beyond its judgement: an image without noise
+        To find the level, the network first denoises a part of the image without being told one, and the level is the
+        root mean square of what it takes away. Two things are beyond its judgement: an image without noise
         (:func:`hourglass.denoising.noise_bound` finds 0) is left unchanged, and from any image at most one and a half
         times as much is taken as it can have noise.
 
@@ -191,10 +193,15 @@ class LevelAwareDenoiser(Autoencoder):
         -------
         float
             Standard deviation of the noise that was given or found, without the factor ``noise.strength``.
+
+        Raises
+        ------
+        ValueError
+            When a level or a strength above 1 is given to a model that learnt no levels.
         """
 
-        def told(level: float) -> Callable[[Floats], Floats]:
-            level = min(level, self._pixel_width)
+        def restore_at(level: float | None) -> Callable[[Floats], Floats]:
+            level = None if level is None else min(level, self._pixel_width)
 
             def restore(pixels: Floats) -> Floats:
                 restored: Floats = self.reconstruct(pixels[None], noise_level=level)[0]
@@ -202,26 +209,28 @@ class LevelAwareDenoiser(Autoencoder):
 
             return restore
 
-        def blind(pixels: Floats) -> Floats:
-            restored: Floats = self.reconstruct(pixels[None])[0]
-            return restored
-
         # Below 1 only a share of the noise is taken away, since the network hardly heeds a level that is too low.
         share, more = min(noise.strength, 1.0), max(noise.strength, 1.0)
+        if more > 1 and not self.takes_noise_level:
+            raise ValueError(f"strength={noise.strength:g} is above 1, but this model learnt no levels; leave it out")
         if noise.level == 0:
             return 0.0
         if not isinstance(noise.level, str):
-            restore_strips(told(noise.level * more), read, strips, write, factor=share)
+            restore_strips(restore_at(noise.level * more), read, strips, write, factor=share)
             return float(noise.level)
-        bound = _bound(read, strips)
-        if bound == 0:
+        height, width = _size(read, strips)
+        most, looked_at = 0.0 if 0 in (height, width) else math.inf, strips
+        if min(height, width) >= SMALLEST:
+            most = bound_of_strips(read(rows) for rows in rows_to_look_at(height, width))
+            looked_at = [(rows, slice(None), rows) for rows in rows_to_look_at(height, width, _LOOKED_AT)]
+        if most == 0:
             return 0.0
-        level = restore_strips(blind, read, strips, write, factor=share)
-        if level > _MOST * bound:
-            restore_strips(blind, read, strips, write, factor=share * bound / level)
-            level = bound
-        if more > 1:
-            restore_strips(told(level * more), read, strips, write)
+        found = restore_strips(restore_at(None), read, looked_at, lambda rows, change: None)
+        level = most if found > _MOST * most else found
+        restore = restore_at(level * more if self.takes_noise_level else None)
+        taken = restore_strips(restore, read, strips, write, factor=share)
+        if taken > _MOST * most * more:
+            restore_strips(restore, read, strips, write, factor=share * most / taken)
         return level
 
     def _restore(self, images: Floats, level: float = _UNKNOWN) -> Floats:
@@ -296,15 +305,10 @@ class LevelAwareDenoiser(Autoencoder):
         )
 
 
-def _bound(read: Read, strips: Sequence[Cut]) -> float:
-    """Largest level of the noise that an image can have; 0 also for an image without pixels."""
+def _size(read: Read, strips: Sequence[Cut]) -> tuple[int, int]:
+    """Height and width of an image."""
     height = max((written.stop for *_, written in strips), default=0)
-    width = read(slice(0, 1)).shape[1] if height else 0
-    if not height or not width:
-        return 0.0
-    if min(height, width) < SMALLEST:
-        return math.inf
-    return bound_of_strips(read(rows) for rows in rows_to_look_at(height, width))
+    return height, read(slice(0, 1)).shape[1] if height else 0
 
 
 def _levels(value: Any, count: int) -> NDArray[np.float64]:
