@@ -1,6 +1,7 @@
 """Denoising that works at once: levels, arrays of any kind, the commands, images that are no photographs."""
 
 import importlib.util
+import io
 import json
 import sys
 from pathlib import Path
@@ -168,6 +169,16 @@ def test_the_command_says_the_level_and_leaves_clean_images_alone(hourglass, tmp
     assert psnr(coffee, images["a"]) > 27
     assert psnr(coffee[..., 0], images["b"]) > psnr(coffee[..., 0], Image.open(folder / "b.png")) + 2
     np.testing.assert_array_equal(images["c"], Image.open(folder / "c.png"))
+
+
+def test_the_level_of_a_stream_is_said(hourglass, tmp_path, coffee):
+    Image.fromarray(noisy(coffee)).save(tmp_path / "a.png")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO((tmp_path / "a.png").read_bytes())))
+        code, _, err = hourglass("denoise", "-", tmp_path / "b.png")
+    assert code == 0
+    assert 0.08 < float(err.split("noise level ")[1].split()[0]) < 0.11
+    assert psnr(coffee, Image.open(tmp_path / "b.png")) > 27
 
 
 def test_a_level_and_a_strength_are_given(hourglass, tmp_path, coffee):

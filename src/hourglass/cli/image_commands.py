@@ -28,6 +28,7 @@ from hourglass.cli.shared import (
     Resizing,
     Resume,
     Tally,
+    levels_in_words,
     noise_of,
     ranges_of,
 )
@@ -206,7 +207,11 @@ class Job:
         if streamed:
             if len(sources) > 1 or target is None:
                 raise Misuse("- is one image; give one input and one output with it")
-            restore_stream(sources[0], target, restorer.restore, ranges, style or "png", overwrite=self.overwrite)
+            outcome = restore_stream(
+                sources[0], target, restorer.restore, ranges, style or "png", overwrite=self.overwrite
+            )
+            if outcome.noise_levels and not self.quiet:
+                typer.echo(f"{self.title}: {levels_in_words(outcome.noise_levels)}", err=True)
             return
         todo = plan(
             sources, target, overwrite=self.overwrite, resume=self.resume, named=out is not None, hidden=self.hidden

@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -177,7 +177,7 @@ class Tally:
                 more = ", and others" if len(self.ranges) > _RANGES_SHOWN else ""
                 said.append(f"range {', '.join(list(self.ranges)[:_RANGES_SHOWN])}{more}")
             if self.noise_levels:
-                said.append(_levels_in_words(self.noise_levels))
+                said.append(levels_in_words(self.noise_levels))
             typer.echo(f"{self.title}: {'; '.join(said)}", err=True)
 
     def note(self, outcome: "Outcome") -> None:
@@ -202,12 +202,12 @@ class Tally:
             raise typer.Exit(FAILURE)
 
 
-def _levels_in_words(levels: "list[float]") -> str:
+def levels_in_words(levels: Sequence[float]) -> str:
     """The levels of the noise of all images, in thousandths of the range."""
     low, high = min(levels), max(levels)
     if high == 0:
         return "no noise was found, so that nothing was changed"
     said = f"{low:.3f}" if f"{low:.3f}" == f"{high:.3f}" else f"{low:.3f} to {high:.3f}"
-    without = levels.count(0)
+    without = list(levels).count(0)
     unchanged = f" ({without} without noise, unchanged)" if without else ""
     return f"noise level {said} of the range{unchanged}"

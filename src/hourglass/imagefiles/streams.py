@@ -13,7 +13,7 @@ import numpy as np
 from hourglass.atomic import check_writable, write_whole
 from hourglass.imagefiles.files import open_image
 from hourglass.imagefiles.image import COLOURS, Plane, Raw
-from hourglass.imagefiles.processing import Restore
+from hourglass.imagefiles.processing import Outcome, Restore
 from hourglass.imagefiles.ranges import FileRanges, Ranges
 
 # Name of standard input and output on the command line.
@@ -24,7 +24,7 @@ _BYTE = 8
 
 def restore_stream(
     source: Path, target: Path, restore: Restore, ranges: Ranges, style: str, *, overwrite: bool = False
-) -> None:
+) -> Outcome:
     """Restore one image from standard input or to standard output.
 
     Parameters
@@ -34,14 +34,19 @@ def restore_stream(
     target : Path
         Path of the output file, which has the format of the input, or ``STREAM`` for standard output.
     restore : callable
-        Function that takes a :class:`Plane` and its :class:`ValueRange` and returns an array of the shape and dtype
-        of the plane's ``values``.
+        Function that takes a :class:`Plane` and its :class:`ValueRange`. It returns an array of the shape and dtype of
+        the plane's ``values``, and the levels of the noise that it removed, as :meth:`ImageRestorer.restore` does.
     ranges : Ranges
         Rule by which the range of the image's numbers is found.
     style : {"png", "tiff", "jpeg", "webp"}
         Format of standard output.
     overwrite : bool, default=False
         Whether an existing target is replaced.
+
+    Returns
+    -------
+    Outcome
+        What was done: ranges, and levels of the noise.
 
     Raises
     ------
@@ -68,19 +73,27 @@ def restore_stream(
             if target == STREAM and image.format.lower() != style:
                 encode([(plane, plane.values) for plane in image.planes()], style)  # an early error
             found = FileRanges(ranges, image.planes, source.name)
-            restored = (restore(plane, found.of_plane(plane))[0] for plane in image.planes())
+            levels: list[float] = []
+            restored = (_noting(levels, *restore(plane, found.of_plane(plane))) for plane in image.planes())
+            content = b""
             if target != STREAM:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 image.write(target, restored)
-                return
-            if image.format.lower() == style:
+            elif image.format.lower() == style:
                 output = Path(folder) / f"output.{style}"
                 image.write(output, restored)
                 content = output.read_bytes()
             else:
                 content = encode(list(zip(image.planes(), restored, strict=True)), style)
-    sys.stdout.buffer.write(content)
-    sys.stdout.buffer.flush()
+    if target == STREAM:
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+    return Outcome(source, ranges=tuple(found.found), noise_levels=tuple(levels))
+
+
+def _noting(levels: list[float], values: Raw, found: tuple[float, ...]) -> Raw:
+    levels.extend(found)
+    return values
 
 
 @contextmanager
