@@ -87,7 +87,7 @@ class SameConv2d(OnlyTraced, nn.Conv2d):
         height, width = check_channels(x, self.in_channels)
         if height == width == 1 and kernel == 3 and fast.applies("one-pixel", x):
             return fast.one_pixel_conv2d(x, self.weight, self.bias)
-        if height == width == 1:
+        if height == width == 1 and stride > 1 and torch.is_autocast_enabled(x.device.type):
             # Of one pixel, every stride gives one. With a stride of 2 and in bfloat16, PyTorch 2.13 leaves parts of the
             # gradient unwritten on some processors.
             return F.conv2d(x, self.weight, self.bias, padding=kernel // 2)
