@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from hourglass.imagefiles import OutputFullError, find_images, plan, process, processing, suffixes
-from hourglass.imagefiles.reading import libraries_silenced
+from hourglass.runtime.silence import libraries_silenced
 
 
 def save_image(path, seed=0, size=(20, 16)):

@@ -11,12 +11,16 @@ from numpy.typing import ArrayLike, NDArray
 from hourglass.denoising.noise_level import AUTO, NoiseLevel
 from hourglass.denoising.notation import parse_noise_level
 from hourglass.estimators import Autoencoder
-from hourglass.imagefiles import ImageRestorer
+from hourglass.imagefiles import ImageRestorer, Numbers, Plane, Ranges
+from hourglass.imagefiles.ranges import FileRanges
+from hourglass.imagefiles.value_ranges import UNKNOWN
 from hourglass.models import load_named
 from hourglass.pretrained import PRETRAINED
 
 # Lengths of a last axis that is taken for that of the channels.
 _CHANNELS = (1, 3)
+# A shorter last axis is hardly the width of an image.
+_FEWEST_PIXELS = 8
 # Floating-point numbers farther outside [0, 1] than its width are on another scale.
 _FARTHEST = 1.0
 _PERCENTILES = (0.1, 99.9)
@@ -43,16 +47,18 @@ def denoise(
         Standard deviation of the noise as a fraction of ``data_range``, at least 0, such as ``25 / 255``. By default,
         as with ``"auto"``, it is found in each image, and an image without noise is returned unchanged.
     model : str, path-like or fitted autoencoder, default="photo"
-        ``"photo"``, ``"digits"``, the folder of a model, or a model that takes images of any size.
+        ``"photo"``, ``"photo-grey"`` or ``"digits"``, the folder of a model, or a model that takes images of any size.
+        A folder of such a name is given with its path, as ``"./photo"``.
     channel_axis : int, "auto" or None, default="auto"
         Axis of the channels; None where there is none. ``"auto"`` is the last axis of an array of three or more axes
-        where it has the length 1 or 3.
+        where it has the length 1 or 3; where it has another length below 8, the axis has to be given.
     strength : float, default=1.0
         From 0.5 to 1.5. Below 1 it is the share of the noise that is taken away, so that a little grain is left; above
         1 it is a factor of the level, so that more is smoothed.
     data_range : pair of float, optional
-        Black and white. By default 0 and the largest number of the type for integers; for floating-point numbers 0 and
-        1, or the percentiles 0.1 and 99.9 of the array where a number is below -1 or above 2.
+        Black and white. By default 0 and 255 for bytes; for integers of other types, as for image files, 0 and 65,535
+        if they are bytes that were stretched to 16 bits, and otherwise the percentiles 0.1 and 99.9 of the array; for
+        floating-point numbers 0 and 1, or these percentiles where a number is below -1 or above 2.
     device : {"auto", "cpu", "cuda"} or torch.device, default="auto"
         Where to compute; ``auto`` takes the GPU where there is one. Not used for a fitted model.
 
@@ -93,12 +99,15 @@ def denoise(
     level = AUTO if noise_level is None else noise_level
     noise = NoiseLevel(parse_noise_level(level) if isinstance(level, str) else level, strength)
     restorer = ImageRestorer(_models(model, str(device)), noise)
-    low, high = _data_range(array) if data_range is None else data_range
-    if not low < high:
-        if data_range is None:  # a constant image
-            return array.copy()
+    if data_range is not None and not data_range[0] < data_range[1]:
         raise ValueError(f"data_range={data_range!r}; expected two numbers, the lower first")
+    if not array.size:
+        return array.copy()
     images = stack.reshape(-1, *stack.shape[-3:])
+    ends = _data_range(images) if data_range is None else data_range
+    if ends is None:  # a constant image
+        return array.copy()
+    low, high = ends
     restored = np.empty(images.shape, array.dtype)
     for one, result in zip(images, restored, strict=True):
         change = restorer.change(((one - np.float64(low)) / (high - low)).astype(np.float32))
@@ -109,6 +118,11 @@ def denoise(
 
 def _channel_axis(shape: tuple[int, ...], wanted: int | str | None) -> int | None:
     if wanted == "auto":
+        if len(shape) > 2 and 0 < shape[-1] < _FEWEST_PIXELS and shape[-1] not in _CHANNELS:
+            raise ValueError(
+                f"image has shape {shape}; give channel_axis=-1 if the last axis is that of {shape[-1]} channels, each "
+                "of which is then denoised as a grey image (leave alpha out), or channel_axis=None if it is the width"
+            )
         return -1 if len(shape) > 2 and shape[-1] in _CHANNELS else None
     if wanted is None:
         return None
@@ -117,15 +131,19 @@ def _channel_axis(shape: tuple[int, ...], wanted: int | str | None) -> int | Non
     return wanted
 
 
-def _data_range(array: NDArray[Any]) -> tuple[float, float]:
-    if array.dtype.kind == "b":
+def _data_range(images: NDArray[Any]) -> tuple[float, float] | None:
+    """Black and white of a stack ``(n, h, w, c)``; None if all numbers are equal and their type does not tell."""
+    if images.dtype.kind == "b":
         return 0.0, 1.0
-    if array.dtype.kind != "f":
-        return 0.0, float(np.iinfo(array.dtype).max)
-    if not array.size or (array.min() >= -_FARTHEST and array.max() <= 1 + _FARTHEST):
+    if images.dtype.kind != "f":
+        numbers = Numbers(images.dtype, 8 * images.dtype.itemsize)
+        planes = [Plane(image, ("extra",) * images.shape[3], numbers) for image in images]
+        found = FileRanges(Ranges(), lambda: planes, "image").of_plane(planes[0])
+        return None if found is UNKNOWN else (found.low, found.high)
+    if images.min() >= -_FARTHEST and images.max() <= 1 + _FARTHEST:
         return 0.0, 1.0
-    low, high = np.percentile(array, _PERCENTILES)
-    return float(low), float(high)
+    low, high = (float(end) for end in np.percentile(images, _PERCENTILES))
+    return (low, high) if low < high else None
 
 
 def _in_type(values: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -141,6 +141,10 @@ def export_onnx(
     }
 
 
+# Value of a further input with which a file is compared too.
+_TRIED = 0.1
+
+
 class _FromFile(nn.Module):
     """What stands in the file: scaling of the images, then a part of the estimator."""
 
@@ -170,9 +174,13 @@ def _examples(exported: ExportedPart, takes: str, pixel_range: tuple[float, floa
 
 def _difference(session: Any, exported: ExportedPart, example: NDArray[Any]) -> float:
     """Largest difference of the first output from the estimator's own, relative where numbers exceed 1."""
-    found = session.run(None, {exported.inputs: example})[0]
-    expected = exported.expected(example).reshape(found.shape)
-    return float(np.max(np.abs(found - expected) / np.maximum(np.abs(expected), 1)))
+    largest = 0.0
+    for options in [{}, *({name: _TRIED} for name in exported.options)]:
+        feed = {name: np.array([value], np.float32) for name, value in options.items()}
+        found = session.run(None, {exported.inputs: example} | feed)[0]
+        expected = exported.expected(example, **options).reshape(found.shape)
+        largest = max(largest, float(np.max(np.abs(found - expected) / np.maximum(np.abs(expected), 1))))
+    return largest
 
 
 def _metadata(estimator: NetworkEstimator, exported: ExportedPart, part: str, takes: str) -> dict[str, str]:

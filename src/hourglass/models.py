@@ -34,7 +34,7 @@ def save(
 
     Parameters
     ----------
-    estimator : DenseAutoencoder, ConvAutoencoder or ConvClassifier
+    estimator : DenseAutoencoder, ConvAutoencoder, ImageDenoiser or ConvClassifier
         Fitted.
     folder : path-like
         Made where there is none; a model in it is replaced.
@@ -175,7 +175,7 @@ def load_model(folder: str | os.PathLike[str], *, device: str | torch.device = "
 
     Returns
     -------
-    DenseAutoencoder, ConvAutoencoder or ConvClassifier
+    DenseAutoencoder, ConvAutoencoder, ImageDenoiser or ConvClassifier
         Fitted, ready to transform or predict; the record of its training stays with the run.
 
     Raises

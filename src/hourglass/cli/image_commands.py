@@ -190,7 +190,7 @@ class Job:
     noise: "NoiseLevel | None" = None
 
     def run(self, places: list[Path], out: Path | None, *, in_place: bool, style: str | None) -> None:
-        """Find inputs and outputs, check them, and restore one after another."""
+        """Find inputs and outputs, check them, and restore the images."""
         from hourglass.imagefiles import ImageRestorer, plan, process
         from hourglass.imagefiles.streams import STREAM, restore_stream
 

@@ -23,8 +23,8 @@ Denoiser = Annotated[
     typer.Option(
         "--model",
         metavar="NAME|FOLDER",
-        help="Name of a model in the package, which `hourglass models` lists, or folder of a model. photo is two "
-        "models, one for colour and one for grey images.",
+        help="Name of a model in the package, which `hourglass models` lists, or folder of a model; a folder of such a "
+        "name is written ./photo. photo is two models, one for colour and one for grey images.",
     ),
 ]
 Input = Annotated[Path, typer.Argument(metavar="IN", help="Folder of images, or one image.", show_default=False)]

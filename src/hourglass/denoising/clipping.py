@@ -4,13 +4,12 @@ A black pixel under normal noise of level 0.5 that is then clipped is 0.195 on a
 such pixels, from a median filter to a network, inherits that bias, and inverting the expectation removes it.
 """
 
-import warnings
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
 from hourglass.denoising.smoothing import total_variation
+from hourglass.runtime.silence import libraries_silenced
 
 # Steps of the table that is inverted; between them the expectation is straight to 1e-8.
 _STEPS = 4096
@@ -155,9 +154,7 @@ def _search_level(noisy: NDArray[np.float64], reading: float, *, two_tone: bool)
 def _read(images: NDArray[np.float64]) -> float:
     from skimage.restoration import estimate_sigma
 
-    with warnings.catch_warnings():
-        # Of an even image there is nothing to take the median of: no noise.
-        warnings.simplefilter("ignore", RuntimeWarning)
+    with libraries_silenced:  # of an even image there is nothing to take the median of: no noise
         levels = [estimate_sigma(image, channel_axis=-1, average_sigmas=True) for image in images]
     return float(np.mean(np.nan_to_num(levels)))
 

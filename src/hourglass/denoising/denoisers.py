@@ -1,6 +1,5 @@
 """Denoisers that need no training: what the networks are compared with, and what reads a noise level."""
 
-import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Self
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from hourglass.denoising.clipping import undo_clipping
 from hourglass.denoising.smoothing import total_variation
+from hourglass.runtime.silence import libraries_silenced
 
 Images = NDArray[np.floating[Any]]
 
@@ -155,8 +155,7 @@ class Wavelet(Denoiser):
         from skimage.restoration import denoise_wavelet
 
         options = {"convert2ycbcr": image.shape[2] == 3, "rescale_sigma": True, "channel_axis": -1}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # that small images have few levels
+        with libraries_silenced:  # which warn that small images have few levels
             return np.asarray(denoise_wavelet(image, sigma=self.level, **options))
 
 

@@ -8,25 +8,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Share of the pixels whose second differences are taken for noise alone, and not for edges and texture.
-_QUIETEST = 0.25
+Image = NDArray[np.floating[Any]]
+Window = tuple[slice, slice]
+
+# Side of the tiles that are judged one by one, in pixels.
+_TILE = 32
+# Share of the pixels of a tile, and of the tiles, whose second differences are taken for noise, and not for texture.
+_QUIETEST, _QUIETEST_TILES = 0.25, 0.1
+# An image in which fewer tiles have noise has none: many of its tiles are even for the most part.
+_NOISY_TILES = 0.5
 # Below this level, as a fraction of the range, an image is free of noise; rounding to bytes alone has 0.29/255.
 _FREE_OF_NOISE = 0.4 / 255
 # Images have at least so many pixels each way, or nothing is known of their noise.
 SMALLEST = 8
-# Pixels that are looked at; of a larger image, strips of rows that are evenly spaced.
-_LOOKED_AT = 2_000_000
-_STRIP = 64
+# Pixels that are looked at, and side of the windows into which a larger image is looked.
+_LOOKED_AT = 1_600_000
+_WINDOW = 256
 
 
-def noise_bound(image: NDArray[np.floating[Any]]) -> float:
+def noise_bound(image: Image) -> float:
     """Bound the level of the noise of an image from above.
 
     The image goes through the filter (1, -2, 1) along both axes, which removes all that is even or changes linearly
-    (Immerkær, "Fast Noise Variance Estimation", Computer Vision and Image Understanding, 1996). Of its absolute output
-    not the mean but the quartile is taken, which edges and texture hardly reach. The same at half the resolution finds
-    noise with a grain, as cameras and compression leave it. Where a quarter of the image has no detail at all, as in
-    drawings and screenshots, there is no noise anywhere.
+    (Immerkær, "Fast Noise Variance Estimation", Computer Vision and Image Understanding, 1996). The level of a tile of
+    32 × 32 pixels follows from the quartile of the absolute output, which edges hardly raise, and the bound is that of
+    the quietest tenth of the tiles. Tiles whose output is 0 everywhere, such as borders, say nothing of the noise and
+    are left out. The same at half the resolution finds noise with a grain, as cameras and compression leave it. In drawings and
+    screenshots most tiles are even for the most part. If more than half of the tiles are so, the image has no noise.
 
     Parameters
     ----------
@@ -42,16 +50,16 @@ def noise_bound(image: NDArray[np.floating[Any]]) -> float:
     height, width = image.shape[:2]
     if min(height, width) < SMALLEST:
         return math.inf
-    return bound_of_strips(image[rows] for rows in rows_to_look_at(height, width))
+    return bound_of_windows(image[window] for window in windows_of(height, width))
 
 
-def bound_of_strips(strips: Iterable[NDArray[np.floating[Any]]]) -> float:
-    """Bound the level of the noise of an image of which some strips of rows are given; see :func:`noise_bound`.
+def bound_of_windows(windows: Iterable[Image]) -> float:
+    """Bound the level of the noise of an image of which some windows are given; see :func:`noise_bound`.
 
     Parameters
     ----------
-    strips : iterable of ndarray of shape (rows, w, c)
-        At least one strip, each of 8 rows or more and at least 8 pixels wide.
+    windows : iterable of ndarray of shape (rows, columns, c)
+        At least one window, each of 8 pixels or more each way.
 
     Returns
     -------
@@ -59,54 +67,106 @@ def bound_of_strips(strips: Iterable[NDArray[np.floating[Any]]]) -> float:
         Standard deviation that normal noise has at most, about, and 0 without noise.
     """
     fine, halved = [], []
-    for strip in strips:
-        fine.append(np.abs(_second_differences(strip)).ravel())
-        half = _halve(strip)
+    for window in windows:
+        fine.append(_tile_levels(window))
+        half = _halve(window)
         if min(half.shape[:2]) >= 3:
-            halved.append(np.abs(_second_differences(half)).ravel())
-    level = _level(fine)
-    if level < _FREE_OF_NOISE:
+            halved.append(_tile_levels(half))
+    levels = np.concatenate(fine) if fine else np.empty(0)
+    noisy = levels >= _FREE_OF_NOISE
+    if not len(levels) or noisy.mean() < _NOISY_TILES:
         return 0.0
     # Averages of four pixels have half the noise, if it is independent.
-    return max(level, 2 * _level(halved)) if halved else level
+    every = [levels[noisy], 2 * np.concatenate(halved)] if halved else [levels[noisy]]
+    return max(float(np.quantile(each, _QUIETEST_TILES)) for each in every if len(each))
 
 
-def rows_to_look_at(height: int, width: int, pixels: int = _LOOKED_AT) -> list[slice]:
-    """Choose strips of rows by which an image is judged: all rows of a small one, and evenly spaced ones otherwise.
+def windows_of(height: int, width: int, pixels: int = _LOOKED_AT) -> list[Window]:
+    """Choose windows by which an image is judged: all of a small one, and evenly spaced squares of a large one.
 
     Parameters
     ----------
     height, width : int
         Of the image, in pixels.
-    pixels : int, default=2,000,000
-        About how many pixels are looked at; at least one strip.
+    pixels : int, default=1,600,000
+        About how many pixels are looked at.
 
     Returns
     -------
-    list of slice
-        Rows of each strip.
+    list of (slice, slice)
+        Rows and columns of each window.
     """
-    count = max(1, min(-(-height // _STRIP), round(pixels / (_STRIP * width))))
-    if count * _STRIP >= height:
-        return [slice(0, height)]
-    tops = np.linspace(0, height - _STRIP, count).astype(int)
-    return [slice(top, top + _STRIP) for top in tops]
+    if height * width <= pixels:
+        return [(slice(0, height), slice(0, width))]
+    tall, wide = min(_WINDOW, height), min(_WINDOW, width)
+    count = max(1, pixels // (tall * wide))
+    # About as many each way as the sides of the image have it.
+    down = max(1, min(round(math.sqrt(count * height / width)), math.ceil(height / tall), count))
+    across = max(1, min(count // down, math.ceil(width / wide)))
+    return [
+        (slice(top, top + tall), slice(left, left + wide))
+        for top in _spaced(height - tall, down)
+        for left in _spaced(width - wide, across)
+    ]
 
 
-def _second_differences(image: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+def rms_in_detail(window: Image, change: Image) -> tuple[float, int]:
+    """Sum the squared change over the tiles of a window that are not even.
+
+    Parameters
+    ----------
+    window : ndarray of shape (h, w, c)
+        The image before the change, of 3 pixels or more each way.
+    change : ndarray of shape (h, w, c)
+        The change.
+
+    Returns
+    -------
+    total : float
+        Sum of the squares.
+    count : int
+        Number of summands; 0 where all tiles are even.
+    """
+    detailed = _tiles(np.abs(_second_differences(window))).max(axis=2) > 0
+    squares = _tiles(np.square(change[1:-1, 1:-1], dtype=np.float64))[detailed]
+    return float(squares.sum()), squares.size
+
+
+def _spaced(room: int, count: int) -> list[int]:
+    """So many places from 0 to ``room``, evenly spaced; one alone is in the middle."""
+    places = [room / 2] if count == 1 else np.linspace(0, room, count)
+    return sorted({int(place) for place in places})
+
+
+def _second_differences(image: Image) -> Image:
     down = image[2:] - 2 * image[1:-1] + image[:-2]
-    both: NDArray[np.floating[Any]] = down[:, 2:] - 2 * down[:, 1:-1] + down[:, :-2]
+    both: Image = down[:, 2:] - 2 * down[:, 1:-1] + down[:, :-2]
     return both
 
 
-def _halve(image: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+def _tiles(values: Image) -> Image:
+    """Tiles ``(down, across, numbers)`` of an array ``(h, w, c)``; what does not fill a tile is left out."""
+    height, width, channels = values.shape
+    tall, wide = min(_TILE, height), min(_TILE, width)
+    down, across = height // tall, width // wide
+    cut = values[: down * tall, : across * wide].reshape(down, tall, across, wide, channels)
+    return cut.swapaxes(1, 2).reshape(down, across, -1)
+
+
+def _tile_levels(image: Image) -> Image:
+    """Level of the noise in each tile that is not even, in a row."""
+    tiles = _tiles(np.abs(_second_differences(image)))
+    detailed = tiles[tiles.max(axis=2) > 0]
+    if not len(detailed):
+        return np.empty(0)
+    # The filter's coefficients have length 6.
+    quartiles = np.quantile(detailed, _QUIETEST, axis=1)
+    levels: Image = quartiles / 6 / NormalDist().inv_cdf((1 + _QUIETEST) / 2)
+    return levels
+
+
+def _halve(image: Image) -> Image:
     height, width = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
     blocks = image[:height, :width].reshape(height // 2, 2, width // 2, 2, -1)
-    halved: NDArray[np.floating[Any]] = blocks.mean((1, 3))
+    halved: Image = blocks.mean((1, 3))
     return halved
-
-
-def _level(outputs: list[NDArray[np.floating[Any]]]) -> float:
-    """Standard deviation of normal noise behind absolute outputs of the filter, whose coefficients have length 6."""
-    quartile = float(np.quantile(np.concatenate(outputs), _QUIETEST))
-    return quartile / 6 / NormalDist().inv_cdf((1 + _QUIETEST) / 2)

@@ -45,9 +45,9 @@ class NoiseLevel:
             )
 
     @property
-    def is_default(self) -> bool:
-        """Whether nothing was asked for, so that it suits every model."""
-        return self == NoiseLevel()
+    def suits_every_model(self) -> bool:
+        """Whether no level has to be told to the network."""
+        return self.level == AUTO and self.strength <= 1
 
 
 def check_noise_level(level: float, width: float) -> None:
@@ -66,7 +66,6 @@ def check_noise_level(level: float, width: float) -> None:
         When the level is more than the width.
     """
     if level > width:
-        raise ValueError(
-            f"noise_level={level:g} is more than the range of the pixels, {width:g}; a level for bytes is divided by "
-            f"255: {level:g}/255 = {level / 255:.3g}"
-        )
+        in_bytes = f"; a level for bytes is divided by 255: {level:g}/255 = {level / 255:.3g}"
+        hint = in_bytes if level <= 255 * width else ""
+        raise ValueError(f"noise_level={level:g} is more than the range of the pixels, {width:g}{hint}")

@@ -11,6 +11,7 @@ from hourglass.denoising.corruption import CORRUPTIONS, Corruption, PoissonNoise
 # A number above 0 as people write it: 1, 0.5, .5, 1e-3, 25/255.
 _SINGLE = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
 _NUMBER = rf"{_SINGLE}(?:/{_SINGLE})?"
+_BYTES = 255
 _STRENGTH = re.compile(rf"\s*({_NUMBER})\s*(?:-\s*({_NUMBER})\s*)?")
 
 
@@ -78,10 +79,8 @@ def parse_noise_level(text: str) -> float | str:
     if math.isnan(level):
         raise ValueError(f"noise level {text!r} is neither auto nor a number from 0 to 1, such as 0.1 or 25/255")
     if level > 1:
-        raise ValueError(
-            f"noise level {text!r} is above 1, the whole range of the numbers; "
-            f"for a level of {text} in images of 8 bits, write {text}/255"
-        )
+        hint = f"; for a level of {level:g} in images of 8 bits, write {level:g}/255" if level <= _BYTES else ""
+        raise ValueError(f"noise level {text!r} is above 1, the whole range of the numbers{hint}")
     return level
 
 

@@ -28,7 +28,8 @@ class ExportedPart:
     outputs : tuple of str
         Names of the outputs.
     expected : callable
-        The estimator's own method, which gives the first output for the same input as an array.
+        The estimator's own method, which gives the first output for the same input as an array, and takes ``options``
+        by name.
     shapes : sequence of tuple of int
         Shapes of the inputs to trace with, the first, and to compare with, all: images ``(n, h, w, c)`` or codes.
     inputs : {"images", "codes"}, default="images"
@@ -42,7 +43,7 @@ class ExportedPart:
 
     module: nn.Module
     outputs: tuple[str, ...]
-    expected: Callable[[NDArray[Any]], NDArray[Any]]
+    expected: Callable[..., NDArray[Any]]
     shapes: list[tuple[int, ...]]
     inputs: Literal["images", "codes"] = "images"
     any_size: bool = False

@@ -1,7 +1,7 @@
 """Denoisers whose network can be told the level of the noise."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from hourglass.denoising.corruption import GaussianNoise, with_level
-from hourglass.denoising.noise_bound import SMALLEST, bound_of_strips, rows_to_look_at
+from hourglass.denoising.noise_bound import SMALLEST, Window, bound_of_windows, rms_in_detail, windows_of
 from hourglass.denoising.noise_level import NoiseLevel, check_noise_level
 from hourglass.estimators.autoencoder_base import Autoencoder
 from hourglass.estimators.checks import Corrupt
@@ -219,13 +219,13 @@ class LevelAwareDenoiser(Autoencoder):
             restore_strips(restore_at(noise.level * more), read, strips, write, factor=share)
             return float(noise.level)
         height, width = _size(read, strips)
-        most, looked_at = 0.0 if 0 in (height, width) else math.inf, strips
-        if min(height, width) >= SMALLEST:
-            most = bound_of_strips(read(rows) for rows in rows_to_look_at(height, width))
-            looked_at = [(rows, slice(None), rows) for rows in rows_to_look_at(height, width, _LOOKED_AT)]
+        if 0 in (height, width):
+            return 0.0
+        known = min(height, width) >= SMALLEST
+        most = bound_of_windows(_seen(read, windows_of(height, width))) if known else math.inf
         if most == 0:
             return 0.0
-        found = restore_strips(restore_at(None), read, looked_at, lambda rows, change: None)
+        found = _found(restore_at(None), _seen(read, windows_of(height, width, _LOOKED_AT)))
         level = most if found > _MOST * most else found
         restore = restore_at(level * more if self.takes_noise_level else None)
         taken = restore_strips(restore, read, strips, write, factor=share)
@@ -291,9 +291,10 @@ class LevelAwareDenoiser(Autoencoder):
         if self.undo_clipping is not None:
             raise ValueError("undo_clipping cannot go into the file of this network; set_params(undo_clipping=None)")
 
-        def expected(images: NDArray[Any]) -> NDArray[Any]:
+        def expected(images: NDArray[Any], noise_level: float | None = None) -> NDArray[Any]:
             # In float64, which is never computed in bfloat16.
-            return self.reconstruct(images.astype(np.float64) / (255 if images.dtype == np.uint8 else 1))
+            scaled = images.astype(np.float64) / (255 if images.dtype == np.uint8 else 1)
+            return self.reconstruct(scaled, noise_level=noise_level)
 
         return ExportedPart(
             module=ExportedRestorer(self.network_),
@@ -309,6 +310,22 @@ def _size(read: Read, strips: Sequence[Cut]) -> tuple[int, int]:
     """Height and width of an image."""
     height = max((written.stop for *_, written in strips), default=0)
     return height, read(slice(0, 1)).shape[1] if height else 0
+
+
+def _seen(read: Read, windows: Sequence[Window]) -> Iterator[Floats]:
+    """Windows of an image."""
+    return (np.ascontiguousarray(read(rows)[:, columns]) for rows, columns in windows)
+
+
+def _found(restore: Callable[[Floats], Floats], windows: Iterable[Floats]) -> float:
+    """Root mean square of what a network takes away where an image is not even; of small windows, everywhere."""
+    sums = []
+    for window in windows:
+        change = restore(window) - window
+        small = min(window.shape[:2]) < SMALLEST
+        sums.append((float(np.square(change).sum()), change.size) if small else rms_in_detail(window, change))
+    total, count = map(sum, zip(*sums, strict=True))
+    return math.sqrt(total / count) if count else 0.0
 
 
 def _levels(value: Any, count: int) -> NDArray[np.float64]:

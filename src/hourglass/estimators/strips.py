@@ -9,7 +9,7 @@ from hourglass.denoising.noise_level import NoiseLevel
 from hourglass.estimators.fitting import Floats
 from hourglass.estimators.pieces import Cut, cut_axis
 
-# Function that returns some rows of an image as pixels (h, w, c), and function that takes the change of some rows.
+# The first returns some rows of an image as pixels (h, w, c); the second is given the change of some rows.
 Read = Callable[[slice], Floats]
 Write = Callable[[slice, Floats], None]
 
@@ -55,7 +55,7 @@ def restore_strips(
     strips : sequence of (read, inner, written)
         As :func:`cut_into_strips` returns them.
     write : callable
-        Function that is called with the rows and the change of each strip, which it may keep.
+        Function that is called with the rows of each strip and their change. It may keep the array.
     factor : float, default=1.0
         Factor of the change.
 
@@ -81,14 +81,14 @@ class StripByStrip:
     reconstruct: Callable[..., Floats]
 
     def denoise_image(self, image: Floats, noise: NoiseLevel) -> tuple[Floats, float | None]:
-        """Denoise one image, where the network takes images of any size of any height and width.
+        """Denoise one image; its height and width are those of training, unless the network takes images of any size.
 
         Parameters
         ----------
         image : ndarray of shape (h, w, c), float32 or float64
             Image, on the scale of training.
         noise : NoiseLevel
-            Level of the noise; not used by networks that judge the noise by themselves.
+            Of networks that judge the noise by themselves only a strength below 1 is used, as the share of the change.
 
         Returns
         -------
@@ -97,7 +97,9 @@ class StripByStrip:
         level : float or None
             Level of the noise, without the factor ``noise.strength``; None where the network does not tell.
         """
-        return self.reconstruct(image[None])[0], None
+        restored: Floats = self.reconstruct(image[None])[0]
+        share = image.dtype.type(noise.strength)
+        return (restored if share >= 1 else image + (restored - image) * share), None
 
     def denoise_strips(self, read: Read, strips: Sequence[Cut], write: Write, noise: NoiseLevel) -> float | None:
         """Denoise one image strip by strip.
@@ -112,12 +114,13 @@ class StripByStrip:
             Function that is called with the rows and the change of each strip, and with another change of the same
             rows where a second pass is needed. Without noise it is not called.
         noise : NoiseLevel
-            Level of the noise; not used by networks that judge the noise by themselves.
+            Of networks that judge the noise by themselves only a strength below 1 is used, as the share of the change.
 
         Returns
         -------
         float or None
             Level of the noise, without the factor ``noise.strength``; None where the network does not tell.
         """
-        restore_strips(lambda pixels: self.reconstruct(pixels[None])[0], read, strips, write)
+        share = min(noise.strength, 1.0)
+        restore_strips(lambda pixels: self.reconstruct(pixels[None])[0], read, strips, write, factor=share)
         return None

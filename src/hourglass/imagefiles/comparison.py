@@ -113,10 +113,14 @@ def evaluate_images(
 def _noise(estimator: Autoencoder, noise: str | float | Corruption | None) -> Any:
     """The corruption of the evaluation, or None for a model that compresses."""
     if noise is None:
-        if estimator.effective_corruption is None and estimator.self_supervised:
+        corruption = estimator.effective_corruption
+        if estimator.noise is not None or estimator.corruption is not None:
+            return corruption
+        if estimator.takes_noise_level:
+            return USUAL_NOISE
+        if corruption is not None or estimator.self_supervised:
             raise OptionError("the model learnt from noisy images of unknown level; name a level with noise (--noise)")
-        own = estimator.noise is not None or estimator.corruption is not None
-        return estimator.effective_corruption if own or not estimator.takes_noise_level else USUAL_NOISE
+        return None
     if callable(noise):
         return noise
     try:

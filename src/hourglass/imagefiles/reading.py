@@ -1,17 +1,15 @@
 """Shared parts of the readers of all formats: errors, limits of size, and upright images."""
 
 import logging
-import threading
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from hourglass.imagefiles.image import Plane, Raw
+from hourglass.runtime.silence import libraries_silenced
 
 # Upper bound for the pixels of one image: Pillow's limit, above which it suspects a decompression bomb.
 MOST_PIXELS = 178_956_970
@@ -31,34 +29,6 @@ _TURNS: dict[int, tuple[Callable[[Raw], Raw], Callable[[Raw], Raw]]] = {
 _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 # tifffile logs the faults of a file. Here they are raised as errors or ignored, so its log is silenced while reading.
 logging.getLogger("tifffile").addFilter(lambda record: not _quiet.get())
-
-
-class _Silence:
-    """Context in which the warnings of other packages are not shown, on any number of threads at once.
-
-    Python's filters of warnings are those of all threads: what the first thread sets is put back by the last one.
-    """
-
-    def __init__(self) -> None:
-        self._lock, self._inside = threading.Lock(), 0
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._inside:
-                self._before: Any = warnings.catch_warnings()
-                self._before.__enter__()
-                warnings.filterwarnings("ignore", module=r"(?!hourglass)")
-            self._inside += 1
-
-    def __exit__(self, *error: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if not self._inside:
-                self._before.__exit__(*error)
-
-
-libraries_silenced = _Silence()
-"""Context in which the warnings of other packages are not shown; it may be entered on several threads."""
 
 
 class UnservedError(ValueError):

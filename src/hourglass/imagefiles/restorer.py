@@ -52,7 +52,7 @@ class ImageRestorer:
     Raises
     ------
     OptionError
-        When a level or a strength is given, and a model takes none.
+        When a level, or a strength above 1, is given, and a model takes none.
     ValueError
         When a model's images have neither 1 nor 3 channels.
     """
@@ -65,10 +65,10 @@ class ImageRestorer:
             channels = model.image_shape_[2]
             if channels not in (1, 3):
                 raise ValueError(f"the model takes images of {channels} channels; image files have 1 or 3")
-            if not (model.takes_noise_level or self.noise.is_default):
+            if not (model.takes_noise_level or self.noise.suits_every_model):
                 raise OptionError(
                     "the model takes no noise level, as it judges every image by itself; leave noise_level "
-                    "(--noise-level) and strength (--strength) out"
+                    "(--noise-level) out, and a strength (--strength) above 1"
                 )
             self.models[channels] = model
 
@@ -92,7 +92,7 @@ class ImageRestorer:
             The reconstructed numbers, in a new array.
         levels : tuple of float
             Levels of the noise that were found or given, one for each part of the image that goes through a network by
-            itself, as fractions of the range. Empty for models that take none.
+            itself, as fractions of the range. Empty for models that do not tell.
 
         Raises
         ------
@@ -148,7 +148,9 @@ class ImageRestorer:
         values = plane.values[..., bands]
         if values.size > _LARGE and weight is None and plane.keep is None and not without.any():
             model = self._model(values.shape[2])
-            if model.image_shape_[2] == values.shape[2] and model.any_size and model.network_.halo is not None:
+            estimates = model.undo_clipping == ESTIMATE  # one level for the whole image
+            fits = model.image_shape_[2] == values.shape[2] and model.any_size and not estimates
+            if fits and model.network_.halo is not None:
                 return self._restore_in_strips(model, plane, value_range, bands, result)
         if weight is None:
             pixels = value_range.normalise(values)

@@ -11,7 +11,8 @@ import numpy as np
 
 from hourglass.atomic import write_whole
 from hourglass.imagefiles.image import Plane, Raw
-from hourglass.imagefiles.reading import UnservedError, libraries_silenced, reading, turned, turned_back
+from hourglass.imagefiles.reading import UnservedError, reading, turned, turned_back
+from hourglass.runtime.silence import libraries_silenced
 
 _E = TypeVar("_E")
 _ORIENTATION = 0x0112
