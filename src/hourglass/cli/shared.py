@@ -193,8 +193,17 @@ class Tally:
             self.done += 1
         self.ranges |= dict.fromkeys(map(str, outcome.ranges))
         self.noise_levels += outcome.noise_levels
+        if outcome.noise_levels and not self.quiet:
+            self._say(f"{self.title}: {outcome.source.name}: {levels_in_words(outcome.noise_levels)}")
         speed = self._bar.tasks[0].speed
         self._bar.update(self._task, advance=1, rate=f"{speed:.1f} files/s" if speed else "")
+
+    def _say(self, line: str) -> None:
+        """Show a line above the bar, if there is one."""
+        if self._bar.disable:
+            typer.echo(line, err=True)
+        else:
+            self._bar.console.print(line, markup=False, highlight=False)
 
     def exit(self) -> None:
         """End the command: with 1 where a file failed."""
@@ -203,11 +212,9 @@ class Tally:
 
 
 def levels_in_words(levels: Sequence[float]) -> str:
-    """The levels of the noise of all images, in thousandths of the range."""
+    """The levels of the noise of some images, as fractions of the range."""
     low, high = min(levels), max(levels)
     if high == 0:
         return "no noise was found, so that nothing was changed"
     said = f"{low:.3f}" if f"{low:.3f}" == f"{high:.3f}" else f"{low:.3f} to {high:.3f}"
-    without = list(levels).count(0)
-    unchanged = f" ({without} without noise, unchanged)" if without else ""
-    return f"noise level {said} of the range{unchanged}"
+    return f"noise level {said} of the range"
