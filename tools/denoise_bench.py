@@ -2,9 +2,9 @@
 
 Usage: scripts/denoise-bench FOLDER [PART ...]
 
-FOLDER contains `set12` and `kodak24` with their PNG files, which are measured and not copied. The parts are papers,
-camera, page, others, speed and figure, by default all: an hour on two cores. Writes docs/results/photographs.json and
-the figures beside it.
+FOLDER contains `set12` and `kodak24` with their PNG files, and `photos`, from whose noisy forms models learn. Nothing
+is copied from there. The parts are papers, camera, page, others, speed, folders, self-supervised and figure, by default
+all: an hour on two cores. Writes docs/results/photographs.json and the figures beside it.
 """
 
 import json
@@ -27,8 +27,10 @@ from hourglass.denoising import NoiseLevel
 from hourglass.runtime.hardware import has_bfloat16
 from photos import methods, noise
 from photos.crops import LUMINANCE
+from photos.folders import overheads
 from photos.methods import BLIND, BLOCK_MATCHING, COMMAND, TOLD, Method, Pixels, psnr
 from photos.others import others
+from photos.training import self_supervised
 
 OUT = Path(__file__).parents[1] / "docs" / "results" / "photographs.json"
 SETS = {"set12": 1, "kodak24": 3}
@@ -101,8 +103,8 @@ def camera(folder: Path) -> dict[str, Any]:
         pairs, levels = {}, {}
         for key, image in images_of(folder / "kodak24", 3).items():
             image = image[:496, :496]  # whole blocks of JPEG
-            spoilt, _ = getattr(noise, kind)(torch.from_numpy(image).permute(2, 0, 1)[None])
-            pairs[key] = (np.ascontiguousarray(spoilt[0].permute(1, 2, 0).numpy()), image)
+            noisy, _ = getattr(noise, kind)(torch.from_numpy(image).permute(2, 0, 1)[None])
+            pairs[key] = (np.ascontiguousarray(noisy[0].permute(1, 2, 0).numpy()), image)
             levels[key] = float(np.sqrt(np.mean(np.square(pairs[key][0] - image))))
         named: dict[str, Method] = {TOLD: methods.told, BLIND: methods.blind, COMMAND: methods.as_the_command}
         named |= methods.others(list(pairs.values())[:CHOOSING], statistics.mean(levels.values()))
@@ -127,8 +129,8 @@ def page(folder: Path) -> dict[str, Any]:
         random = np.random.default_rng(0)
         pairs = {}
         for key, image in images.items():
-            spoilt = np.clip(image + random.normal(0, 25 / 255, image.shape), 0, 1)
-            pairs[key] = ((np.rint(255 * spoilt) / 255).astype(np.float32), image)
+            noisy = np.clip(image + random.normal(0, 25 / 255, image.shape), 0, 1)
+            pairs[key] = ((np.rint(255 * noisy) / 255).astype(np.float32), image)
         named: dict[str, Method] = {COMMAND: methods.as_the_command, TOLD: methods.told}
         named |= methods.others(list(pairs.values()), 25 / 255) | {BLOCK_MATCHING: bm3d}
         found[kind] = score(pairs, named, lambda key: 25 / 255)
@@ -231,11 +233,11 @@ def figure(folder: Path) -> dict[str, Any]:
     bm3d = methods.BlockMatching()
     for name, (top, left) in {"coffee": (90, 200), "chelsea": (60, 130)}.items():
         clean = shown()["colour"][name]
-        spoilt = np.clip(clean + np.random.default_rng(0).normal(0, 25 / 255, clean.shape), 0, 1).astype(np.float32)
+        noisy = np.clip(clean + np.random.default_rng(0).normal(0, 25 / 255, clean.shape), 0, 1).astype(np.float32)
         pieces = {
-            "noisy": spoilt,
-            "BM3D": bm3d(spoilt, 25 / 255),
-            "this package": methods.as_the_command(spoilt, 0.0),
+            "noisy": noisy,
+            "BM3D": bm3d(noisy, 25 / 255),
+            "this package": methods.as_the_command(noisy, 0.0),
             "clean": clean,
         }
         window = slice(top, top + 130), slice(left, left + 150)
@@ -253,6 +255,8 @@ PARTS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "page": page,
     "others": no_photographs,
     "speed": speed,
+    "folders": lambda folder: overheads(),
+    "self-supervised": lambda folder: self_supervised(folder / "photos", images_of(folder / "kodak24", 3)),
     "figure": figure,
 }
 

@@ -3,10 +3,11 @@
 Usage: python tools/pack_photos.py [NAME=WEIGHTS ...]
 
 WEIGHTS is a file that tools/train_photos.py wrote; without it the weights in the package stay, and the card is written
-anew. The measured figures are in tools/photos/figures.json.
+anew. tools/photos/figures.json has the course of the training, and docs/results/photographs.json the quality.
 """
 
 import json
+import statistics
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from safetensors.torch import load_file
 
 import hourglass as hg
 from hourglass.persistence import write_model
+from photos.methods import BLIND, TOLD
 from train_photos import WIDTHS
 
 TARGET = Path(__file__).parents[1] / "src" / "hourglass" / "pretrained"
 FIGURES = json.loads((Path(__file__).parent / "photos" / "figures.json").read_text(encoding="utf-8"))
+QUALITY = json.loads((TARGET.parents[2] / "docs" / "results" / "photographs.json").read_text(encoding="utf-8"))
 
 CARD = """# {title}
 
@@ -32,7 +35,7 @@ Removes noise from {kind} images of any size. `hourglass denoise` and `hourglass
   ones of animals, buildings, plants and machines (CC0, budgie-backgrounds); eight of scikit-image's images that are
   free of rights; 64 drawn images with text, shapes and fine patterns.
 - **Recipe**: `tools/train_photos.py`. Noise: 45% normal of level 0 to 55/255; 15% the same, clipped and rounded to 8
-  bits, of which a fifth has no noise; 13% photons with normal noise of reading; 17% as of a camera with a colour mosaic
+  bits, with no noise on a fifth of them; 13% photons with normal noise of reading; 17% as of a camera with a colour mosaic
   and JPEG; 10% JPEG of quality 40 to 95. Half of the images come with their level. {steps:,} steps of 128 crops of
   64 × 64 pixels, or of 32 of 128 × 128 in the last 40%; mean absolute error, Adam, one cycle with a peak rate of 0.001,
   average of the weights. {minutes} minutes on one {card}, together with the other model.
@@ -56,8 +59,15 @@ MODELS: dict[str, dict[str, Any]] = {
         "title": "Denoiser of colour photographs",
         "kind": "colour",
         "images": "24 crops of Kodak's photographs",
+        "set": "kodak24",
     },
-    "photo-grey": {"channels": 1, "title": "Denoiser of grey photographs", "kind": "grey", "images": "Set12"},
+    "photo-grey": {
+        "channels": 1,
+        "title": "Denoiser of grey photographs",
+        "kind": "grey",
+        "images": "Set12",
+        "set": "set12",
+    },
 }
 
 
@@ -95,7 +105,11 @@ def pack(weights: dict[str, torch.Tensor], about: dict[str, Any], figures: dict[
     }
     write_model(folder, half, metadata)
     size = (folder / "model.safetensors").stat().st_size
-    rows = {key: " | ".join(f"{number:.2f}" for number in figures[key]) for key in ("told", "blind")}
+    measured = QUALITY["papers"][about["set"]]
+    rows = {
+        key: " | ".join(f"{statistics.fmean(levels[method].values()):.2f}" for levels in measured.values())
+        for key, method in (("told", TOLD), ("blind", BLIND))
+    }
     card = CARD.format(
         **about | rows,
         widths=", ".join(map(str, widths)),

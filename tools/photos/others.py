@@ -103,8 +103,8 @@ def gradient(*, colour: bool) -> Bytes:
 def noisy(image: Bytes, level: float) -> Bytes:
     """An image with normal noise of a level, clipped and rounded."""
     noise = np.random.default_rng(4).normal(0, 255 * level, image.shape)
-    spoilt: Bytes = np.clip(np.rint(image + noise), 0, 255).astype(np.uint8)
-    return spoilt
+    result: Bytes = np.clip(np.rint(image + noise), 0, 255).astype(np.uint8)
+    return result
 
 
 def chessboard() -> Bytes:
@@ -152,10 +152,10 @@ def others() -> dict[str, tuple[Bytes, Bytes]]:
         "microscope, cell": scientific("cell")(),
         "microscope, tissue": scientific("immunohistochemistry")(),
     }
-    spoilt = {
+    with_noise = {
         "screenshot, noisy": ("screenshot", 15 / 255),
         "X-ray phantom, noisy": ("X-ray phantom", 25 / 255),
         "microscope, cell, noisy": ("microscope, cell", 25 / 255),
     }
     found = {name: (image, image) for name, image in clean.items()}
-    return found | {name: (noisy(clean[of], level), clean[of]) for name, (of, level) in spoilt.items()}
+    return found | {name: (noisy(clean[of], level), clean[of]) for name, (of, level) in with_noise.items()}
