@@ -299,7 +299,7 @@ def test_several_files_are_in_work_at_once_and_their_outcomes_are_in_order(tmp_p
 def test_a_large_image_is_alone(tmp_path, monkeypatch):
     for i in range(4):
         save_image(tmp_path / "in" / f"{i}.png", i, (60, 60) if i == 2 else (20, 16))
-    monkeypatch.setattr(processing, "_MOST_AT_ONCE", 1000)
+    monkeypatch.setattr(processing, "_MOST_AT_ONCE", 1000 * torch.get_num_threads())
     lock, most = threading.Semaphore(0), []
 
     def restore(plane, value_range):

@@ -35,10 +35,10 @@ Removes noise from {kind} images of any size. `hourglass denoise` and `hourglass
   ones of animals, buildings, plants and machines (CC0, budgie-backgrounds); eight of scikit-image's images that are
   free of rights; 64 drawn images with text, shapes and fine patterns.
 - **Recipe**: `tools/train_photos.py`. Noise: 45% normal of level 0 to 55/255; 15% the same, clipped and rounded to 8
-  bits, with no noise on a fifth of them; 13% photons with normal noise of reading; 17% as of a camera with a colour mosaic
-  and JPEG; 10% JPEG of quality 40 to 95. Half of the images come with their level. {steps:,} steps of 128 crops of
-  64 × 64 pixels, or of 32 of 128 × 128 in the last 40%; mean absolute error, Adam, one cycle with a peak rate of 0.001,
-  average of the weights. {minutes} minutes on one {card}, together with the other model.
+  bits, with no noise on a fifth of them; 13% photons with normal noise of reading; 17% as of a camera with a colour
+  mosaic and JPEG; 10% JPEG of quality 40 to 95. Half of the images come with their level. {steps:,} steps of 128 crops
+  of 64 × 64 pixels, or of 32 of 128 × 128 in the last 40%; mean absolute error, Adam, one cycle with a peak rate of
+  0.001, average of the weights. {minutes} minutes on one {card}, together with the other model.
 - **Licence**: Apache-2.0, as the package.
 - **Not good at**: text, line drawings and pixel art under strong noise, whose edges it blurs; noise with lines or
   patches, such as banding and hot pixels; damage other than noise. What it restores is plausible and need not be true:

@@ -33,8 +33,9 @@ def noise_bound(image: Image) -> float:
     (Immerkær, "Fast Noise Variance Estimation", Computer Vision and Image Understanding, 1996). The level of a tile of
     32 × 32 pixels follows from the quartile of the absolute output, which edges hardly raise, and the bound is that of
     the quietest tenth of the tiles. Tiles whose output is 0 everywhere, such as borders, say nothing of the noise and
-    are left out. The same at half the resolution finds noise with a grain, as cameras and compression leave it. In drawings and
-    screenshots most tiles are even for the most part. If more than half of the tiles are so, the image has no noise.
+    are left out. The same at half the resolution finds noise with a grain, as cameras and compression leave it. In
+    drawings and screenshots most tiles are even for the most part. If more than half of the tiles are so, the image has
+    no noise.
 
     Parameters
     ----------

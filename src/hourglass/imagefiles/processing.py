@@ -23,8 +23,8 @@ FILE_ERRORS = (OSError, ValueError, MemoryError)
 # Error numbers after which no further file can be written.
 _ENDS_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
-# Numbers of an image, and bytes of a file, up to which it is in work beside others: 4 million colour pixels.
-_MOST_AT_ONCE = 12_000_000
+# Numbers of all images that are in work at once: 8 million colour pixels, divided among the threads.
+_MOST_AT_ONCE = 24_000_000
 
 # Function that returns the new numbers of a plane, and the levels of the noise that it removed, if it knows them.
 Restore = Callable[[Plane, ValueRange], tuple[Raw, tuple[float, ...]]]
@@ -65,7 +65,8 @@ def process(
     """Read and restore each input and write its output.
 
     Several files are in work at once, each on a thread of its own that reads, computes and writes. Stacks and large
-    images are processed by themselves, on all threads and with one plane in memory at a time.
+    images, of more than 8 million colour pixels divided by the number of threads, are processed by themselves on all
+    threads, with one plane in memory at a time.
 
     Parameters
     ----------
@@ -91,13 +92,14 @@ def process(
         When the disk is full or read-only.
     """
     give_memory_back()
-    work = _Work(restore, ranges or Ranges(), resume=resume)
+    threads = torch.get_num_threads()
+    work = _Work(restore, ranges or Ranges(), resume=resume, threads=threads)
     pool = lone_workers()
     waiting: deque[Future[Outcome | None]] = deque()
     begun = 0
     try:
         for source, target in pairs:
-            while begun < len(pairs) and len(waiting) <= torch.get_num_threads():
+            while begun < len(pairs) and len(waiting) <= threads:
                 waiting.append(pool.submit(work.process_if_small, *pairs[begun]))
                 begun += 1
             outcome = waiting.popleft().result()
@@ -118,19 +120,21 @@ class _Work:
     restore: Restore
     ranges: Ranges
     resume: bool
+    threads: int
 
     def process_if_small(self, source: Path, target: Path) -> Outcome | None:
         """Process a file, unless its numbers take so much memory that it should be alone; then None."""
         if self.resume and target.exists():
             return Outcome(source, skipped=True)
         try:
-            if source.stat().st_size > _MOST_AT_ONCE:
+            most = _MOST_AT_ONCE / self.threads
+            if source.stat().st_size > most:
                 return None
             with closing(open_image(source)) as file:
                 if len(file) > 1:
                     return None
                 [plane] = file.planes()
-                return None if plane.values.size > _MOST_AT_ONCE else self._process(file, [plane], source, target)
+                return None if plane.values.size > most else self._process(file, [plane], source, target)
         except FILE_ERRORS as error:
             return Outcome(source, error=error)
 
