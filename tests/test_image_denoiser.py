@@ -69,6 +69,19 @@ def test_pairs_of_images_are_learnt_without_further_noise():
         assert rms(model.reconstruct(given_noise) - test) < 0.5 * rms(given_noise - test)
 
 
+def test_each_call_decides_by_its_own_targets_whether_noise_is_added():
+    clean = smooth(32)
+    noisy = corrupt(clean, GaussianNoise(0.1, clip=False), 1)
+    model = hg.ImageDenoiser(**SMALL, n_steps=4).fit(noisy, clean)
+    assert not model.takes_noise_level
+    model.partial_fit(clean)
+    assert min(model.history_.loss) > 0.005  # without noise the network that returns its input has no loss
+    assert model.takes_noise_level
+    model = hg.ImageDenoiser(**SMALL, n_steps=4, warm_start=True).fit(clean).partial_fit(noisy, clean)
+    assert model.takes_noise_level  # the levels are not forgotten
+    assert not hg.ImageDenoiser(**SMALL, n_steps=4).fit(clean).fit(noisy, clean).takes_noise_level
+
+
 @pytest.mark.parametrize(
     ("wrong", "why"),
     [

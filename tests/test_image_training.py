@@ -1,14 +1,17 @@
 """Training on a folder of images from Python: what the command does, and what it refuses."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import hourglass as hg
 from hourglass.errors import OptionError
 from hourglass.image_training import configure
+from hourglass.image_training.pairs import find_targets
 from hourglass.training import Trainer
 
 QUICK = {"network": "conv", "n_steps": 3, "parameters": {"batch_size": 4, "channels": (4,)}}
@@ -193,3 +196,66 @@ def test_ranges_of_numbers_are_taken_as_text_or_pair(photos, tmp_path):
         fitted = hg.train_on_images(folder, tmp_path / name, resize=(16, 16), value_range=given, **QUICK)
         assert fitted.notes_["range"] == "0,4095"
         assert fitted.notes_["ranges"] == {"": [0, 4095]}
+
+
+def test_a_finished_denoiser_of_another_size_is_kept_and_lengthened(photos, tmp_path):
+    # The model of grey images has other widths than the default.
+    options = {"noise": 0.1, "crop": 16, "n_crops": 4, "parameters": {"batch_size": 2}}
+    hg.train_on_images(photos, tmp_path / "out", n_steps=1, **options)
+    before = (tmp_path / "out" / "model.safetensors").read_bytes()
+    kept = hg.train_on_images(photos, tmp_path / "out", n_steps=1, resume=True, **options)
+    assert (kept.n_steps_, kept.widths) == (1, (48, 96, 128))
+    assert (tmp_path / "out" / "model.safetensors").read_bytes() == before
+    longer = hg.train_on_images(photos, tmp_path / "out", n_steps=2, resume=True, **options)
+    assert (longer.n_steps_, longer.widths) == (2, (48, 96, 128))
+    with pytest.raises(ValueError, match=r"holds another model: .*begin_from is 'photo' there, absent here"):
+        hg.train_on_images(photos, tmp_path / "out", n_steps=2, resume=True, begin_from="scratch", **options)
+
+
+def test_the_range_of_some_crops_is_that_of_the_whole_images(tmp_path):
+    pixels = np.zeros((48, 48), np.uint8)
+    pixels[-1, -1], pixels[0, 0] = 255, 100
+    for i in range(4):
+        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
+    crops = hg.imagefiles.ImageFolderSource(sorted(tmp_path.iterdir()), size=(8, 8), count=4)
+    some = crops.subset(np.arange(2)).to(torch.device("cpu"))
+    assert some.value_range() == crops.value_range() == (0, 1)
+    assert len(some) == 2
+
+
+def test_pairs_of_other_number_types_are_refused_unless_their_range_is_given(photos, tmp_path):
+    deep = tmp_path / "deep"
+    deep.mkdir()
+    for i in range(4):
+        pixels = np.random.default_rng(i).integers(0, 4095, (24, 24), dtype=np.uint16)
+        Image.fromarray(pixels).save(deep / f"{i}.tif")
+    options = {"crop": 16, "n_crops": 8, "begin_from": "scratch", "n_steps": 1}
+    options["parameters"] = {"batch_size": 2, "widths": (8, 8, 8), "n_blocks": (1, 1, 1)}
+    with pytest.raises(ValueError, match=r"photos/0\.png has uint8 numbers, but its target .*deep/0\.tif has uint16"):
+        hg.train_on_images(photos, tmp_path / "out", targets=deep, **options)
+    hg.train_on_images(photos, tmp_path / "out", targets=deep, value_range="full", **options)
+
+
+def test_hidden_files_are_targets_where_hidden_files_are_read(photos, tmp_path):
+    shutil.copytree(photos, tmp_path / "clean")
+    for folder in (photos, tmp_path / "clean"):
+        (folder / "3.png").rename(folder / ".3.png")
+    paths = sorted(photos.iterdir())
+    assert len(find_targets(paths, photos, tmp_path / "clean", hidden=True)) == 4
+    with pytest.raises(FileNotFoundError, match=r"\.3"):
+        find_targets(paths, photos, tmp_path / "clean")
+    options = {"crop": 16, "n_crops": 8, "network": "conv", "n_steps": 1, "parameters": {"batch_size": 2}}
+    fitted = hg.train_on_images(photos, tmp_path / "out", targets=tmp_path / "clean", hidden=True, **options)
+    assert fitted.notes_["files"] == 4
+
+
+def test_crops_without_neighbours_are_refused(photos, hourglass):
+    code, _, err = hourglass("train", photos, "--self-supervised", "--crop", 1, "--out", "model")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "cells of 2 × 2 pixels" in err
+    code, _, err = hourglass("train", photos, "--method", "neighbor2neighbor", "--out", "model")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "--method needs --self-supervised" in err
+    with pytest.raises(ValueError, match="cells of 2 × 2 pixels"):
+        hg.ImageDenoiser(self_supervised=True, n_steps=1).fit(np.zeros((8, 1, 1, 1), np.float32))
+    hg.train_on_images(photos, "small", self_supervised=True, begin_from="scratch", crop=2, n_crops=8, n_steps=1)

@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +45,7 @@ def photographs() -> list[str]:
         "of this repository. No model was trained on any image of this section.\n",
         *(f"![Parts of {what} at twice their size: with noise of 25/255, restored by BM3D, restored by this package, "
           f"clean](results/photographs-{name}.png)\n" for name, what in (("coffee", "a cup"), ("chelsea", "a cat"))),
-        *papers(document["papers"]),
-        *camera(document["camera"]),
-        *page(document["page"]),
-        *self_supervised(document["self-supervised"]),
-        *others(document["others"]),
-        *speed(document["speed"]),
-        *folders(document["folders"]),
+        *(part for name, write in SECTIONS.items() if name in document for part in write(document[name])),
     ]  # fmt: skip
 
 
@@ -74,7 +68,7 @@ def papers(sets: Mapping[str, Any]) -> list[str]:
             for method in next(iter(levels.values()))
         ]
         lines += [[f"{method} (paper)", *map("{:.2f}".format, numbers)] for method, numbers in PAPERS[name].items()]
-        parts.append(markdown(lines))
+        parts.append(table(lines))
     return parts
 
 
@@ -104,7 +98,7 @@ def page(kinds: Mapping[str, Any]) -> list[str]:
         for method, scores in rows.items():
             values = [scores[name] for name in names]
             lines.append([method, *(f"{value:.2f}" for value in (*values, statistics.fmean(values)))])
-        parts.append(markdown(lines))
+        parts.append(table(lines))
     return parts
 
 
@@ -117,7 +111,7 @@ def self_supervised(found: Mapping[str, Any]) -> list[str]:
         "`hourglass train --self-supervised --from scratch` learnt from them, and the models were tested on the "
         "crops of "
         "Kodak24 at the same level, which was not clipped.\n",
-        markdown([
+        table([
             ["method", "steps", "minutes", "PSNR"],
             *([name, f"{row['steps']:,}", f"{row['minutes']:.0f}", f"{row['psnr']:.2f}"] for name, row in rows.items()),
         ]),
@@ -135,7 +129,7 @@ def others(images: Mapping[str, Any]) -> list[str]:
         "### Images that are no photographs\n",
         "Drawn by code, or among scikit-image's images (`tools/photos/others.py`). PSNR is that to the image without "
         "noise: an image that is given clean should come back as it is.\n",
-        markdown(lines),
+        table(lines),
     ]
 
 
@@ -154,11 +148,11 @@ def speed(found: Mapping[str, Any]) -> list[str]:
     for method in rows["grey"]:
         seconds = [f"{statistics.median(rows[kind][method]['seconds']):.2f}" for kind in ("grey", "colour")]
         lines.append([method, *seconds, *(f"{rows[kind][method]['megabytes']:,}" for kind in ("grey", "colour"))])
-    parts.append(markdown(lines))
+    parts.append(table(lines))
     lines = [["512 × 512 pixels", *found["small"]["grey"]]]
     for kind, times in found["small"].items():
         lines.append([kind, *(f"{statistics.median(row):.0f} ms" for row in times.values())])
-    return [*parts, "The models alone, medians of twenty rounds:\n", markdown(lines)]
+    return [*parts, "The models alone, medians of twenty rounds:\n", table(lines)]
 
 
 def folders(found: Mapping[str, Sequence[float]]) -> list[str]:
@@ -173,6 +167,11 @@ def folders(found: Mapping[str, Sequence[float]]) -> list[str]:
     ]
 
 
+def table(lines: list[list[str]]) -> str:
+    """Lines of cells as a Markdown table, and the empty line behind it."""
+    return markdown(lines) + "\n"
+
+
 def comparison(columns: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
     """Mean PSNR of each method, one column for each kind of noise."""
     methods = list(next(iter(columns.values())))
@@ -180,4 +179,16 @@ def comparison(columns: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
     lines += [
         [method, *(f"{statistics.fmean(rows[method].values()):.2f}" for rows in columns.values())] for method in methods
     ]
-    return markdown(lines)
+    return table(lines)
+
+
+# By the names of what scripts/denoise-bench measures, in the order of the page.
+SECTIONS: dict[str, Callable[[Any], list[str]]] = {
+    "papers": papers,
+    "camera": camera,
+    "page": page,
+    "self-supervised": self_supervised,
+    "others": others,
+    "speed": speed,
+    "folders": folders,
+}

@@ -71,7 +71,8 @@ def train(
         typer.Option(
             "--from",
             metavar="NAME|FOLDER|scratch",
-            help="Denoiser with whose weights the training begins; scratch draws them at random.  [default: photo]",
+            help="Denoiser with whose weights the training begins; scratch draws them at random. A folder named like a "
+            "model is written ./photo.  [default: photo]",
             show_default=False,
         ),
     ] = None,
@@ -131,13 +132,13 @@ def train(
     """Train a model on a folder of images of any size.
 
     With --noise, --targets or --self-supervised the model is a denoiser. It begins from the one of photographs in the
-    package, so that a few minutes make it better for images of your kind; the last line says what was gained. Without
-    these options the model is an autoencoder that compresses images into codes.
+    package, so that a few minutes make it better for images of your kind. A line on standard error says what was gained
+    on images that were held out. Without these options the model is an autoencoder that compresses images into codes.
     """
     from hourglass.image_training import train_on_images
 
     if method is not None and not self_supervised:
-        raise Misuse(f"--method {method} is one of --self-supervised; give both")
+        raise Misuse("--method needs --self-supervised")
     parameters = merge(parse_settings(settings or []), epochs=epochs, n_steps=steps)
     with stoppable("to go on, repeat the command"), Tally("reading", quiet=quiet) as tally:
         train_on_images(

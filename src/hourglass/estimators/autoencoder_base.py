@@ -1,11 +1,9 @@
 """What the autoencoders share: parameters and training."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Self
+from typing import Self
 
-import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
@@ -14,7 +12,7 @@ from hourglass.denoising.corruption import CORRUPTIONS, clips
 from hourglass.estimators.checks import check_choice, check_number
 from hourglass.estimators.fitting import Task, check_validation, start_at_mean, train, transaction
 from hourglass.estimators.given import image_source, training_source
-from hourglass.estimators.held_out import HeldOut
+from hourglass.estimators.held_out import Corrupt, HeldOut
 from hourglass.estimators.reconstruction import ESTIMATE, Reconstruction
 from hourglass.estimators.scores import is_target
 from hourglass.nn import Codec
@@ -301,14 +299,15 @@ class Autoencoder(Reconstruction):
         if targets is not None:
             self._target_range = targets.value_range()
             source = source.paired(targets)
+        corrupt = self._corrupt(targets is not None or source.has_targets, continues=continues)
         validation = None
         if validation_data is not None:
             inputs, expected = check_validation(self, validation_data)
             expected = image_source(self, expected, "validation_data[1]", unit_range=unit)
-            validation = HeldOut(inputs.paired(expected), self._corrupt() if self.method == "noise2self" else None)
+            validation = HeldOut(inputs.paired(expected), corrupt if self.method == "noise2self" else None)
         elif self.validation_fraction is not None and not one_pass:
             kept, held = self._hold_out(source)
-            validation = HeldOut(source.subset(held), self._corrupt())
+            validation = HeldOut(source.subset(held), corrupt)
             source = source.subset(kept)
 
         def prepare(codec: Codec) -> None:
@@ -322,7 +321,7 @@ class Autoencoder(Reconstruction):
             source=source,
             measure=measure,
             prepare=prepare,
-            corrupt=self._corrupt(),
+            corrupt=corrupt,
             objective=partial(NeighborToNeighbor, loss) if self.method == "neighbor2neighbor" else None,
             validation=validation,
             progress=progress,
@@ -344,7 +343,7 @@ class Autoencoder(Reconstruction):
         """The parameter that says how inputs are corrupted, as in a call."""
         return f"noise={self.noise!r}" if self.corruption is None else f"corruption={self.corruption!r}"
 
-    def _corrupt(self) -> Callable[[Tensor, torch.Generator], Any] | None:
+    def _corrupt(self, has_targets: bool = False, *, continues: bool = False) -> Corrupt | None:
         if self.method == "noise2self":
             return lambda images, generator: BlindSpot(generator)(images)
         return self.effective_corruption

@@ -300,6 +300,7 @@ def _checkpoints(estimator: Estimator, task: Task, n_steps: int) -> Checkpoints 
     for name in sorted(estimator.get_params().keys() - elsewhere):
         value = getattr(estimator, name)
         identity[name] = value if isinstance(value, bool | int | float | str | None) else repr(value)
+    identity |= getattr(estimator, "_identity", dict)()  # what the parameters name and do not contain
     # How data are identified: a checkpoint with other fingerprints says so when it is refused.
     identity["fingerprint"] = "SHA-256"
     identity["validation"] = [] if task.validation is None else list(task.validation.source.fingerprint.values())

@@ -170,6 +170,10 @@ class ImageDenoiser(LevelAwareDenoiser):
             When a parameter is out of its range, or two contradict each other.
         """
         super().check_parameters()
+        if not isinstance(self.begin_from, str | None):
+            raise ValueError(
+                f"begin_from={self.begin_from!r}; expected the name of a model or a folder as text, or None"
+            )
         for name in ("widths", "n_blocks"):
             value = getattr(self, name)
             if not isinstance(value, tuple | list) or len(value) != 3:
@@ -185,20 +189,29 @@ class ImageDenoiser(LevelAwareDenoiser):
     def _network(self, seed: int) -> Any:
         network = super()._network(seed)
         if self.begin_from is not None:
-            weights, parameters = read_denoiser(self.begin_from, self.image_shape_[2])
+            weights, parameters, _ = read_denoiser(self.begin_from, self.image_shape_[2])
             mine = {"widths": list(self.widths), "n_blocks": list(self.n_blocks)}
             theirs = {name: parameters.get(name) for name in mine}
             if mine != theirs:
                 needed = ", ".join(f"{name}={tuple(value or ())}" for name, value in theirs.items())
                 raise ValueError(f"begin_from={self.begin_from!r} is a network of another size; set {needed}")
-            network.load_state_dict(weights)
+            try:
+                network.load_state_dict(weights)
+            except RuntimeError as error:
+                raise ValueError(f"{self.begin_from}: the model's files do not fit together ({error})") from error
         return network
+
+    def _identity(self) -> dict[str, str]:
+        """What checkpoints note of the model that the training begins from, whose name or folder may get another."""
+        if self.begin_from is None:
+            return {}
+        return {"begin_from_sha256": read_denoiser(self.begin_from, self.image_shape_[2])[2]}
 
     def _build(self) -> RestorationNet:
         return RestorationNet(self.image_shape_[2], tuple(self.widths), tuple(self.n_blocks))
 
 
-def read_denoiser(model: str, channels: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_denoiser(model: str, channels: int) -> tuple[dict[str, Tensor], dict[str, Any], str]:
     """Read the weights and parameters of a saved ``ImageDenoiser``.
 
     Parameters
@@ -214,6 +227,8 @@ def read_denoiser(model: str, channels: int) -> tuple[dict[str, Tensor], dict[st
         Weights by name, float32.
     parameters : dict
         Parameters of the estimator, as JSON holds them.
+    checksum : str
+        SHA-256 of the file of the weights.
 
     Raises
     ------
@@ -225,8 +240,15 @@ def read_denoiser(model: str, channels: int) -> tuple[dict[str, Tensor], dict[st
     folders = [folder_of(name) for name in names_of(model)] if model in PRETRAINED else [Path(model)]
     for folder in folders:
         tensors, metadata, _ = read_model(folder)
-        if metadata["estimator"] != ImageDenoiser.__name__:
-            raise ValueError(f"{model} is a {metadata['estimator']}; a denoiser can begin from an ImageDenoiser")
-        if metadata["fitted"]["image_shape"][2] == channels:
-            return {name: tensor.float() for name, tensor in tensors.items()}, metadata["parameters"]
+        try:
+            kind, its_channels = metadata["estimator"], metadata["fitted"]["image_shape"][2]
+            parameters, checksum = dict(metadata["parameters"]), str(metadata["sha256"])
+            if kind == ImageDenoiser.__name__:
+                parameters |= {name: list(parameters[name]) for name in ImageDenoiser._network_parameters}
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise ValueError(f"{folder}: the model's files do not fit together ({error!r})") from error
+        if kind != ImageDenoiser.__name__:
+            raise ValueError(f"{model} is a {kind}; a denoiser can begin from an ImageDenoiser")
+        if its_channels == channels:
+            return {name: tensor.float() for name, tensor in tensors.items()}, parameters, checksum
     raise ValueError(f"{model} is for images of other channels, and these have {channels}; begin from another model")

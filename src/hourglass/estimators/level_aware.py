@@ -82,10 +82,12 @@ class LevelAwareDenoiser(Autoencoder):
         """Corruption of training images that are their own targets: ``corruption``, ``noise``, or any level."""
         return super().effective_corruption or (None if self.self_supervised else _ANY_LEVEL)
 
-    def _corrupt(self) -> Callable[[Tensor, torch.Generator], Any] | None:
-        has_targets = self._target_range is not None
+    def _corrupt(
+        self, has_targets: bool = False, *, continues: bool = False
+    ) -> Callable[[Tensor, torch.Generator], Any] | None:
         corruption = super().effective_corruption if has_targets else self.effective_corruption
-        self._learnt_levels = corruption is not None
+        # What continues from a network that knows levels does not make it forget them.
+        self._learnt_levels = corruption is not None or (continues and self.takes_noise_level)
         if corruption is None:
             return None
 

@@ -1,5 +1,6 @@
 """What a training of a denoiser gained, on images that it did not learn from."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,31 +10,34 @@ from numpy.typing import NDArray
 
 from hourglass.estimators import Autoencoder
 from hourglass.imagefiles import ImageFolderSource, TrainingImages
-from hourglass.metrics import psnr
 from hourglass.models import load_named
 
-# Of so many files on, every tenth one is held out.
+# With at least so many files, a tenth of them is held out.
 _FEWEST_FILES = 4
 _SHARE = 0.1
-# Crops of the held-out files that are looked at, and the steps from one look to the next.
+# Crops of the held-out files that are measured, and the steps from one validation to the next.
 _CROPS = 128
 _VALIDATE_EVERY = 75
+# Mean squared errors below it count as this one, so that equal images have 100 dB.
+_SMALLEST_ERROR = 1e-10
+
+Images = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Gain:
-    """Mean PSNR in dB on held-out images, before and after a training.
+    """PSNR in dB of held-out images, before and after a training.
 
     Parameters
     ----------
     files : int
-        Number of files that were held out.
+        Number of files that were measured.
     noisy : float
-        Of the noisy images.
+        PSNR of the noisy images.
     before : float or None
-        Of the model that the training began from; None where it began from scratch.
+        PSNR with the model that the training began from; None where it began from scratch.
     after : float
-        Of the model that was kept.
+        PSNR with the model that was kept.
     """
 
     files: int
@@ -42,8 +46,7 @@ class Gain:
     after: float
 
     def __str__(self) -> str:
-        where = "on the held-out image" if self.files == 1 else f"on {self.files} held-out images"
-        said = f"{where}: {self.after:.2f} dB, of noisy images with {self.noisy:.2f} dB"
+        said = f"held-out images ({self.files}): {self.noisy:.2f} dB before denoising, {self.after:.2f} dB after"
         if self.before is None:
             return said
         if self.after <= self.before:
@@ -51,7 +54,7 @@ class Gain:
         return f"{said}; {self.after - self.before:.2f} dB were gained over the model it began from"
 
 
-def fit_and_compare(estimator: Autoencoder, taken: TrainingImages | ImageFolderSource) -> Gain | None:
+def fit_and_compare(estimator: Autoencoder, taken: TrainingImages | ImageFolderSource) -> str | None:
     """Train, keep the weights that are best on held-out images, and say what was gained.
 
     Parameters
@@ -63,50 +66,87 @@ def fit_and_compare(estimator: Autoencoder, taken: TrainingImages | ImageFolderS
 
     Returns
     -------
-    Gain or None
-        None where nothing was held out: the model compresses, learns from noisy images alone or has a
-        ``validation_fraction`` of its own, or there are too few files.
+    str or None
+        Line that says what was gained, or why that was not measured. None for a network that cannot begin from a
+        denoiser.
     """
-    parameters = estimator.get_params()
+    denoises = "begin_from" in estimator.get_params()
     if isinstance(taken, TrainingImages):
         estimator.fit(taken.images)
-        return None
+        return _unmeasured("images that are resized (--resize) are not held out") if denoises else None
     groups = taken.groups
     count = len(np.unique(groups))
-    compares = "begin_from" in parameters and not estimator.self_supervised
-    if not compares or estimator.validation_fraction or count < _FEWEST_FILES:
+    why = None
+    if estimator.self_supervised:
+        why = "there are no clean images to compare with"
+    elif estimator.validation_fraction:
+        why = "validation_fraction decides what is held out"
+    elif count < _FEWEST_FILES:
+        why = f"it takes at least {_FEWEST_FILES} files to hold one out"
+    if not denoises or why is not None:
         estimator.fit(taken)
-        return None
+        return _unmeasured(why) if denoises and why is not None else None
     held = np.random.default_rng(estimator.random_state).permutation(count)[: max(1, round(_SHARE * count))]
     is_held = np.isin(groups, held)
-    noisy, clean = _crops(estimator, taken, np.flatnonzero(is_held))
-    kept = {name: parameters[name] for name in ("patience", "validate_every")}
+    rows = np.flatnonzero(is_held)[:_CROPS]
+    noisy, clean = _crops(estimator, taken, rows)
+    kept = {name: getattr(estimator, name) for name in ("patience", "validate_every")}
     # With a patience that never ends, the training does all its steps, and the best weights are kept.
     estimator.set_params(patience=kept["patience"] or 10**9, validate_every=kept["validate_every"] or _VALIDATE_EVERY)
     estimator.fit(taken.subset(np.flatnonzero(~is_held)), validation_data=(noisy, clean))
     estimator.set_params(**kept)
-
-    def quality(images: NDArray[Any]) -> float:
-        return float(np.mean([psnr(one, other, data_range=1) for one, other in zip(clean, images, strict=True)]))
-
-    after, before = quality(estimator.reconstruct(noisy)), None
-    if (began := parameters["begin_from"]) is not None:
-        channels = taken.image_shape[2]
-        [start] = [each for each in load_named(began, device=estimator.device) if each.image_shape_[2] == channels]
-        before = quality(start.reconstruct(noisy))
-        if after <= before:
-            estimator.network_.load_state_dict(start.network_.state_dict())
-            after = before
-    return Gain(len(held), quality(noisy), before, after)
+    before, after = _compare(estimator, noisy, clean)
+    return str(Gain(len(np.unique(groups[rows])), _psnr(noisy, clean), before, after))
 
 
-def _crops(
-    estimator: Autoencoder, taken: ImageFolderSource, rows: NDArray[np.intp]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Noisy and clean crops of some rows."""
-    inputs, targets = taken.take(torch.from_numpy(rows[:_CROPS]), 0)
-    clean = targets
-    corruption: Any = None if taken.has_targets and estimator.corruption is None else estimator.effective_corruption
-    noisy = inputs if corruption is None else corruption(inputs.clone(), torch.Generator().manual_seed(0))
-    first, second = (np.ascontiguousarray(part.permute(0, 2, 3, 1).numpy()) for part in (noisy, clean))
-    return first, second
+def _unmeasured(why: str) -> str:
+    return f"what was gained was not measured: {why}"
+
+
+def _compare(estimator: Any, noisy: Images, clean: Images) -> tuple[float | None, float]:
+    """PSNR of a fitted estimator and, before it, of the model it began from, whose weights it takes if it is worse."""
+    after = _psnr(_restored(estimator, noisy), clean)
+    if estimator.begin_from is None:
+        return None, after
+    starts = load_named(estimator.begin_from, device=estimator.device)
+    start: Any = next(each for each in starts if each.image_shape_[2] == noisy.shape[3])
+    before = _psnr(_restored(start, noisy), clean)
+    if after > before:
+        return before, after
+    estimator.network_.load_state_dict(start.network_.state_dict())
+    estimator._learnt_levels = start.takes_noise_level
+    estimator.__dict__.pop("_optimiser", None)  # its moments are those of the weights that were discarded
+    return before, before
+
+
+def _crops(estimator: Autoencoder, taken: ImageFolderSource, rows: NDArray[np.intp]) -> tuple[Images, Images]:
+    """Noisy and clean crops of some rows, in the range that a model trained on these files accepts."""
+    inputs, targets = taken.take(torch.from_numpy(rows), 0)
+    corrupt = estimator._corrupt(taken.has_targets)
+    noisy = inputs
+    if corrupt is not None:
+        corrupted = corrupt(inputs.clone(), torch.Generator().manual_seed(0))
+        noisy = corrupted[0] if isinstance(corrupted, tuple) else corrupted
+    first, second = (np.ascontiguousarray(part.permute(0, 2, 3, 1).numpy()) for part in (noisy, targets))
+    return _clipped(first, taken.value_range()), second
+
+
+def _restored(model: Autoencoder, noisy: Images) -> Images:
+    """Images to which a model's change is added; the model sees them clipped, as images of files are for it."""
+    seen = _clipped(noisy, model.pixel_range_)
+    return noisy + (np.asarray(model.reconstruct(seen), np.float32) - seen)
+
+
+def _clipped(images: Images, known: tuple[float, float]) -> Images:
+    """Images without numbers that lie farther outside a range than its width, or 1, which estimators refuse."""
+    room = max(known[1] - known[0], 1.0)
+    ends = np.array([known[0] - room, known[1] + room])
+    # The nearest numbers of float32 may lie outside the ends.
+    low, high = np.nextafter(ends.astype(np.float32), np.float32(ends.mean()))
+    return np.clip(images, low, high)
+
+
+def _psnr(images: Images, clean: Images) -> float:
+    """PSNR in dB of the mean error over all images, for the range [0, 1]."""
+    error = float(np.mean(np.square(images - clean), dtype=np.float64))
+    return -10 * math.log10(max(error, _SMALLEST_ERROR))

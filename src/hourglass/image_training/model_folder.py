@@ -8,6 +8,7 @@ from sklearn.base import clone
 
 from hourglass.denoising.corruption import unclipped
 from hourglass.estimators import Autoencoder
+from hourglass.image_training.settings import SIZES
 from hourglass.models import load_autoencoder
 from hourglass.persistence import METADATA, differences, is_longer
 
@@ -52,6 +53,8 @@ class ModelFolder:
         # Models of older versions do not note everything.
         there = kinds[0] | model.ruling_parameters() | {name: model.notes_.get(name, notes[name]) for name in notes}
         wanted = kinds[1] | estimator.ruling_parameters() | notes
+        if "begin_from" in wanted:  # the sizes are those of the model there, which may not have been read yet
+            there, wanted = ({name: each[name] for name in each if name not in SIZES} for each in (there, wanted))
         if is_longer(wanted, there) and self.state.is_dir():
             return True
         if said := differences(there, wanted):

@@ -15,7 +15,15 @@ from hourglass.estimators import Autoencoder
 from hourglass.image_training.gain import fit_and_compare
 from hourglass.image_training.model_folder import ModelFolder
 from hourglass.image_training.pairs import find_targets
-from hourglass.image_training.settings import check, check_choice, configure, fit_to_model, ranges_of, size_of
+from hourglass.image_training.settings import (
+    check,
+    check_choice,
+    check_halves,
+    configure,
+    fit_to_model,
+    ranges_of,
+    size_of,
+)
 from hourglass.imagefiles import Found, ImageFolderSource, Outcome, Ranges, TrainingImages, find_images, training_images
 from hourglass.imagefiles.crops import COLOURS
 from hourglass.imagefiles.ranges import NOTE
@@ -34,7 +42,7 @@ def train_on_images(
     targets: str | os.PathLike[str] | None = None,
     self_supervised: bool | str = False,
     network: str | None = None,
-    begin_from: str | None = None,
+    begin_from: str | os.PathLike[str] | None = None,
     crop: int | None = None,
     resize: tuple[int, int] | None = None,
     n_crops: int = 4096,
@@ -59,8 +67,8 @@ def train_on_images(
 
     With ``noise``, ``targets`` or ``self_supervised`` it becomes a denoiser, which begins from the one of photographs
     in the package unless ``begin_from`` says otherwise. Without, it compresses. Of four files or more, with ``noise``
-    or ``targets``, a tenth is held out; the weights that are best on them are kept, and the last line says what was
-    gained.
+    or ``targets``, a tenth is held out; the weights that are best on them are kept, and ``say`` is told what was
+    gained, or why that was not measured.
 
     A training that was stopped leaves its checkpoints in ``out``, and the same call resumes it bit for bit.
 
@@ -83,9 +91,10 @@ def train_on_images(
         True is the method that suits the network.
     network : {"conv", "dense", "denoiser"}, optional
         Kind of network. By default ``"denoiser"`` (:class:`hourglass.ImageDenoiser`) for a denoiser, else ``"conv"``.
-    begin_from : str, optional
+    begin_from : str or path-like, optional
         Denoiser with whose weights the training begins: a name such as ``"photo"``, the folder of an ``ImageDenoiser``,
-        or ``"scratch"`` for weights drawn at random. By default ``"photo"`` for the network ``"denoiser"``.
+        or ``"scratch"`` for weights drawn at random. By default ``"photo"`` for the network ``"denoiser"``. A folder
+        named like a model is given as ``"./photo"`` or as a path object.
     crop : int, optional
         Side in pixels of the random square crops to train on; by default 64.
     resize : tuple of (int, int), optional
@@ -131,7 +140,7 @@ def train_on_images(
         :class:`hourglass.imagefiles.ImageFolderSource` of the crops or, with ``resize``, the
         :class:`hourglass.imagefiles.TrainingImages`.
     say : callable, optional
-        Function that is called with lines of text: that an unfinished training is resumed, and what was gained.
+        Function that is called with lines of text: that an unfinished training is resumed, and what a denoiser gained.
 
     Returns
     -------
@@ -190,6 +199,7 @@ def train_on_images(
     estimator.set_params(random_state=random_state, device=device, verbose=verbose)
     estimator.set_params(checkpoint_dir=str(place.checkpoints), checkpoint_every=checkpoint_every)
     check(estimator)
+    check_halves(estimator, size)
 
     finished = resume and place.is_finished
     if not finished:
@@ -202,7 +212,7 @@ def train_on_images(
 
     found = find_images(folder, beside=place.out, hidden=hidden)
     on_found(found)
-    pairs = None if targets is None else find_targets(found.paths, folder, targets, on_outcome)
+    pairs = None if targets is None else find_targets(found.paths, folder, targets, on_outcome, hidden=hidden)
     taken, files = read_images(
         found.paths if pairs is None else list(pairs),
         targets=None if pairs is None else list(pairs.values()),
@@ -225,7 +235,7 @@ def train_on_images(
         if place.checkpoints.exists() and not resume:
             say(f"{place.out} holds an unfinished training, which is resumed")
         place.checkpoints.mkdir(exist_ok=True)
-        gain = fit_and_compare(estimator, taken)
+        gained = fit_and_compare(estimator, taken)
         # What is fitted again elsewhere must not write into this folder.
         estimator.set_params(checkpoint_dir=None)
         counts = {"files": files, "images": len(taken)}
@@ -234,8 +244,8 @@ def train_on_images(
         # From its last checkpoint the training can be lengthened.
         shutil.rmtree(place.state, ignore_errors=True)
         place.checkpoints.rename(place.state)
-    if gain is not None:
-        say(str(gain))
+    if gained is not None:
+        say(gained)
     return estimator
 
 

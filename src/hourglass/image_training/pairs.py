@@ -13,6 +13,8 @@ def find_targets(
     folder: str | os.PathLike[str],
     targets: str | os.PathLike[str],
     on_outcome: Callable[[Outcome], None] | None = None,
+    *,
+    hidden: bool = False,
 ) -> dict[Path, Path]:
     """Find the target of each image: the file of the same relative path, apart from the suffix.
 
@@ -27,6 +29,8 @@ def find_targets(
     on_outcome : callable, optional
         Function that is called with the :class:`hourglass.imagefiles.Outcome` of each image and each target without a
         partner, which are then left out. By default the error of the first one is raised.
+    hidden : bool, default=False
+        Whether hidden files are targets too, as in :func:`hourglass.imagefiles.find_images`.
 
     Returns
     -------
@@ -43,7 +47,7 @@ def find_targets(
     roots = [Path(folder), Path(targets)]
     if roots[0].is_file() and roots[1].is_file():
         return {roots[0]: roots[1]}
-    named = [_by_name(paths, roots[0]), _by_name(find_images(targets).paths, roots[1])]
+    named = [_by_name(paths, roots[0]), _by_name(find_images(targets, hidden=hidden).paths, roots[1])]
     pairs = {path: named[1][name] for name, path in named[0].items() if name in named[1]}
     if not pairs:
         raise OptionError(

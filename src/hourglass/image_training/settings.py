@@ -1,5 +1,6 @@
 """Options of a training on images: the estimator with its parameters, the size of the images, the range of numbers."""
 
+import os
 from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any
@@ -10,6 +11,7 @@ from hourglass.errors import OptionError
 from hourglass.estimators import Autoencoder, ConvAutoencoder, DenseAutoencoder, ImageDenoiser
 from hourglass.estimators.image_denoiser import read_denoiser
 from hourglass.imagefiles import Ranges, parse_range
+from hourglass.pretrained import PRETRAINED
 from hourglass.training import LOSSES
 
 NETWORKS: dict[str, type[Autoencoder]] = {
@@ -20,6 +22,8 @@ NETWORKS: dict[str, type[Autoencoder]] = {
 """Every autoencoder that is trained on files, by its name on the command line; one from elsewhere is added by
 ``NETWORKS["name"] = MyAutoencoder``."""
 SCRATCH = "scratch"
+# Parameters that a denoiser takes from the model that it begins from.
+SIZES = ("widths", "n_blocks")
 CROP = 64
 # A denoiser that begins from weights drawn at random, and one that begins from a trained one: see docs/denoising.md.
 _FROM_SCRATCH: dict[str, Any] = {"batch_size": 16, "learning_rate": 0.001, "n_steps": 6000, "precision": "auto"}
@@ -47,7 +51,7 @@ def configure(
     noise: str | float | Corruption | None = None,
     targets: bool = False,
     self_supervised: bool | str = False,
-    begin_from: str | None = None,
+    begin_from: str | os.PathLike[str] | None = None,
     epochs: float | None = None,
     n_steps: int | None = None,
     parameters: Mapping[str, Any] | None = None,
@@ -79,6 +83,8 @@ def configure(
         raise OptionError("self_supervised learns from images that are noisy already; leave noise out")
     if targets and self_supervised:
         raise OptionError("self_supervised learns from the noisy images alone; leave targets out")
+    if isinstance(begin_from, os.PathLike):
+        begin_from = _folder_as_text(begin_from)
     if network == "denoiser":
         begin_from = "photo" if begin_from is None else begin_from
     elif begin_from not in (None, SCRATCH):
@@ -105,7 +111,7 @@ def configure(
         loss = LOSSES.get(chosen.get("loss", "mse"))
         adds = (loss is None or loss.activation is None) and self_supervised not in (True, "noise2self")
         defaults = _CONV_DENOISER | {"residual": adds, "learning_rate": _CONV_RATES[bool(self_supervised)]}
-    if defaults.get("begin_from") and (sized := {"widths", "n_blocks"} & chosen.keys()):
+    if defaults.get("begin_from") and (sized := set(SIZES) & chosen.keys()):
         raise OptionError(
             f"{min(sized)} is that of {begin_from}, from which the training begins; leave it out, or begin "
             "from scratch (--from scratch)"
@@ -140,8 +146,8 @@ def fit_to_model(estimator: Autoencoder, channels: int) -> None:
     parameters = estimator.get_params()
     if parameters.get("begin_from") is None:
         return
-    _, there = read_denoiser(parameters["begin_from"], channels)
-    estimator.set_params(**{name: tuple(there[name]) for name in ("widths", "n_blocks")})
+    _, there, _ = read_denoiser(parameters["begin_from"], channels)
+    estimator.set_params(**{name: tuple(there[name]) for name in SIZES})
 
 
 def check(estimator: Autoencoder) -> Autoencoder:
@@ -153,10 +159,25 @@ def check(estimator: Autoencoder) -> Autoencoder:
     return estimator
 
 
+def check_halves(estimator: Autoencoder, size: tuple[int, int]) -> None:
+    """Raise OptionError where images of a size are too small to be divided into halves, if the method does that."""
+    if estimator.method == "neighbor2neighbor" and min(size) < 2:
+        raise OptionError(
+            f"self_supervised='neighbor2neighbor' divides cells of 2 × 2 pixels, and the images have {size[0]} × "
+            f"{size[1]} pixels; take larger ones (--crop, --resize)"
+        )
+
+
 def check_choice(name: str, value: str, choices: Sequence[str] | Mapping[str, object]) -> None:
     """Raise OptionError unless a value is one of the choices."""
     if value not in choices:
         raise OptionError(f"{name}={value!r} is unknown; choose one of {', '.join(choices)}")
+
+
+def _folder_as_text(folder: os.PathLike[str]) -> str:
+    """A path as text that is not taken for the name of a model."""
+    text = os.fspath(folder)
+    return os.path.join(os.curdir, text) if text in (SCRATCH, *PRETRAINED) else text  # noqa: PTH118  # Path drops "./"
 
 
 def _corruption(noise: str | float | Corruption | None) -> Corruption | None:

@@ -18,6 +18,7 @@ from hourglass.imagefiles.ranges import Ranges, TrainingRanges
 from hourglass.imagefiles.value_ranges import ValueRange
 from hourglass.persistence import fingerprint
 from hourglass.training import Source
+from hourglass.training.source import Subset
 
 # Largest share of the available memory that the decoded images may take.
 _SHARE = 0.5
@@ -211,6 +212,32 @@ class ImageFolderSource(Source):
         ]
         return float(np.min(ends)), float(np.max(ends))
 
+    def subset(self, rows: NDArray[Any]) -> Source:
+        """Select some of the rows.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n,), int64, or of shape (size,), bool
+            Indices of the rows, or a mask of all rows.
+
+        Returns
+        -------
+        Source
+            Source of these rows alone. Its range of numbers is that of all images.
+        """
+        return _SomeCrops(self, rows)
+
+
+class _SomeCrops(Subset):
+    """Some of the crops of image files; their numbers are those of all files, as crops elsewhere reach all of them."""
+
+    def value_range(self) -> tuple[float, float]:
+        """Return the smallest and the largest number of all images."""
+        return self.source.value_range()
+
+    def to(self, device: torch.device) -> "_SomeCrops":
+        return _SomeCrops(self.source.to(device), self.rows.cpu().numpy())
+
 
 @dataclass(frozen=True)
 class _Image:
@@ -232,7 +259,14 @@ def _decoded_pairs(
     if shapes[0] != shapes[1]:
         sizes = [", ".join(f"{height} × {width}" for height, width in found) or "no image" for found in shapes]
         raise ValueError(f"{path} has {sizes[0]} pixels, but its target {target} has {sizes[1]}; crop both alike")
-    return list(zip(images, others, strict=True))
+    pairs = list(zip(images, others, strict=True))
+    for kind, other in ((image.seen.kind, its_target.seen.kind) for image, its_target in pairs):
+        if kind != other and known.ranges.wanted == "auto":
+            raise ValueError(
+                f"{path} has {kind} numbers, but its target {target} has {other}, whose range may differ; store both "
+                "as one type, or give the range of both (--range)"
+            )
+    return pairs
 
 
 def _extended(path: Path, size: tuple[int, int], known: TrainingRanges) -> list[Decoded]:

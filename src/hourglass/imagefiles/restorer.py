@@ -19,8 +19,8 @@ from hourglass.imagefiles.missing import fill, missing
 from hourglass.imagefiles.value_ranges import ValueRange
 from hourglass.runtime.hardware import trim_memory
 
-# Bytes of images between two trims of the memory.
-_WORTH_TRIMMING = 8 << 20
+# Bytes of a plane from which on trimming takes little beside the network.
+_WORTH_TRIMMING = 64 << 10
 # Numbers of an image that is restored strip by strip, as its floating-point copies would take much memory.
 _LARGE = 24_000_000
 
@@ -60,7 +60,6 @@ class ImageRestorer:
     def __init__(self, models: Autoencoder | Sequence[Autoencoder], noise: NoiseLevel | None = None) -> None:
         self.models: dict[int, Autoencoder] = {}
         self.noise = noise or NoiseLevel()
-        self._untrimmed = 0
         for model in models if isinstance(models, Sequence) else [models]:
             channels = model.image_shape_[2]
             if channels not in (1, 3):
@@ -115,16 +114,11 @@ class ImageRestorer:
                 continue
             weight = None if plane.roles[group.start] == "extra" else of_colours
             for bands in self._parts(group):
-                self._trim_now_and_then(plane.values.nbytes)
+                # Freed pieces of memory, too small for the arrays of a whole image below, go back to the system.
+                if plane.values.nbytes >= _WORTH_TRIMMING:
+                    trim_memory()
                 levels += self._restore_bands(plane, value_range, bands, holes[..., bands], weight, result)
         return result, tuple(levels)
-
-    def _trim_now_and_then(self, size: int) -> None:
-        """Give pieces of memory that are too small for the next images back to the system, which takes milliseconds."""
-        self._untrimmed += size
-        if self._untrimmed >= _WORTH_TRIMMING:
-            self._untrimmed = 0
-            trim_memory()
 
     def _parts(self, group: slice) -> list[slice]:
         """Bands that go through the network together; fewer at a time take less memory."""

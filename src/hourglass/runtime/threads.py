@@ -68,11 +68,6 @@ def on_threads(function: Callable[[Item], Value], items: Sequence[Item]) -> list
     return [values[place] for place in range(len(items))]
 
 
-def lone_workers() -> ThreadPoolExecutor:
-    """Return the pool of as many threads as PyTorch uses for one operation, each of which computes alone."""
-    return _pool(torch.get_num_threads())
-
-
 @functools.cache
 def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, "hourglass", initializer=torch.set_num_threads, initargs=(1,))

@@ -77,7 +77,7 @@ class NeighborToNeighbor:
 
     From each cell of 2 × 2 pixels two neighbours are drawn; the first ones make one image and the second ones another.
     The network restores the first, and is compared with the second, whose noise it cannot know. Neighbours differ
-    without noise too. A second term takes this difference, as the network sees it in the whole image, out of account.
+    without noise too. A second term subtracts this difference, measured on the network's output for the whole image.
 
     Source: Huang, Li, Jia, Lu and Liu, "Neighbor2Neighbor: Self-Supervised Denoising from Single Noisy Images", CVPR
     2021, equations 10 and 11; the noise has to be independent from pixel to pixel, with a mean of zero.
@@ -124,8 +124,15 @@ class NeighborToNeighbor:
         -------
         first, second : torch.Tensor of shape (n, 1, h // 2, w // 2), int64
             Place of a pixel in its cell, 0 to 3, row by row. The two are side by side or one above the other.
+
+        Raises
+        ------
+        ValueError
+            When the images have fewer than 2 × 2 pixels.
         """
         n, _, h, w = images.shape
+        if min(h, w) < 2:
+            raise ValueError(f"the images have {h} × {w} pixels; neighbor2neighbor divides cells of 2 × 2 pixels")
         shape, device = (n, 1, h // 2, w // 2), images.device
         first = torch.randint(4, shape, generator=self.generator, device=device)
         # Two bits are row and column; a neighbour differs in one of them.
