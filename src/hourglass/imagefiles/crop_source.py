@@ -259,14 +259,13 @@ def _decoded_pairs(
     if shapes[0] != shapes[1]:
         sizes = [", ".join(f"{height} × {width}" for height, width in found) or "no image" for found in shapes]
         raise ValueError(f"{path} has {sizes[0]} pixels, but its target {target} has {sizes[1]}; crop both alike")
-    pairs = list(zip(images, others, strict=True))
-    for kind, other in ((image.seen.kind, its_target.seen.kind) for image, its_target in pairs):
-        if kind != other and known.ranges.wanted == "auto":
+    for image, other in zip(images, others, strict=True):
+        if image.seen.kind != other.seen.kind and known.ranges.wanted == "auto":
             raise ValueError(
-                f"{path} has {kind} numbers, but its target {target} has {other}, whose range may differ; store both "
-                "as one type, or give the range of both (--range)"
+                f"{path} has {image.seen.kind} numbers, but its target {target} has {other.seen.kind}, whose range may "
+                "differ; store both as one type, or give the range of both (--range)"
             )
-    return pairs
+    return list(zip(images, others, strict=True))
 
 
 def _extended(path: Path, size: tuple[int, int], known: TrainingRanges) -> list[Decoded]:
