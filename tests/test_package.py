@@ -9,6 +9,7 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -88,15 +89,19 @@ def test_the_installed_wheel_lists_the_experiments(built, tmp_path):
 
 
 def test_the_readmes_python_runs(tmp_path, monkeypatch, few):
-    """The snippet word for word, on less data and for fewer steps."""
+    """The snippets word for word, the second on less data and for fewer steps."""
     import hourglass as hg
 
-    [snippet] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    first, snippet = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(hg, "load", lambda _name: few, raising=False)
     run = hg.run
     monkeypatch.setattr(hg, "run", lambda name, **asked: run(name, dataset=few, n_steps=2, **asked), raising=False)
-    names: dict[str, object] = {}
+    noisy = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    names: dict[str, object] = {"hourglass": hg, "noisy": noisy}
+    exec(compile(first, "README.md", "exec"), names)  # noqa: S102 - our own text
+    assert names["restored"].shape == noisy.shape
+    assert names["restored"].dtype == noisy.dtype
     exec(compile(snippet, "README.md", "exec"), names)  # noqa: S102 - our own text
     assert names["codes"].shape == (len(few.test), 128)
     assert names["clean"].shape == few.test.images.shape
