@@ -41,8 +41,8 @@ def denoise(
     Parameters
     ----------
     image : array-like of shape (..., h, w) or (..., h, w, c), of integers, floating-point numbers or booleans
-        The image; further axes in front are a stack of images, each of which is denoised by itself. Three channels are
-        a colour image, any other number of channels are that many grey images.
+        One image, or a stack of images along further axes in front; each is denoised by itself. An image with three
+        channels is a colour image. With another number of channels, each channel is denoised as a grey image.
     noise_level : float or "auto", optional
         Standard deviation of the noise as a fraction of ``data_range``, at least 0, such as ``25 / 255``. By default,
         as with ``"auto"``, it is found in each image, and an image without noise is returned unchanged.
@@ -50,8 +50,8 @@ def denoise(
         ``"photo"``, ``"photo-grey"`` or ``"digits"``, the folder of a model, or a model that takes images of any size.
         A folder of such a name is given with its path, as ``"./photo"``.
     channel_axis : int, "auto" or None, default="auto"
-        Axis of the channels; None where there is none. ``"auto"`` is the last axis of an array of three or more axes
-        where it has the length 1 or 3; where it has another length below 8, the axis has to be given.
+        Axis of the channels, or None if there is none. With ``"auto"``, the last of three or more axes is that of the
+        channels if its length is 1 or 3. If its length is another one below 8, the axis has to be given.
     strength : float, default=1.0
         From 0.5 to 1.5. Below 1 it is the share of the noise that is taken away, so that a little grain is left; above
         1 it is a factor of the level, so that more is smoothed.
@@ -120,8 +120,8 @@ def _channel_axis(shape: tuple[int, ...], wanted: int | str | None) -> int | Non
     if wanted == "auto":
         if len(shape) > 2 and 0 < shape[-1] < _FEWEST_PIXELS and shape[-1] not in _CHANNELS:
             raise ValueError(
-                f"image has shape {shape}; give channel_axis=-1 if the last axis is that of {shape[-1]} channels, each "
-                "of which is then denoised as a grey image (leave alpha out), or channel_axis=None if it is the width"
+                f"image has shape {shape}, whose last axis may be channels or the width; give channel_axis=None for "
+                "the width, or give channel_axis=-1 for channels, which become grey images (leave alpha out)"
             )
         return -1 if len(shape) > 2 and shape[-1] in _CHANNELS else None
     if wanted is None:

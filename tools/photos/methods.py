@@ -89,14 +89,14 @@ class BlockMatching:
         Time of the last call in the process, without passing on the arrays.
     """
 
-    def __init__(self, words: tuple[str, ...] = ()) -> None:
+    def __init__(self) -> None:
         python = ENVIRONMENT / "bin" / "python"
         if not python.exists():
             venv.create(ENVIRONMENT, with_pip=True)
             subprocess.run([python, "-m", "pip", "install", "--quiet", BM3D], check=True)
         worker = Path(__file__).with_name("bm3d_worker.py")
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        self._process: Any = subprocess.Popen([*words, python, worker], **pipes)
+        self._process: Any = subprocess.Popen([python, worker], **pipes)
         self.seconds = 0.0
 
     def __call__(self, noisy: Pixels, level: float) -> Pixels:

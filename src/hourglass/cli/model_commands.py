@@ -249,7 +249,7 @@ def export(
 ) -> None:
     """Write a model as an ONNX file and compare its output with PyTorch's; needs the extra onnx.
 
-    Of photo, the model for colour images is written; photo-grey is the one for grey images. A model that can be told
+    For photo, the model of colour images is written; photo-grey is that of grey images. A model that can be told
     the level of the noise has it as a second input, which may be left out.
     """
     from hourglass.atomic import check_free
@@ -270,7 +270,7 @@ def info(
     model: Denoiser = "photo",
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
 ) -> None:
-    """Show a model's network, images and training. Of photo, it is the model for colour images."""
+    """Show a model's network, images and training. For photo, it is the model of colour images."""
     facts = _first_model(model).describe()
     if as_json:
         typer.echo(json.dumps(facts))

@@ -55,7 +55,7 @@ def noise_bound(image: Image) -> float:
 
 
 def bound_of_windows(windows: Iterable[Image]) -> float:
-    """Bound the level of the noise of an image of which some windows are given; see :func:`noise_bound`.
+    """Bound the level of the noise of an image from some windows of it; see :func:`noise_bound`.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def windows_of(height: int, width: int, pixels: int = _LOOKED_AT) -> list[Window
     Parameters
     ----------
     height, width : int
-        Of the image, in pixels.
+        Size of the image, in pixels.
     pixels : int, default=1,600,000
         About how many pixels are looked at.
 

@@ -93,7 +93,7 @@ class Autoencoder(Reconstruction):
     verbose : int, default=0
         1 shows progress on standard error.
     deterministic : bool, default=False
-        Whether results are equal bit for bit for equal seeds, data and numbers of threads, on one machine and version
+        Whether equal seeds, data and numbers of threads give equal results, bit for bit, on one machine and version
         of PyTorch. On a CPU they are in any case; on CUDA this costs speed.
     checkpoint_dir : path-like, optional
         Folder of this one training. ``fit`` writes its state there now and then and at its end, and resumes from it,

@@ -48,7 +48,7 @@ class LevelAwareDenoiser(Autoencoder):
     any_size = True
 
     @property
-    def takes_noise_level(self) -> bool:  # type: ignore[override]  # a constant elsewhere
+    def takes_noise_level(self) -> bool:  # type: ignore[override]  # a class constant elsewhere; here it depends on the training
         """Whether the network learnt levels: not so from noisy images alone, nor from pairs without added noise."""
         return getattr(self, "_learnt_levels", True)
 

@@ -136,7 +136,7 @@ def cut(height: int, width: int, halo: tuple[int, int], block: int) -> tuple[lis
     Parameters
     ----------
     height, width : int
-        Of the image, in pixels.
+        Size of the image, in pixels.
     halo : (stride, radius)
         As for :func:`apply_in_pieces`.
     block : int

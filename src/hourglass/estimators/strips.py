@@ -23,7 +23,7 @@ def cut_into_strips(height: int, width: int, halo: tuple[int, int] | None) -> li
     Parameters
     ----------
     height, width : int
-        Of the image, in pixels.
+        Size of the image, in pixels.
     halo : (stride, radius) or None
         Halo of the network, as for :func:`hourglass.estimators.pieces.apply_in_pieces`; without one, there is one
         strip.
@@ -88,7 +88,7 @@ class StripByStrip:
         image : ndarray of shape (h, w, c), float32 or float64
             Image, on the scale of training.
         noise : NoiseLevel
-            Of networks that judge the noise by themselves only a strength below 1 is used, as the share of the change.
+            A network that judges the noise by itself uses the strength alone: below 1 it is the share of the change.
 
         Returns
         -------
@@ -114,7 +114,7 @@ class StripByStrip:
             Function that is called with the rows and the change of each strip, and with another change of the same
             rows where a second pass is needed. Without noise it is not called.
         noise : NoiseLevel
-            Of networks that judge the noise by themselves only a strength below 1 is used, as the share of the change.
+            A network that judges the noise by itself uses the strength alone: below 1 it is the share of the change.
 
         Returns
         -------

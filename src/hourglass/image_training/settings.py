@@ -177,7 +177,7 @@ def check_choice(name: str, value: str, choices: Sequence[str] | Mapping[str, ob
 def _folder_as_text(folder: os.PathLike[str]) -> str:
     """A path as text that is not taken for the name of a model."""
     text = os.fspath(folder)
-    return os.path.join(os.curdir, text) if text in (SCRATCH, *PRETRAINED) else text  # noqa: PTH118  # Path drops "./"
+    return os.path.join(os.curdir, text) if text in (SCRATCH, *PRETRAINED) else text  # noqa: PTH118 - Path drops "./"
 
 
 def _corruption(noise: str | float | Corruption | None) -> Corruption | None:

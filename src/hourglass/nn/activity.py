@@ -34,7 +34,7 @@ def dead_units(network: nn.Module, images: Tensor) -> dict[str, tuple[int, int]]
 
         return note
 
-    layers: dict[str, nn.Module] = network.rectified()  # type: ignore[operator]  # torch types attributes as modules
+    layers: dict[str, nn.Module] = network.rectified()  # type: ignore[operator]  # torch types a module's unknown attributes as tensors or modules
     handles = [layer.register_forward_hook(account(name)) for name, layer in layers.items()]
     training = network.training
     network.eval()

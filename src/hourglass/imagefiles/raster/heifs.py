@@ -228,7 +228,7 @@ class Heic(_Heif):
 
     def __init__(self, path: Path, content: bytes) -> None:
         try:
-            import pillow_heif  # noqa: F401
+            import pillow_heif  # noqa: F401 - only to say here, before anything is read, that it is missing
         except ImportError as error:
             raise ImportError(
                 f"{path} is a HEIC image, which needs the package pillow-heif: pip install 'hourglass-lab[heif]'"
