@@ -37,7 +37,7 @@ def test_denoise_works_before_anything_was_trained(hourglass, digits):
     code, _, err = hourglass("denoise", digits, "out")
     assert code == 1
     assert err.count("\n") == 1
-    assert "--overwrite replaces them, --resume keeps them" in err
+    assert "overwrite (--overwrite) replaces them, resume (--resume) keeps them" in err
     assert hourglass("denoise", digits, "out", "--resume")[2] == "denoise: 0 done, 12 there already\n"
     assert hourglass("denoise", digits, "out", "--overwrite", "--quiet") == (0, "", "")
     assert hourglass("denoise", digits, "out", "--overwrite", "--resume")[0] == 2
@@ -79,7 +79,7 @@ def test_train_then_every_use_of_the_model(hourglass, digits):
 
 
 def test_a_denoiser_is_trained_on_cuts_and_evaluated_beside_the_others(hourglass, digits):
-    words = ("--network", "conv", "--crop", "20", "--cuts", "24", "--noise", "0.1-0.3", "-q", *QUICK)
+    words = ("--network", "conv", "--crop", "20", "--n-crops", "24", "--noise", "0.1-0.3", "-q", *QUICK)
     assert hourglass("train", digits, "--out", "model", *words) == (0, "", "")
     code, out, _ = hourglass("info", "--model", "model", "--json")
     parameters = json.loads(out)["parameters"]

@@ -191,7 +191,7 @@ def test_a_model_of_ones_own_images_is_lengthened(hourglass, tmp_path):
     for i in range(3):
         pixels = np.random.default_rng(i).integers(0, 255, (40, 40), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{i}.png")
-    words = ("train", folder, "--out", tmp_path / "model", "--crop", 16, "--cuts", 40, "--set", "channels=(4,)")
+    words = ("train", folder, "--out", tmp_path / "model", "--crop", 16, "--n-crops", 40, "--set", "channels=(4,)")
     assert hourglass(*words, "--steps", 4)[0] == 0
     code, out, _ = hourglass(*words, "--steps", 4, "--resume")
     assert (code, "finished already" in out) == (0, True)
@@ -208,8 +208,8 @@ def test_a_model_of_ones_own_images_is_lengthened(hourglass, tmp_path):
         (("--seed", 1), "random_state is 0 there, 1 here"),
         (("--noise", "0.1"), "corruption is absent there"),
         (("--network", "dense"), "estimator is 'ConvAutoencoder' there, 'DenseAutoencoder' here"),
-        (("--crop", 20), "prepared is 'cuts of 16×16' there, 'cuts of 20×20' here"),
-        (("--cuts", 30), "cuts is 40 there, 30 here"),
+        (("--crop", 20), "prepared is 'crops of 16×16' there, 'crops of 20×20' here"),
+        (("--n-crops", 30), "n_crops is 40 there, 30 here"),
         (("--steps", 2), "n_steps is 4 there, 2 here"),
     ],
 )
@@ -219,7 +219,7 @@ def test_resuming_a_finished_training_with_other_settings_is_refused(changed, sa
     folder, model = tmp_path / "images", tmp_path / "model"
     folder.mkdir()
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40), dtype=np.uint8)).save(folder / "0.png")
-    settings = {"--crop": 16, "--cuts": 40, "--steps": 4}
+    settings = {"--crop": 16, "--n-crops": 40, "--steps": 4}
     words = ("train", folder, "--out", model)
     assert hourglass(*words, *(word for pair in settings.items() for word in pair))[0] == 0
     before = (model / "model.json").read_bytes()

@@ -182,7 +182,7 @@ def test_result_gives_mean_and_deviation(few):
 
 
 def test_a_finished_run_is_not_run_over(folder, few):
-    with pytest.raises(FileExistsError, match="holds a finished run; --resume leaves it"):
+    with pytest.raises(FileExistsError, match=r"holds a finished run; resume \(--resume\) leaves it"):
         hg.run("dense", dataset=few, seeds=(2, 1), out=folder, **QUICK)
     assert not (folder / "dense-classic" / "seed-2").exists()
     with pytest.raises(FileExistsError, match="is a file"):

@@ -78,7 +78,7 @@ def test_what_is_left_out_is_counted_at_the_end(hourglass, mixed):
     )
     written = [path.relative_to(mixed.parent / "out") for path in (mixed.parent / "out").rglob("*") if path.is_file()]
     assert sorted(map(str, written)) == ["a.png", "sub/b.PNG"]
-    words = ("train", mixed, "--out", "model", "--crop", 8, "--cuts", 4, "--steps", 1, "--set", "channels=(4,)")
+    words = ("train", mixed, "--out", "model", "--crop", 8, "--n-crops", 4, "--steps", 1, "--set", "channels=(4,)")
     assert "reading: 2 done; 6 left out" in hourglass(*words)[2]
     help_text = hourglass("denoise", "--help")[1]
     for word in ("WebP", "AVIF", ".heic", ".npz"):

@@ -19,7 +19,7 @@ CAMERAS = {
     for offset in (0, 100)
 }  # fmt: skip
 LEVEL = 0.1
-QUICK = ("--crop", 24, "--cuts", 64, "--set", "batch_size=8", "-q")
+QUICK = ("--crop", 24, "--n-crops", 64, "--set", "batch_size=8", "-q")
 NETWORKS = {
     "conv": ("--network", "conv", "--set", "channels=(8,8)"),
     "denoiser": ("--from", "scratch", "--set", "widths=(8,8,8)", "--set", "n_blocks=(1,1,1)"),

@@ -73,7 +73,7 @@ def test_bad_images_cost_themselves_alone(hourglass, tmp_path):
     for words in (
         ("denoise", folder, tmp_path / "out"),
         ("evaluate", folder, "--noise", "0.2", "--format", "csv"),
-        ("train", folder, "--out", tmp_path / "model", "--crop", 8, "--cuts", 30, "--steps", 1, "--set",
+        ("train", folder, "--out", tmp_path / "model", "--crop", 8, "--n-crops", 30, "--steps", 1, "--set",
          "channels=(4,)"),
         ("encode", folder, tmp_path / "codes.csv", "--model", tmp_path / "model", "--resize"),
         ("reconstruct", folder, tmp_path / "again", "--model", tmp_path / "model"),

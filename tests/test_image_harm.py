@@ -137,7 +137,7 @@ def test_every_noise_is_put_onto_the_range_of_a_camera(kind, hourglass, tmp_path
     (tmp_path / "in").mkdir()
     for i in range(2):
         deep(tmp_path / "in" / f"{i}.tif", noise((40, 40), 3000, seed=i))
-    words = ("--network", "conv", "--crop", 16, "--cuts", 8, "--steps", 1, "--set", "channels=(4,)", "-q")
+    words = ("--network", "conv", "--crop", 16, "--n-crops", 8, "--steps", 1, "--set", "channels=(4,)", "-q")
     assert hourglass("train", tmp_path / "in", "--out", tmp_path / "model", "--noise", kind, *words) == (0, "", "")
     code, out, err = hourglass("evaluate", tmp_path / "in", "--model", tmp_path / "model", "--format", "csv", "-q")
     assert (code, err) == (0, "")
@@ -168,7 +168,7 @@ def test_a_black_frame_among_stretched_ones_changes_nothing():
 def test_a_full_range_is_remembered(hourglass, tmp_path):
     (tmp_path / "in").mkdir()
     deep(tmp_path / "in" / "a.tif", noise((40, 40)))
-    words = ("--crop", 16, "--cuts", 8, "--steps", 1, "--set", "channels=(4,)", "--range", "full", "-q")
+    words = ("--crop", 16, "--n-crops", 8, "--steps", 1, "--set", "channels=(4,)", "--range", "full", "-q")
     assert hourglass("train", tmp_path / "in", "--out", tmp_path / "model", *words) == (0, "", "")
     _, _, err = hourglass("reconstruct", tmp_path / "in", tmp_path / "out", "--model", tmp_path / "model")
     assert err == "reconstruct: 1 done; range 0 to 65,535 (all of the type)\n"

@@ -46,7 +46,7 @@ def test_it_returns_the_estimator_and_writes_the_folder_of_the_command(photos, t
         **QUICK,
     )
     assert heard == [4, "0.png", "1.png", "2.png", "3.png", (20, 16, 16, 1)]
-    words = ("--network", "conv", "--noise", "0.1-0.3", "--crop", 16, "--cuts", 20, "--seed", 3, "--steps", 3)
+    words = ("--network", "conv", "--noise", "0.1-0.3", "--crop", 16, "--n-crops", 20, "--seed", 3, "--steps", 3)
     settings = ("--set", "batch_size=4", "--set", "channels=(4,)")
     assert hourglass("train", photos, "--out", tmp_path / "command", *words, *settings, "-q") == (0, "", "")
     files = {path.relative_to(tmp_path / "python") for path in (tmp_path / "python").rglob("*") if path.is_file()}
@@ -57,7 +57,7 @@ def test_it_returns_the_estimator_and_writes_the_folder_of_the_command(photos, t
         assert (tmp_path / "python" / name).read_bytes() == (tmp_path / "command" / name).read_bytes()
     notes = [json.loads((tmp_path / name / "model.json").read_text())["notes"] for name in ("python", "command")]
     assert notes[0] == notes[1] == fitted.notes_
-    assert notes[0] == {"files": 4, "images": 20, "prepared": "cuts of 16×16", "range": "auto", "cuts": 20}
+    assert notes[0] == {"files": 4, "images": 20, "prepared": "crops of 16×16", "range": "auto", "n_crops": 20}
     images = np.random.default_rng(9).random((2, 16, 16, 1), dtype=np.float32)
     loaded = hg.load_model(tmp_path / "python")
     np.testing.assert_array_equal(fitted.reconstruct(images), loaded.reconstruct(images))

@@ -258,7 +258,7 @@ def test_a_network_of_another_size_is_refused_with_the_remedy(start):
 def test_pairs_of_images_are_learnt_from(clean, tmp_path, hourglass):
     random = np.random.default_rng(5)
     noisy = save(tmp_path / "noisy", scenes(8) + random.normal(0, 0.1, (8, 48, 48)))
-    words = ("--targets", clean, "--from", "scratch", "--crop", 24, "--cuts", 64, "--steps", 200, "--out", "model")
+    words = ("--targets", clean, "--from", "scratch", "--crop", 24, "--n-crops", 64, "--steps", 200, "--out", "model")
     settings = ("--set", "widths=(8, 8, 8)", "--set", "n_blocks=(1, 1, 1)", "--set", "learning_rate=0.005")
     code, _, err = hourglass("train", noisy, *words, *settings)
     assert code == 0, err
@@ -281,7 +281,7 @@ def test_images_without_a_partner_or_of_another_size_are_named(clean, tmp_path, 
     Image.fromarray(np.zeros((20, 48), np.uint8)).save(noisy / "0.png")
     Image.open(noisy / "1.png").save(noisy / "1.tif")
     (noisy / "1.png").unlink()  # another suffix is no other image
-    words = ("--crop", 16, "--cuts", 8, "--steps", 1, "--set", "batch_size=2", "--out", "model")
+    words = ("--crop", 16, "--n-crops", 8, "--steps", 1, "--set", "batch_size=2", "--out", "model")
     code, _, err = hourglass("train", noisy, "--targets", clean, *words, "-q")
     assert code == 1
     lines = err.splitlines()

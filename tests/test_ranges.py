@@ -206,7 +206,7 @@ def test_ranges_that_are_refused(text, hourglass, tmp_path):
 def test_damaged_notes_on_ranges_are_named(notes):
     model = hg.DenseAutoencoder()
     model.notes_ = {"ranges": notes}
-    with pytest.raises(ValueError, match="give --range"):
+    with pytest.raises(ValueError, match=r"give the range \(--range\)"):
         remembered(model)
 
 
@@ -316,7 +316,7 @@ def test_the_range_of_training_is_kept_with_the_model_and_used(hourglass, tmp_pa
     folder.mkdir()
     for seed in range(2):
         tifffile.imwrite(folder / f"{seed}.tif", exposure(scene(seed=seed), (4095, 100, "uint16")))
-    words = ("--network", "conv", "--crop", 16, "--cuts", 20, "--steps", 2, "--set", "channels=(4,)")
+    words = ("--network", "conv", "--crop", 16, "--n-crops", 20, "--steps", 2, "--set", "channels=(4,)")
     code, _, err = hourglass("train", folder, "--out", tmp_path / "model", "--noise", 0.1, *words)
     assert code == 0
     notes = json.loads((tmp_path / "model" / "model.json").read_text())["notes"]

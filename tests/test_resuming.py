@@ -58,7 +58,7 @@ def test_training_on_a_folder_goes_on(hourglass, tmp_path, few, stop_at):
 
     for i in range(4):
         Image.fromarray((few.train.images[i, ..., 0] * 255).astype(np.uint8)).save(tmp_path / f"{i}.png")
-    words = ["train", tmp_path, "--crop", 16, "--cuts", 40, "--steps", 8, "--checkpoint-every", "2steps"]
+    words = ["train", tmp_path, "--crop", 16, "--n-crops", 40, "--steps", 8, "--checkpoint-every", "2steps"]
     assert hourglass(*words, "--out", tmp_path / "whole", "--quiet")[0] == 0
     go_on = stop_at(6)
     code, _, err = hourglass(*words, "--out", tmp_path / "cut", "--quiet")

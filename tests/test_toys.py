@@ -295,7 +295,7 @@ def test_a_corruption(monkeypatch, few, folder, tmp_path, hourglass):
     assert again.corruption == Stripes(0.3)
     assert again.title.startswith("Denoising")
     words = ("train", folder, "--out", tmp_path / "trained", "--noise", "stripes:0.3", "--steps", 2, "--crop", 16)
-    code, _, err = hourglass(*words, "--cuts", 20, "-q")
+    code, _, err = hourglass(*words, "--n-crops", 20, "-q")
     assert code == 0, err
     assert hg.load_model(tmp_path / "trained").corruption == Stripes(0.3)
     code, _, err = hourglass("evaluate", folder, "--model", tmp_path / "model", "--noise", "stripes:0.3")

@@ -16,6 +16,16 @@ LOCK = ".lock"
 def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
     """Keep a folder, which is made, for this process; the system lets go of it when the process ends, however it does.
 
+    Parameters
+    ----------
+    folder : path-like
+        Made with its parents where it is missing.
+
+    Yields
+    ------
+    None
+        The folder is this process's until the block ends.
+
     Raises
     ------
     BlockingIOError
@@ -41,7 +51,20 @@ def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def check_writable(folder: str | os.PathLike[str]) -> None:
-    """Raise OSError, before any work is done, unless a folder is there or can be made, and can be written into."""
+    """Raise an error, before any work is done, unless a folder is there or can be made, and can be written into.
+
+    Parameters
+    ----------
+    folder : path-like
+        Neither it nor its parents need exist; nothing is made.
+
+    Raises
+    ------
+    FileExistsError
+        When it or one of its parents is a file.
+    OSError
+        When the system does not let this process write there.
+    """
     folder = Path(folder)
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir():
@@ -56,10 +79,25 @@ def check_writable(folder: str | os.PathLike[str]) -> None:
 
 
 def check_free(*files: str | os.PathLike[str], overwrite: bool = False) -> None:
-    """Raise OSError, before any work is done, unless files can be written and none exists or ``overwrite`` is set."""
+    """Raise an error, before any work is done, unless files can be written without replacing others.
+
+    Parameters
+    ----------
+    *files : path-like
+        Files to be written.
+    overwrite : bool, default=False
+        Let them replace those that exist.
+
+    Raises
+    ------
+    FileExistsError
+        When one exists and ``overwrite`` is not set.
+    OSError
+        When the folder of one cannot be written into.
+    """
     for file in map(Path, files):
         if file.exists() and not overwrite:
-            raise FileExistsError(f"{file} exists; --overwrite replaces it")
+            raise FileExistsError(f"{file} exists; overwrite (--overwrite) replaces it")
     for folder in {Path(file).parent for file in files}:
         check_writable(folder)
 
@@ -72,6 +110,7 @@ def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
     path : Path
         Its folder exists.
     content : bytes
+        All that the file will hold.
     durable : bool, default=False
         Wait until the disk has it, so that the file outlives a power failure too.
     """
@@ -81,6 +120,11 @@ def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """A new file that takes the place of ``path`` when the block ends, and is removed when the block raises.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder exists; a file of this name is replaced.
 
     Yields
     ------
@@ -163,7 +207,20 @@ def _name_target(error: BaseException, target: Path) -> None:
 
 
 def sync_folder(folder: Path, *, files: bool = False) -> None:
-    """Wait until the disk has a folder's list of names, and with ``files`` what is in its files."""
+    """Wait until the disk has a folder's list of names.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder.
+    files : bool, default=False
+        Wait for the contents of its files too.
+
+    Raises
+    ------
+    OSError
+        When a file cannot be opened, or the disk fails.
+    """
     for path in (*(sorted(folder.iterdir()) if files else ()), folder):
         try:
             descriptor = os.open(path, os.O_RDONLY)

@@ -55,6 +55,7 @@ def export_onnx(
     path : path-like
         Replaced where it exists.
     part : {"whole", "encoder", "decoder"}, default="whole"
+        Part of the model that the file computes, as in the table.
     takes : {"bytes", "float"}, default="bytes"
         Whether ``images`` are uint8, scaled by 1/255 inside, or float32 on the scale of training.
 

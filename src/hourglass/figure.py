@@ -31,7 +31,20 @@ class Figure(MatplotlibFigure):
 
 
 def to_png(figure: MatplotlibFigure, style: Mapping[str, Any]) -> bytes:
-    """Content of a PNG file of a figure, rendered under entries of ``rcParams``, with its margins cut off."""
+    """Content of a PNG file of a figure, rendered under entries of ``rcParams``, with its margins cut off.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        Figure; rendering it changes nothing that is seen of it.
+    style : mapping
+        Entries of ``rcParams`` by name.
+
+    Returns
+    -------
+    bytes
+        The same bytes for the same figure, since no version is written into them.
+    """
     entries: Any = dict(style)  # matplotlib types every name that there is
     with io.BytesIO() as file, mpl.rc_context(entries):
         figure.savefig(file, format="png", bbox_inches="tight", metadata={"Software": None})

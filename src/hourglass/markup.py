@@ -13,6 +13,11 @@ def table(lines: Sequence[Sequence[str]], *, caption: str = "") -> str:
         As many words in each; the first line and the first word of every line are headings.
     caption : str, default=""
         Text above the table.
+
+    Returns
+    -------
+    str
+        HTML in which every word is escaped.
     """
     heading, *body = lines
     head = "".join(f"<th>{html.escape(word)}</th>" for word in heading)

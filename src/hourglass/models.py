@@ -172,6 +172,7 @@ def load_model(folder: str | os.PathLike[str], *, device: str | torch.device = "
     folder : path-like
         As :func:`save`, or a run, wrote it.
     device : {"auto", "cpu", "cuda"} or torch.device, default="auto"
+        Device of the network.
 
     Returns
     -------

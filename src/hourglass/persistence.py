@@ -36,7 +36,9 @@ def write_model(
     Parameters
     ----------
     folder : path-like
+        Files of these names in it are replaced.
     tensors : mapping of str to torch.Tensor
+        Tensors by name.
     metadata : mapping
         Anything that JSON can hold.
     optimiser : mapping of str to torch.Tensor, optional
@@ -67,6 +69,20 @@ def read_model(
     folder: str | os.PathLike[str],
 ) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Tensor] | None]:
     """Read what :func:`write_model` wrote: tensors, metadata and, where it is there, the optimiser's state.
+
+    Parameters
+    ----------
+    folder : path-like
+        Folder that holds the files.
+
+    Returns
+    -------
+    tensors : dict of str to torch.Tensor
+        On the CPU; all values are finite.
+    metadata : dict
+        Brought to the present format.
+    optimiser : dict of str to torch.Tensor or None
+        None where the model came without it or it is damaged.
 
     Warns
     -----
@@ -120,7 +136,20 @@ def _read_optimiser(path: Path, checksum: Any) -> dict[str, Tensor] | None:
 
 
 def pack_tensors(tensors: Mapping[str, Tensor]) -> tuple[bytes, str]:
-    """Tensors as a safetensors file holds them, and the checksum of that."""
+    """Tensors as a safetensors file holds them, and the checksum of that.
+
+    Parameters
+    ----------
+    tensors : mapping of str to torch.Tensor
+        On any device, of any layout.
+
+    Returns
+    -------
+    stored : bytes
+        Content of the file.
+    checksum : str
+        SHA-256 of it in hexadecimal.
+    """
     from safetensors.torch import save
 
     stored: bytes = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
@@ -129,6 +158,18 @@ def pack_tensors(tensors: Mapping[str, Tensor]) -> tuple[bytes, str]:
 
 def read_tensors(path: Path, checksum: str) -> dict[str, Tensor]:
     """Read what :func:`pack_tensors` made, from a file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    checksum : str
+        SHA-256 of its content in hexadecimal.
+
+    Returns
+    -------
+    dict of str to torch.Tensor
+        On the CPU.
 
     Raises
     ------
@@ -153,7 +194,20 @@ def read_tensors(path: Path, checksum: str) -> dict[str, Tensor]:
 
 
 def is_longer(wanted: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
-    """Whether a training is wanted that differs from the one that is there in nothing but more epochs or steps."""
+    """Whether a training is wanted that differs from the one that is there in nothing but more epochs or steps.
+
+    Parameters
+    ----------
+    wanted : mapping
+        Parameters of the wanted training by name.
+    there : mapping
+        Those of the training that is there.
+
+    Returns
+    -------
+    bool
+        False also where both are equal.
+    """
     lengths = [name for name in ("epochs", "n_steps") if name in wanted and wanted[name] != there.get(name)]
     return (
         len(lengths) == 1
@@ -163,7 +217,20 @@ def is_longer(wanted: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
-    """What differs between two records, in words; empty where nothing does."""
+    """What differs between two records, in words; empty where nothing does.
+
+    Parameters
+    ----------
+    there : mapping
+        The record that was stored.
+    here : mapping
+        The present one.
+
+    Returns
+    -------
+    str
+        For example ``epochs is 3 there, 4 here``.
+    """
 
     def shown(record: Mapping[str, Any], name: str) -> str:
         return repr(record[name]) if name in record else "absent"
@@ -181,8 +248,14 @@ def fingerprint(values: NDArray[Any], blocks: Iterable[NDArray[Any]] | None = No
     Parameters
     ----------
     values : ndarray
+        Array of any type.
     blocks : iterable of ndarray, optional
         The same values, part by part and in order, where they should not be read as a whole.
+
+    Returns
+    -------
+    str
+        For example ``60,000 of 28 × 28, 9f86d081884c7d65``.
     """
     digest = hashlib.sha256(f"{values.shape} {values.dtype.str} ".encode())
     for block in [values] if blocks is None else blocks:

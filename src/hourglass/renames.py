@@ -90,7 +90,18 @@ def present_row(document: Document) -> dict[str, Any]:
 
 
 def present_columns(names: list[str]) -> list[str]:
-    """Column names of a ``history.csv``, which has no format, as those of format 2."""
+    """Column names of a ``history.csv``, which has no format, as those of format 2.
+
+    Parameters
+    ----------
+    names : list of str
+        Names as the file has them.
+
+    Returns
+    -------
+    list of str
+        As many, in the same order.
+    """
     return [RENAMED_COLUMNS.get(name, name) for name in names]
 
 

@@ -98,7 +98,7 @@ def train(
             metavar="HxW", help="Train on whole images, resized to this height and width.", show_default=False
         ),
     ] = None,
-    cuts: Annotated[
+    n_crops: Annotated[
         int, typer.Option(help="Number of random crops that make an epoch; every step draws fresh ones.", min=1)
     ] = 4096,
     colour: Annotated[
@@ -151,7 +151,7 @@ def train(
             begin_from=begin_from,
             crop=crop,
             resize=None if resize is None else _size(resize),
-            n_crops=cuts,
+            n_crops=n_crops,
             colour=colour,
             value_range=value_range,
             random_state=seed,

@@ -210,7 +210,7 @@ def _in_data_dir(
     folder = Path(data_dir)
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"data folder {folder} is not there; name an existing one with --data-dir or HOURGLASS_DATA"
+            f"data folder {folder} is not there; name an existing one with data_dir (--data-dir) or HOURGLASS_DATA"
         )
     named = _files(folder / source.name)
     if named:
@@ -252,7 +252,8 @@ def _fetch(source: IdxSource, tried: list[str]) -> dict[str, Path]:
             except ConnectionError as error:
                 raise ConnectionError(
                     f"{source.name} was not found: tried {', '.join(tried)} and the network ({error}); "
-                    "use --dataset sample, which needs none, or --data-dir with a folder that holds its four files"
+                    "use the data set sample (--dataset sample), which needs none, or name a folder that holds its "
+                    "four files with data_dir (--data-dir)"
                 ) from error
         paths[part] = path
     return paths

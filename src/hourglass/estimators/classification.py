@@ -169,6 +169,7 @@ class Classification(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]  
         Parameters
         ----------
         part : {"whole"}, default="whole"
+            A classifier has no other part.
 
         Returns
         -------

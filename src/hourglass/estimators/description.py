@@ -214,6 +214,7 @@ class SelfDescribing(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         Parameters
         ----------
         part : str, default="whole"
+            Name of a part; which there are depends on the estimator.
 
         Returns
         -------

@@ -277,6 +277,7 @@ class LevelAwareDenoiser(Autoencoder):
         Parameters
         ----------
         part : {"whole"}, default="whole"
+            A denoiser has no other part.
 
         Returns
         -------

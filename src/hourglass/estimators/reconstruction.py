@@ -285,6 +285,7 @@ class Reconstruction(
         Parameters
         ----------
         part : {"whole", "encoder", "decoder"}, default="whole"
+            Images to images, images to codes, or codes to images.
 
         Returns
         -------

@@ -133,7 +133,7 @@ class Run:
                 shutil.copytree(state, partial / STATE, ignore=shutil.ignore_patterns(".*"))
             partial.chmod(0o755)
             if final.exists() and not replace:
-                raise FileExistsError(f"{final} is there already; choose another --out")
+                raise FileExistsError(f"{final} is there already; choose another folder (--out)")
             sync_folder(partial, files=True)
             if final.exists():
                 # If the process ends between the two renames, the last checkpoint still exists.

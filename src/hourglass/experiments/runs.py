@@ -163,7 +163,9 @@ def _finished(
                 shutil.copytree(folder / STATE, unfinished)
             continue
         if said := differences(there, wanted):
-            raise ValueError(f"{folder} holds another run: {said}; repeat its settings, or choose another --out")
+            raise ValueError(
+                f"{folder} holds another run: {said}; repeat its settings, or choose another folder (--out)"
+            )
         # Remains of a process that was killed before it could delete them.
         shutil.rmtree(unfinished, ignore_errors=True)
         say(f"{experiment.name} {recipe} seed {seed}: finished already, left as it is")
@@ -222,7 +224,8 @@ def check_out(
     for folder in (run_folder(out, name, recipe, seed) for name in names for seed in seeds):
         if folder.exists() and not resume:
             raise FileExistsError(
-                f"{folder} holds a finished run; --resume leaves it and does the others, or choose another --out"
+                f"{folder} holds a finished run; resume (--resume) leaves it and does the others, or choose another "
+                "folder (--out)"
             )
     return resume
 

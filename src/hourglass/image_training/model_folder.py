@@ -35,7 +35,7 @@ class ModelFolder:
     def check_free(self) -> None:
         # Beside what an unfinished training left, the model is an older one, which it was told to overwrite.
         if self.is_finished and not self.overwrite:
-            raise FileExistsError(f"{self.out} holds a model; --overwrite replaces it")
+            raise FileExistsError(f"{self.out} holds a model; overwrite (--overwrite) replaces it")
 
     def is_lengthened_by(self, estimator: Autoencoder, notes: dict[str, Any]) -> bool:
         """Whether the estimator has more epochs or steps than the finished model, and is otherwise the same.
@@ -58,5 +58,7 @@ class ModelFolder:
         if is_longer(wanted, there) and self.state.is_dir():
             return True
         if said := differences(there, wanted):
-            raise ValueError(f"{self.out} holds another model: {said}; repeat its settings, or choose another --out")
+            raise ValueError(
+                f"{self.out} holds another model: {said}; repeat its settings, or choose another folder (--out)"
+            )
         return False

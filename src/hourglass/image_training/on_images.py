@@ -205,8 +205,8 @@ def train_on_images(
     if not finished:
         place.check_free()
     check_writable(place.out)
-    how = f"{'cuts of' if resize is None else 'resized to'} {size[0]}×{size[1]}"
-    prepared = {"prepared": how, "range": range_in_words} | ({"cuts": n_crops} if resize is None else {})
+    how = f"{'crops of' if resize is None else 'resized to'} {size[0]}×{size[1]}"
+    prepared = {"prepared": how, "range": range_in_words} | ({"n_crops": n_crops} if resize is None else {})
     if finished and not place.is_lengthened_by(estimator, prepared):
         return load_autoencoder(place.out, device=device)
 

@@ -124,7 +124,9 @@ def decode_images(
     images = list(decode_files(estimator, names, rows, Path(target)))
     there = [path for path, _ in images if path.exists()]
     if there and not overwrite:
-        raise FileExistsError(f"{len(there)} outputs exist already ({there[0]}, …); --overwrite replaces them")
+        raise FileExistsError(
+            f"{len(there)} outputs exist already ({there[0]}, …); overwrite (--overwrite) replaces them"
+        )
     check_writable(target)
     on_found(Found([path for path, _ in images]))
     for path, pixels in images:
@@ -172,7 +174,9 @@ def encode_files(
         When the model has no code.
     """
     if not estimator.has_code:
-        raise ValueError("the model has skip connections or predicts a residue, and no code; train one without --noise")
+        raise ValueError(
+            "the model has skip connections or predicts a residue, and no code; train one without noise (--noise)"
+        )
     names, codes = [], []
     for path in paths:
         try:

@@ -119,7 +119,7 @@ def read_images(path: Path, ranges: Ranges) -> Generator[ReadImage, None, None]:
             if value_range is UNKNOWN:
                 raise ValueError(
                     f"{path} is constant, so that nothing says what is black and what is white; "
-                    "give the range of its numbers with --range LOW,HIGH"
+                    "give the range of its numbers (--range LOW,HIGH)"
                 )
             several = len(file) > 1 or len(plane.groups) > 1
             for bands in plane.groups:
@@ -170,7 +170,7 @@ def read_sized(path: Path, image_shape: tuple[int, int, int], ranges: Ranges, *,
     if pixels.shape[:2] != (height, width) and not resizing:
         raise ValueError(
             f"{path} has {pixels.shape[0]} × {pixels.shape[1]} pixels, the model's images {height} × {width}, "
-            "and a code has one length; --resize makes them fit"
+            "and a code has one length; resize (--resize) makes them fit"
         )
     pixels = resize(pixels, (height, width))
     known = image.missing if image.missing.shape == pixels.shape else np.zeros(pixels.shape, dtype=bool)

@@ -198,7 +198,7 @@ def plan(
             if target.exists() and not named:
                 raise FileExistsError(
                     f"{target} exists, and may be an input; give a folder for the outputs, or name the output "
-                    f"with --out {target} --overwrite"
+                    f"with overwriting allowed (--out {target} --overwrite)"
                 )
             found, pairs = [Found([inputs[0]])], [(inputs[0], target)]
         else:
@@ -258,11 +258,11 @@ def _check_outputs(pairs: Sequence[tuple[Path, Path]], *, overwrite: bool, resum
     for _, output in pairs:
         if os.path.realpath(output) in inputs:
             raise FileExistsError(
-                f"{output} is an input; name another folder for the outputs, or give --in-place to replace the inputs"
+                f"{output} is an input; name another folder for the outputs, or replace the inputs (--in-place)"
             )
     there = [output for _, output in pairs if output.exists()]
     if there and not overwrite and not resume:
         raise FileExistsError(
             f"{len(there)} of {len(pairs)} outputs exist already ({there[0]}, …); "
-            "--overwrite replaces them, --resume keeps them and does the others"
+            "overwrite (--overwrite) replaces them, resume (--resume) keeps them and does the others"
         )

@@ -87,10 +87,10 @@ def remembered(estimator: Any) -> dict[str, Span]:
     try:
         found = {str(kind): (float(low), float(high)) for kind, (low, high) in notes.items()}
     except (AttributeError, TypeError, ValueError) as error:
-        raise ValueError(f"the model's note on ranges is damaged ({error}); give --range") from error
+        raise ValueError(f"the model's note on ranges is damaged ({error}); give the range (--range)") from error
     for kind, (low, high) in found.items():
         if not (math.isfinite(low) and math.isfinite(high) and low < high):
-            raise ValueError(f"the model's range of {kind or 'all'} is {low:g} to {high:g}; give --range")
+            raise ValueError(f"the model's range of {kind or 'all'} is {low:g} to {high:g}; give the range (--range)")
     return found
 
 
@@ -220,7 +220,7 @@ class FileRanges:
                 "its declared", "the file is mistaken")  # fmt: skip
             warnings.warn(
                 f"{self._name} spans {low:,.6g} to {high:,.6g}, far from {whose} range, {known.low:,.6g} to "
-                f"{known.high:,.6g}; give the right one with --range LOW,HIGH if {why}",
+                f"{known.high:,.6g}; give the right one (--range LOW,HIGH) if {why}",
                 stacklevel=2,
             )
 

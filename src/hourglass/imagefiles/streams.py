@@ -62,7 +62,7 @@ def restore_stream(
         if target.is_dir():
             raise IsADirectoryError(f"{target} is a folder, and the image from standard input has no name; name a file")
         if target.exists() and not overwrite:
-            raise FileExistsError(f"{target} exists; --overwrite replaces it")
+            raise FileExistsError(f"{target} exists; overwrite (--overwrite) replaces it")
         check_writable(target.parent)
     with tempfile.TemporaryDirectory(prefix="hourglass-") as folder, _named(Path(folder)):
         if source == STREAM:

@@ -104,6 +104,13 @@ class MovingStatistics(OnlyTraced, BatchNorm):
             nn.init.zeros_(self.bias)
 
     def extra_repr(self) -> str:
+        """Return the settings, as PyTorch prints them inside a network.
+
+        Returns
+        -------
+        str
+            PyTorch's own and ``stored_variance``.
+        """
         said: str = super().extra_repr()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return f"{said}, stored_variance={self.stored_variance}"
 

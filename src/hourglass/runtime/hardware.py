@@ -23,6 +23,11 @@ def resolve_device(name: str | torch.device) -> torch.device:
     name : {"auto", "cpu", "cuda"} or torch.device
         ``auto`` is CUDA where there is one. A numbered device such as ``cuda:1`` is taken too.
 
+    Returns
+    -------
+    torch.device
+        The CPU or a CUDA device.
+
     Raises
     ------
     ValueError
@@ -54,9 +59,20 @@ def resolve_precision(name: str, device: torch.device, *, pays: bool = True) -> 
     name : {"float32", "bfloat16", "auto"}
         ``auto`` is bfloat16 where the processor computes in it and it pays.
     device : torch.device
+        Device that computes.
     pays : bool, default=True
         Whether the network gains from it: the convolutional codecs do, the dense one and the batch-normalised
         classifier, made of small calls, do not.
+
+    Returns
+    -------
+    {"float32", "bfloat16"}
+        Never ``auto``.
+
+    Raises
+    ------
+    ValueError
+        When the name is unknown.
     """
     if name not in PRECISIONS:
         raise ValueError(f"precision={name!r} is unknown; choose one of {', '.join(PRECISIONS)}")
@@ -66,7 +82,18 @@ def resolve_precision(name: str, device: torch.device, *, pays: bool = True) -> 
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether a device computes in bfloat16, and does not emulate it."""
+    """Whether a device computes in bfloat16, and does not emulate it.
+
+    Parameters
+    ----------
+    device : torch.device
+        CPU or CUDA device.
+
+    Returns
+    -------
+    bool
+        False where PyTorch would emulate it.
+    """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return has_native_bfloat16()
@@ -76,7 +103,17 @@ def has_bfloat16(device: torch.device) -> bool:
 def deterministic_algorithms(*, wanted: bool = True) -> Iterator[None]:
     """Have PyTorch use algorithms alone that give equal bits for equal inputs, and put its setting back afterwards.
 
-    RuntimeError from an operation that has none. On the CPU nothing of this package needs it; on CUDA convolutions do.
+    On the CPU nothing of this package needs it; on CUDA convolutions do.
+
+    Parameters
+    ----------
+    wanted : bool, default=True
+        Without it nothing is set.
+
+    Yields
+    ------
+    None
+        Until the block ends, an operation that has no such algorithm raises RuntimeError.
     """
     if not wanted:
         yield
@@ -95,7 +132,12 @@ def keep_freed_memory() -> bool:
     """Tell glibc's allocator to keep what is freed instead of giving it back to the kernel.
 
     It undoes :func:`give_memory_back`. A process that never called it gains nothing, since glibc's own thresholds adapt
-    to the sizes of the tensors. Returns False, and does nothing, where there is no glibc.
+    to the sizes of the tensors.
+
+    Returns
+    -------
+    bool
+        False where there is no glibc; nothing is done then.
     """
     # mmap_threshold's largest admitted value is 32 MiB on 64-bit machines, larger ones are refused.
     global _saving
@@ -109,8 +151,12 @@ def give_memory_back() -> bool:
     Images of many sizes leave gaps in the heap that do not fit the next image. If all freed memory is kept, the heap
     grows with every image. If none is kept, a network takes twice as long, because the kernel has to supply every
     tensor's memory anew. The setting lies between: tensors below 16 MiB come from the heap, and of its free end at most
-    24 MiB are kept. With it and :func:`trim_memory` the memory of 2,000 images is 1.05 times that of 200. Returns False
-    where there is no glibc.
+    24 MiB are kept. With it and :func:`trim_memory` the memory of 2,000 images is 1.05 times that of 200.
+
+    Returns
+    -------
+    bool
+        False where there is no glibc; nothing is done then.
     """
     global _saving
     _saving = True
@@ -120,7 +166,13 @@ def give_memory_back() -> bool:
 
 
 def saves_memory() -> bool:
-    """Whether this process was last told to give memory back, and not to keep it."""
+    """Whether this process was last told to give memory back, and not to keep it.
+
+    Returns
+    -------
+    bool
+        False where it was told neither.
+    """
     return _saving
 
 

@@ -17,12 +17,24 @@ AnyNorm = nn.modules.batchnorm._NormBase
 
 
 def has_native_bfloat16() -> bool:
-    """Whether the processor has instructions for bfloat16, which PyTorch otherwise emulates slowly."""
+    """Whether the processor has instructions for bfloat16, which PyTorch otherwise emulates slowly.
+
+    Returns
+    -------
+    bool
+        True on processors with AVX-512 BF16.
+    """
     return bool(torch.cpu._is_avx512_bf16_supported())
 
 
 def is_recorded() -> bool:
-    """Whether TorchScript's tracing, ``torch.compile`` or ``torch.export`` records a graph of the operations."""
+    """Whether TorchScript's tracing, ``torch.compile`` or ``torch.export`` records a graph of the operations.
+
+    Returns
+    -------
+    bool
+        True while one of them does.
+    """
     return torch._C._get_tracing_state() is not None or bool(torch.compiler.is_compiling())
 
 
@@ -31,12 +43,28 @@ def is_transformed() -> bool:
 
     That is so under the transforms of ``torch.func`` (``vmap``, ``jvp``, ``grad``, …), forward-mode differentiation,
     TorchScript's tracing, ``torch.compile`` and ``torch.export``.
+
+    Returns
+    -------
+    bool
+        True while one of them is active.
     """
     return bool(torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0 or is_recorded())
 
 
 def is_batched(x: Tensor) -> bool:
-    """Whether x stands for many tensors, as a gradient does under ``torch.autograd.grad(…, is_grads_batched=True)``."""
+    """Whether x stands for many tensors, as a gradient does under ``torch.autograd.grad(…, is_grads_batched=True)``.
+
+    Parameters
+    ----------
+    x : torch.Tensor
+        Any tensor.
+
+    Returns
+    -------
+    bool
+        True under ``torch.func.vmap`` too.
+    """
     functorch = torch._C._functorch
     return bool(functorch.is_batchedtensor(x) or functorch.is_legacy_batchedtensor(x))
 
@@ -47,6 +75,16 @@ def shape_of(x: Tensor) -> torch.Size:
     While TorchScript traces, ``x.shape`` holds tensors, and PyTorch warns of every decision that is taken by one.
     Padding and checks are of the traced size by their nature, and ask here. Sizes that a traced network may be given
     anew, such as the number of images, stay ``x.shape``.
+
+    Parameters
+    ----------
+    x : torch.Tensor
+        Any tensor.
+
+    Returns
+    -------
+    torch.Size
+        Shape of plain integers.
     """
     state = torch._C._get_tracing_state()
     if state is None:
@@ -59,7 +97,18 @@ def shape_of(x: Tensor) -> torch.Size:
 
 
 def has_values(x: Tensor) -> bool:
-    """Whether x is a tensor, whose shape can be checked, and not the stand-in that ``torch.fx`` passes instead."""
+    """Whether x is a tensor, whose shape can be checked, and not the stand-in that ``torch.fx`` passes instead.
+
+    Parameters
+    ----------
+    x : torch.Tensor or torch.fx.Proxy
+        What a module was given.
+
+    Returns
+    -------
+    bool
+        False for the stand-in.
+    """
     return isinstance(x, Tensor)
 
 
@@ -106,7 +155,13 @@ class OnlyTraced:
 def fused_adam(lists: list[list[Tensor]], group: dict[str, Any]) -> None:
     """Do what :meth:`torch.optim.Adam.step` does for parameters that all have a gradient, without its 0.1 ms of Python.
 
-    ``lists`` are the parameters, the moving averages of their gradients and of the squares, and their steps so far.
+    Parameters
+    ----------
+    lists : list of list of torch.Tensor
+        Four lists of equal length: the parameters, the moving averages of their gradients and of the squares of these,
+        and the steps so far. All are changed in place.
+    group : dict
+        Settings by the names of :class:`torch.optim.Adam`: ``lr``, ``betas``, ``eps``, ``weight_decay``, ``maximize``.
     """
     kinds = {(p.device, p.dtype) for p in lists[0]}
     if len(kinds) > 1:
@@ -138,6 +193,16 @@ def hooked_if_needed(step: Callable[..., Any]) -> Callable[..., Any]:
     """Make a method ``step`` of an optimiser that PyTorch does not wrap for its profiler, which takes 15 µs a call.
 
     Where somebody has registered a hook for this optimiser or for all, PyTorch's own wrapper calls it.
+
+    Parameters
+    ----------
+    step : callable
+        The method.
+
+    Returns
+    -------
+    callable
+        A method with the same arguments.
     """
     wrapped = torch.optim.Optimizer.profile_hook_step(step)
     everywhere = sys.modules[torch.optim.Optimizer.__module__]

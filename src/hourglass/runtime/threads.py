@@ -28,6 +28,7 @@ def on_threads(function: Callable[[Item], Value], items: Sequence[Item]) -> list
         Of an item. PyTorch's operations in it use one thread; its settings that belong to a thread, such as
         ``inference_mode`` and ``autocast``, have to be made inside.
     items : sequence
+        Arguments of the calls.
 
     Returns
     -------

@@ -25,13 +25,39 @@ TRICKS = {
 
 
 def uses(name: str) -> bool:
-    """Whether a trick is switched on; KeyError for an unknown one."""
+    """Whether a trick is switched on; KeyError for an unknown one.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``TRICKS``.
+
+    Returns
+    -------
+    bool
+        True unless it was switched off.
+
+    Raises
+    ------
+    KeyError
+        When the name is unknown.
+    """
     return _on[name]
 
 
 @contextmanager
 def without(*names: str) -> Iterator[None]:
     """Switch tricks off for a while, all of them where none is named.
+
+    Parameters
+    ----------
+    *names : str
+        Keys of ``TRICKS``.
+
+    Yields
+    ------
+    None
+        The tricks are off until the block ends.
 
     Raises
     ------
