@@ -167,7 +167,9 @@ class MovingStatistics(OnlyTraced, BatchNorm):
     def _average(self, moving: Tensor, new: Tensor) -> None:
         """Average the batch that was just counted into a moving statistic, in float32 at least."""
         wide = widened(moving)
-        moving.copy_(wide.lerp(new.to(wide.dtype), self._share(wide.dtype)))
+        wide.lerp_(new.to(wide.dtype), self._share(wide.dtype))
+        if wide is not moving:
+            moving.copy_(wide)
 
     def _share(self, dtype: torch.dtype) -> float | Tensor:
         """Share of the batch that was just counted: ``momentum``, or one in all batches."""

@@ -182,7 +182,10 @@ class _Normalise(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(x, weight, mean, variance)
         ctx.eps, ctx.count, ctx.together = eps, count, together
-        return _normalise(x, weight, bias, mean, variance, eps)
+        # As `_normalise`, but in place, since nothing records what is computed here.
+        shape = per_channel(x)
+        output = (x - mean.view(shape)).mul_(torch.rsqrt(variance + eps).view(shape))
+        return output.mul_(weight.view(shape)).add_(bias.view(shape))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -199,8 +202,9 @@ class _Normalise(torch.autograd.Function):
     def _saved(ctx: Any) -> tuple[Tensor, Tensor, Tensor]:
         """x̂, 1 / σ and γ; as functions of x where the gradient itself may be differentiated."""
         x, weight, mean, variance = ctx.saved_tensors
-        if torch.is_grad_enabled() or is_transformed():
+        recorded, shape = torch.is_grad_enabled() or is_transformed(), per_channel(x)
+        if recorded:
             mean, variance = _moments(x, ctx.count, ctx.together)
-        inverse = torch.rsqrt(variance + ctx.eps)
-        shape = per_channel(x)
-        return (x - mean.view(shape)) * inverse.view(shape), inverse, weight
+        centred, inverse = x - mean.view(shape), torch.rsqrt(variance + ctx.eps)
+        normalised = centred * inverse.view(shape) if recorded else centred.mul_(inverse.view(shape))
+        return normalised, inverse, weight

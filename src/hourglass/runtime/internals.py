@@ -152,26 +152,23 @@ class OnlyTraced:
         )
 
 
-def fused_adam(lists: list[list[Tensor]], group: dict[str, Any]) -> None:
-    """Do what :meth:`torch.optim.Adam.step` does for parameters that all have a gradient, without its 0.1 ms of Python.
+def fused_adam(
+    parameters: list[Tensor], means: list[Tensor], squares: list[Tensor], steps: list[Tensor], group: dict[str, Any]
+) -> None:
+    """Do what :meth:`torch.optim.Adam.step` does once the steps are counted, without its 0.1 ms of Python.
 
     Parameters
     ----------
-    lists : list of list of torch.Tensor
-        Four lists of equal length: the parameters, the moving averages of their gradients and of the squares of these,
-        and the steps so far. All are changed in place.
+    parameters : list of torch.Tensor
+        Parameters of one device and dtype, each with a gradient; they are changed in place.
+    means, squares : list of torch.Tensor
+        Moving averages of each gradient and of its square; they are changed in place.
+    steps : list of torch.Tensor of shape (), float32
+        Number of steps of each parameter, this one included.
     group : dict
         Settings by the names of :class:`torch.optim.Adam`: ``lr``, ``betas``, ``eps``, ``weight_decay``, ``maximize``.
     """
-    kinds = {(p.device, p.dtype) for p in lists[0]}
-    if len(kinds) > 1:
-        for kind in kinds:
-            which = [i for i, p in enumerate(lists[0]) if (p.device, p.dtype) == kind]
-            fused_adam([[values[i] for i in which] for values in lists], group)
-        return
-    parameters, means, squares, steps = lists
     gradients: Any = [p.grad for p in parameters]
-    torch._foreach_add_(steps, 1)
     torch._fused_adam_(
         parameters,
         gradients,

@@ -8,14 +8,8 @@ from hourglass.training.loop import Trainer
 from hourglass.training.losses import LOSSES, Loss, class_losses, image_losses
 from hourglass.training.memmap import MemmapSource
 from hourglass.training.objectives import NeighborToNeighbor, Objective, Supervised
-from hourglass.training.optimisers import (
-    OPTIMISERS,
-    SGD,
-    Adam,
-    optimiser_in_words,
-    optimiser_tensors,
-    restore_optimiser,
-)
+from hourglass.training.optimiser_state import optimiser_tensors, restore_optimiser
+from hourglass.training.optimisers import OPTIMISERS, SGD, Adam, optimiser_in_words
 from hourglass.training.progress import PlainProgress, Progress, RichProgress, progress_for
 from hourglass.training.resident import ResidentSource
 from hourglass.training.sampler import Order, ShuffledSampler

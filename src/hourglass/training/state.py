@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hourglass.training.history import History
-from hourglass.training.optimisers import optimiser_tensors, restore_optimiser
+from hourglass.training.optimiser_state import optimiser_tensors, restore_optimiser
 from hourglass.training.sampler import Order
 from hourglass.training.stopping import EarlyStopping
 from hourglass.training.stopwatch import Stopwatch
