@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from hourglass.runtime import tricks
 from hourglass.runtime.hardware import (
     give_memory_back,
     keep_freed_memory,
     resolve_device,
     resolve_precision,
+    saves_memory,
     trim_memory,
 )
 from hourglass.training import (
@@ -259,6 +261,15 @@ def test_the_allocator_is_told_without_harm():
     assert give_memory_back() is glibc
     trim_memory()
     assert keep_freed_memory() is glibc
+
+
+def test_a_training_keeps_its_memory_unless_the_trick_is_off():
+    give_memory_back()
+    with tricks.without("allocator"):
+        trainer(n_steps=1).run()
+    assert saves_memory()
+    trainer(n_steps=1).run()
+    assert not saves_memory()
 
 
 def test_hooks_of_an_optimiser_are_called_in_training():

@@ -75,9 +75,10 @@ def page() -> str:
             "A trick is a faster form of the same computation. The table shows the gain of each: the speed with all "
             "tricks, as a multiple of the speed with this one switched off, as the median and the range of twenty "
             "pairs in alternating order with `--precision auto`. `tools/measure_tricks.py` measures it: training "
-            "(`train`), reconstructing or classifying digits (`apply`), and one image of 2000 × 1504 pixels "
-            "(`large`). The environment variable `HOURGLASS_WITHOUT=NAME,…` switches tricks off in a process, and "
-            "`hourglass.runtime.tricks.without` in a block of Python.\n",
+            "(`train`), the first training of a process that keeps its data set (`first`), reconstructing or "
+            "classifying digits (`apply`), and one image of 2000 × 1504 pixels (`large`). The environment variable "
+            "`HOURGLASS_WITHOUT=NAME,…` switches tricks off in a process, and `hourglass.runtime.tricks.without` in a "
+            "block of Python.\n",
             gains(own["tricks"]),
         ]
     if "quality" in own:

@@ -131,8 +131,9 @@ def deterministic_algorithms(*, wanted: bool = True) -> Iterator[None]:
 def keep_freed_memory() -> bool:
     """Tell glibc's allocator to keep what is freed instead of giving it back to the kernel.
 
-    It undoes :func:`give_memory_back`. A process that never called it gains nothing, since glibc's own thresholds adapt
-    to the sizes of the tensors.
+    Each training step allocates the same tensors again. Where their memory went back to the kernel, it has to be mapped
+    and cleared anew: hundreds of thousands of page faults in the first trainings of a process, until glibc's own
+    thresholds have adapted to the sizes. It undoes :func:`give_memory_back`.
 
     Returns
     -------

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 TRICKS = {
+    "allocator": "in training on the CPU, memory that is freed stays with the process for the next step",
     "few-outputs": "in training, convolutions with few output channels as a matrix product and nine shifted sums",
     "one-pixel": "convolutions of feature maps of one pixel as matrix products",
     "output-phases": "in inference, the decoder's last two convolutions without the large feature map between them",

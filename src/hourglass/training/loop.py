@@ -6,8 +6,9 @@ from contextlib import ExitStack
 import torch
 from torch import Tensor, nn
 
+from hourglass.runtime import tricks
 from hourglass.runtime.forks import compute_alone_after_fork
-from hourglass.runtime.hardware import keep_freed_memory, saves_memory
+from hourglass.runtime.hardware import keep_freed_memory
 from hourglass.training.checkpoints import Checkpoints
 from hourglass.training.events import Display, EarlyEnd, Evaluation, FiniteChecks, Listener, Report, Saving
 from hourglass.training.history import History
@@ -142,7 +143,7 @@ class Trainer:
             When the checkpoints belong to another run.
         """
         compute_alone_after_fork()
-        if saves_memory():  # as for folders of images, before, which costs time
+        if self.source.device.type == "cpu" and tricks.uses("allocator"):
             keep_freed_memory()
         self.module.train()
         self.progress.start(self.n_steps)
