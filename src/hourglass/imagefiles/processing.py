@@ -2,25 +2,21 @@
 
 import errno
 import os
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from hourglass.imagefiles.files import open_image
-from hourglass.imagefiles.image import ImageFile, Plane, Raw
+from hourglass.imagefiles.image import Plane, Raw
 from hourglass.imagefiles.ranges import FileRanges, Ranges
 from hourglass.imagefiles.value_ranges import ValueRange
 from hourglass.runtime.hardware import give_memory_back
-from hourglass.runtime.overlapping import Here, overlapped
 
 # Errors of one file that do not end the run, since the other files can still be processed.
 FILE_ERRORS = (OSError, ValueError, MemoryError)
 # Error numbers after which no further file can be written.
 _ENDS_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-
-# Numbers of an image, and bytes of a file, up to which others are read or written meanwhile: 4 million colour pixels.
-_MOST_BESIDE_OTHERS = 12_000_000
 
 # Function that returns the new numbers of a plane, and the levels of the noise that it removed, if it knows them.
 Restore = Callable[[Plane, ValueRange], tuple[Raw, tuple[float, ...]]]
@@ -57,11 +53,8 @@ class OutputFullError(OSError):
 
 def process(
     pairs: Sequence[tuple[Path, Path]], restore: Restore, *, ranges: Ranges | None = None, resume: bool = False
-) -> Generator[Outcome, None, None]:
-    """Read and restore each input and write its output.
-
-    While one image is restored, the one before it is written and the next is read. Stacks and images of more than 4
-    million colour pixels are processed by themselves, with one plane in memory at a time.
+) -> Iterator[Outcome]:
+    """Read and restore each input and write its output, with one plane in memory at a time.
 
     Parameters
     ----------
@@ -87,61 +80,33 @@ def process(
         When the disk is full or read-only.
     """
     give_memory_back()
-    work = _Work(restore, ranges or Ranges(), resume=resume)
-    with closing(overlapped(work.beside_others, work.alone, pairs)) as outcomes:
-        for (source, target), outcome in zip(pairs, outcomes, strict=True):
-            if isinstance(outcome.error, OSError) and outcome.error.errno in _ENDS_ALL:
-                how = "for it and those behind it" if source == target else "with --resume"
-                raise OutputFullError(
-                    f"{os.strerror(outcome.error.errno)}: stopped at {source}; make room, then repeat the command {how}"
-                ) from outcome.error
-            yield outcome
+    ranges = ranges or Ranges()
+    for source, target in pairs:
+        if resume and target.exists():
+            yield Outcome(source, skipped=True)
+            continue
+        outcome = _process_one(source, target, restore, ranges)
+        if isinstance(outcome.error, OSError) and outcome.error.errno in _ENDS_ALL:
+            how = "for it and those behind it" if source == target else "with --resume"
+            raise OutputFullError(
+                f"{os.strerror(outcome.error.errno)}: stopped at {source}; make room, then repeat the command {how}"
+            ) from outcome.error
+        yield outcome
 
 
-@dataclass(frozen=True)
-class _Work:
-    """How each file is processed."""
+def _process_one(source: Path, target: Path, restore: Restore, ranges: Ranges) -> Outcome:
+    levels: list[float] = []
 
-    restore: Restore
-    ranges: Ranges
-    resume: bool
+    def restored(plane: Plane, value_range: ValueRange) -> Raw:
+        values, of_plane = restore(plane, value_range)
+        levels.extend(of_plane)
+        return values
 
-    def beside_others(self, pair: tuple[Path, Path], here: Here) -> Outcome | None:
-        """Process a file, restoring it by ``here``; None where it has several planes or a large one."""
-        source, target = pair
-        if self.resume and target.exists():
-            return Outcome(source, skipped=True)
-        try:
-            if source.stat().st_size > _MOST_BESIDE_OTHERS:
-                return None
-            with closing(open_image(source)) as file:
-                if len(file) > 1:
-                    return None
-                [plane] = file.planes()
-                return None if plane.values.size > _MOST_BESIDE_OTHERS else self._process(file, [plane], pair, here)
-        except FILE_ERRORS as error:
-            return Outcome(source, error=error)
-
-    def alone(self, pair: tuple[Path, Path]) -> Outcome:
-        """Process a file of any size and number of planes, with one plane in memory at a time."""
-        try:
-            with closing(open_image(pair[0])) as file:
-                return self._process(file, file.planes(), pair, lambda function: function())
-        except FILE_ERRORS as error:
-            return Outcome(pair[0], error=error)
-
-    def _process(self, file: ImageFile, planes: Iterable[Plane], pair: tuple[Path, Path], here: Here) -> Outcome:
-        source, target = pair
-        found = FileRanges(self.ranges, file.planes, str(source))
-        levels: list[float] = []
-
-        def restored(plane: Plane) -> Raw:
-            value_range = found.of_plane(plane)
-            values: Raw
-            values, of_plane = here(lambda: self.restore(plane, value_range))
-            levels.extend(of_plane)
-            return values
-
-        target.parent.mkdir(parents=True, exist_ok=True)
-        file.write(target, (restored(plane) for plane in planes))
-        return Outcome(source, ranges=tuple(found.found), noise_levels=tuple(levels))
+    try:
+        with closing(open_image(source)) as file:
+            found = FileRanges(ranges, file.planes, str(source))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            file.write(target, (restored(plane, found.of_plane(plane)) for plane in file.planes()))
+    except FILE_ERRORS as error:
+        return Outcome(source, error=error)
+    return Outcome(source, ranges=tuple(found.found), noise_levels=tuple(levels))
