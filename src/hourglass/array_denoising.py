@@ -50,8 +50,8 @@ def denoise(
         ``"photo"``, ``"photo-grey"`` or ``"digits"``, the folder of a model, or a model that takes images of any size.
         A folder of such a name is given with its path, as ``"./photo"``.
     channel_axis : int, "auto" or None, default="auto"
-        Axis of the channels, or None if there is none. With ``"auto"``, the last of three or more axes is that of the
-        channels if its length is 1 or 3. If its length is another one below 8, the axis has to be given.
+        Axis of the channels, or None if the array has none. ``"auto"`` takes the last axis for it if there are three
+        or more axes and the last one has a length of 1 or 3. If it has another length below 8, give the axis.
     strength : float, default=1.0
         From 0.5 to 1.5. Below 1 it is the share of the noise that is taken away, so that a little grain is left; above
         1 it is a factor of the level, so that more is smoothed.

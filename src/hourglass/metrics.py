@@ -226,7 +226,7 @@ def metrics_of(compares: Literal["images", "labels"]) -> dict[str, Metric]:
     Parameters
     ----------
     compares : {"images", "labels"}
-        What the metrics compare.
+        Whether the metrics compare images with images, or labels with labels.
 
     Returns
     -------

@@ -73,8 +73,8 @@ class Classifier(Classification):
     verbose : int, default=0
         1 shows progress on standard error.
     deterministic : bool, default=False
-        Whether equal seeds, data and numbers of threads give equal results, bit for bit, on one machine and version
-        of PyTorch. On a CPU they are in any case; on CUDA this costs speed.
+        Whether a repeated training gives the same weights, bit for bit: with the same seed, data and number of
+        threads, on the same machine, with the same PyTorch. On a CPU it always does. On CUDA this costs speed.
     checkpoint_dir : path-like, optional
         Folder of this one training. ``fit`` writes its state there now and then and at its end, and resumes from it,
         bit for bit, when it is called again with the same parameters and images. It needs an int as

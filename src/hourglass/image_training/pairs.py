@@ -30,7 +30,8 @@ def find_targets(
         Function that is called with the :class:`hourglass.imagefiles.Outcome` of each image and each target without a
         partner, which are then left out. By default the error of the first one is raised.
     hidden : bool, default=False
-        Whether hidden files are targets too, as in :func:`hourglass.imagefiles.find_images`.
+        Whether files whose names begin with a dot are used as targets, too. See
+        :func:`hourglass.imagefiles.find_images`.
 
     Returns
     -------

@@ -102,7 +102,7 @@ def has_values(x: Tensor) -> bool:
     Parameters
     ----------
     x : torch.Tensor or torch.fx.Proxy
-        What a module was given.
+        Input that a module received.
 
     Returns
     -------

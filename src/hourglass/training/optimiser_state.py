@@ -12,7 +12,7 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
     Parameters
     ----------
     optimiser : torch.optim.Optimizer
-        Optimiser whose state is collected; before its first step there is none.
+        Optimiser whose state is collected. Before its first step it has no state, and the result is empty.
 
     Returns
     -------

@@ -314,7 +314,7 @@ def _jpeg(page: Any, values: Raw, old: bytes) -> bytes:
     if page.photometric == 6 and frame.colour == "YCbCr" and values.shape == (frame.height, frame.width, 3):
         return joined(jpegs.encode(frame, values))
     with Image.open(io.BytesIO(old), formats=["JPEG"]) as image:
-        tables, layers = image.quantization, image.layer  # type: ignore[attr-defined]  # JPEG's alone
+        tables, layers = image.quantization, image.layer  # type: ignore[attr-defined]  # only Pillow's class of JPEG images has it, and `formats` allows no other
         width, height = image.size
         progressive = bool(image.info.get("progressive"))
     # The last strip is often encoded with the height of the others, and tiles extend beyond the edge of the image.
