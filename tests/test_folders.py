@@ -157,21 +157,21 @@ def test_a_full_disk_ends_the_run_and_says_how_to_resume(number, tmp_path, monke
 
     for i in range(4):
         save_image(tmp_path / "in" / f"{i}.png", i)
-    replace, computed = Path.replace, []
+    replace, computed, lock = Path.replace, [], threading.Lock()
 
     def full(self, target):
-        if len(list((tmp_path / "out").glob("?.png"))) == 2:
-            raise OSError(number, os.strerror(number), str(self))
-        return replace(self, target)
+        with lock:
+            if len(list((tmp_path / "out").glob("?.png"))) == 2:
+                raise OSError(number, os.strerror(number), str(self))
+            return replace(self, target)
 
     monkeypatch.setattr(Path, "replace", full)
     todo = plan([tmp_path / "in"], tmp_path / "out")
-    outcomes = process(todo.pairs, lambda plane, value_range: computed.append(plane) or (plane.values, ()))
-    assert [next(outcomes).error for _ in range(2)] == [None, None]
-    with pytest.raises(OutputFullError, match=rf"{os.strerror(number)}: stopped at .*2\.png.*--resume"):
-        next(outcomes)
-    assert len(computed) == 3
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.png", "1.png"]
+    with pytest.raises(OutputFullError, match=rf"{os.strerror(number)}: stopped at .*\d\.png.*--resume"):
+        list(process(todo.pairs, lambda plane, value_range: computed.append(plane) or (plane.values, ())))
+    assert len(computed) in (3, 4)  # files beside the one that failed are in work, too
+    assert all(len(path.name) == len("0.png") for path in (tmp_path / "out").iterdir())
+    assert len(list((tmp_path / "out").iterdir())) == 2
     code, _, err = hourglass("denoise", tmp_path / "in", tmp_path / "out", "--resume")
     assert code == 1
     assert err.count("--resume") == 1

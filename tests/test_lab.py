@@ -248,18 +248,18 @@ def run(capsys, *words):
 
 
 def test_a_study_runs_from_the_command_line_and_goes_on(tmp_path, capsys):
-    words = ("run", "bn-inference", "--steps", 2, "--jobs", 1, "--out", tmp_path)
+    words = ("run", "bn-momentum", "--steps", 2, "--jobs", 1, "--out", tmp_path)
     code, out, err = run(capsys, *words, "--seeds", 1)
     assert code == 0
-    assert "bn-inference: Moving statistics and the image's own moments cannot be distinguished" in out
+    assert "bn-momentum: After 2 steps with momentum 0.99 (PyTorch's 0.01), inference and training mode cannot" in out
     assert "1 of 1 cells" in err
     page = (tmp_path / "report.html").read_text()
-    assert "One image at a time, and folding" in page
+    assert STUDIES["bn-momentum"].title in page
     assert "data:image/png" in page
     code, out, err = run(capsys, *words, "--seeds", 2)
     assert code == 0
     assert "1 of 2 cells are there already" in err
-    assert len((tmp_path / "bn-inference" / "cells.jsonl").read_text().splitlines()) == 2
+    assert len((tmp_path / "bn-momentum" / "cells.jsonl").read_text().splitlines()) == 2
     [found] = stored_findings(tmp_path)
     assert len(found.rows) == 2
 
@@ -270,10 +270,10 @@ def test_what_a_study_found_is_on_the_page_though_the_next_one_fails(tmp_path, c
 
     monkeypatch.setitem(STUDIES, "bn-depth", dataclasses.replace(STUDIES["bn-depth"], measure=fail))
     words = ("--steps", 2, "--seeds", 1, "--jobs", 1, "--out", tmp_path)
-    code, _, err = run(capsys, "run", "bn-inference", "bn-depth", *words)
+    code, _, err = run(capsys, "run", "bn-momentum", "bn-depth", *words)
     assert code == 1
     assert "no space left" in err
-    assert "One image at a time, and folding" in (tmp_path / "report.html").read_text()
+    assert STUDIES["bn-momentum"].title in (tmp_path / "report.html").read_text()
 
 
 @pytest.mark.parametrize("words", [("--seed", 0), ("--recipe", "fast"), ("--json",)])

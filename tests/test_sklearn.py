@@ -54,7 +54,7 @@ def test_a_grid_is_searched_over_code_size_and_depth_on_one_fixed_corruption(few
     assert conv.best_params_["channels"] == (8, 8)
     # Clean targets, so that giving back the noise does not win.
     assert conv.best_score_ > -np.mean((noisy - clean) ** 2)
-    classifier = GridSearchCV(hg.ConvClassifier(n_steps=60, random_state=0), {"depth": [2, 19], "norm": ["none"]}, cv=2)
+    classifier = GridSearchCV(hg.ConvClassifier(n_steps=30, random_state=0), {"depth": [2, 19], "norm": ["none"]}, cv=2)
     assert classifier.fit(clean, few.train.labels).best_params_["depth"] == 2
 
 

@@ -18,7 +18,6 @@ from hourglass.runtime.hardware import (
     resolve_device,
     resolve_precision,
     saves_memory,
-    trim_memory,
 )
 from hourglass.training import (
     LOSSES,
@@ -259,7 +258,6 @@ def test_cuda_without_a_device_says_so():
 def test_the_allocator_is_told_without_harm():
     glibc = platform.libc_ver()[0] == "glibc"
     assert give_memory_back() is glibc
-    trim_memory()
     assert keep_freed_memory() is glibc
 
 

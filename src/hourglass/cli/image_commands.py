@@ -5,6 +5,7 @@ import json
 import math
 import sys
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -219,8 +220,9 @@ class Job:
         how = "name the inputs that are left" if in_place else "the same command with --resume does the rest"
         with stoppable(how), Tally(self.title, quiet=self.quiet) as tally:
             tally.begin(todo)
-            for outcome in process(todo.pairs, restorer.restore, ranges=ranges, resume=self.resume):
-                tally.note(outcome)
+            with closing(process(todo.pairs, restorer.restore, ranges=ranges, resume=self.resume)) as outcomes:
+                for outcome in outcomes:
+                    tally.note(outcome)
         tally.exit()
 
 

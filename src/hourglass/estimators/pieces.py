@@ -30,6 +30,9 @@ _HALOS = 6
 # Pixels of the tiles that go through a network at a time: several pieces for each of some threads.
 _TILES = 16 * PIECE
 
+# Threads that work on files at once share the memory of a device.
+_one_at_a_time = threading.Lock()
+
 Place = tuple[slice, ...]
 Cut = tuple[slice, slice, slice]
 
@@ -104,8 +107,9 @@ def apply_in_pieces(
     if rows.device.type == "cpu" and tricks.uses("pieces"):
         on_threads(compute, places)
     else:
-        for place in places:
-            compute(place)
+        with _one_at_a_time:
+            for place in places:
+                compute(place)
     return result[0]
 
 

@@ -17,10 +17,7 @@ from hourglass.estimators.strips import cut_into_strips
 from hourglass.imagefiles.image import Pixels, Plane, Raw
 from hourglass.imagefiles.missing import fill, missing
 from hourglass.imagefiles.value_ranges import ValueRange
-from hourglass.runtime.hardware import trim_memory
 
-# Bytes of a plane from which on trimming takes little beside the network.
-_WORTH_TRIMMING = 64 << 10
 # Numbers of an image that is restored strip by strip, as its floating-point copies would take much memory.
 _LARGE = 24_000_000
 
@@ -114,9 +111,6 @@ class ImageRestorer:
                 continue
             weight = None if plane.roles[group.start] == "extra" else of_colours
             for bands in self._parts(group):
-                # Freed pieces of memory, too small for the arrays of a whole image below, go back to the system.
-                if plane.values.nbytes >= _WORTH_TRIMMING:
-                    trim_memory()
                 levels += self._restore_bands(plane, value_range, bands, holes[..., bands], weight, result)
         return result, tuple(levels)
 

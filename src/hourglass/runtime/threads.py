@@ -3,9 +3,10 @@
 import functools
 import os
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from typing import TypeVar
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, TypeVar
 
 import torch
 
@@ -34,46 +35,104 @@ def on_threads(function: Callable[[Item], Value], items: Sequence[Item]) -> list
     -------
     list
         In the order of the items.
+
+    Raises
+    ------
+    Exception
+        Whatever ``function`` raises; calls that have not begun are not made.
     """
-    count = torch.get_num_threads()
-    threads = min(count, len(items))
-    if threads < 2:
+    shared = getattr(_of_this_thread, "workers", 0)
+    count = shared or torch.get_num_threads()
+    if count < 2 or (len(items) < 2 and not shared):
         return [function(item) for item in items]
-    values: dict[int, Value] = {}
-    places = iter(range(len(items)))
-    lock = threading.Lock()
-
-    def work() -> None:
-        while True:
-            with lock:
-                place = next(places, None)
-            if place is None:
-                return
-            try:
-                values[place] = function(items[place])
-            except BaseException:
-                with lock:
-                    for _ in places:  # nothing more is begun
-                        pass
-                raise
-
-    torch.set_num_threads(1)
-    others = [_pool(count - 1).submit(work) for _ in range(threads - 1)]
+    pool = _workers(count)
+    calls = [pool.submit(function, item) for item in items]
     try:
-        work()
+        return [call.result() for call in calls]
     finally:
-        wait(others)
-        torch.set_num_threads(count)
-    for other in others:
-        other.result()
-    return [values[place] for place in range(len(items))]
+        for call in calls:
+            call.cancel()
+        wait(calls)
+
+
+def overlapped(
+    beside: Callable[[Item], Value | None], alone: Callable[[Item], Value], items: Iterable[Item]
+) -> Generator[Value, None, None]:
+    """Work on several items at once, such that reading and writing some overlaps the computing of others.
+
+    Parameters
+    ----------
+    beside : callable
+        Function of an item, called on one of some helper threads, of which there is one more than PyTorch uses for one
+        operation. PyTorch's operations in it use one thread; what it computes by :func:`on_threads` is computed on
+        threads that all items share. For an item that has to be worked on by itself, it returns None.
+    alone : callable
+        Function of an item, called on the calling thread for each item for which ``beside`` returned None, while no
+        other item is in work.
+    items : iterable
+        Items.
+
+    Yields
+    ------
+    object
+        What ``beside`` or ``alone`` returned for each item, in order. If the iterator is closed before its end, or an
+        error ends it, items that are in work are finished first, and no other one is begun.
+
+    Raises
+    ------
+    Exception
+        Whatever ``beside`` or ``alone`` raises.
+    """
+    threads = torch.get_num_threads()
+    if threads > 1:
+        _workers(threads)  # begun here, where the number of threads of the process is known
+    helpers = _pool(threads + 1, "hourglass-helper", threads)
+    begun: deque[tuple[Item, Future[Value | None]]] = deque()
+    remaining = iter(items)
+    try:
+        while True:
+            # As many again wait, lest a slow item leave the helpers behind it without work.
+            while len(begun) <= 2 * threads and (item := next(remaining, _END)) is not _END:
+                begun.append((item, helpers.submit(beside, item)))
+            if not begun:
+                return
+            item, future = begun.popleft()
+            value = future.result()
+            if value is None:
+                wait([other for _, other in begun])
+                value = alone(item)
+            yield value
+    finally:
+        helpers.shutdown(cancel_futures=True)
+
+
+_END: Any = object()
+_of_this_thread = threading.local()
 
 
 @functools.cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, "hourglass", initializer=torch.set_num_threads, initargs=(1,))
+def _workers(count: int) -> ThreadPoolExecutor:
+    return _pool(count, "hourglass-worker")
+
+
+def _pool(count: int, name: str, workers: int = 0) -> ThreadPoolExecutor:
+    """Threads that have begun; PyTorch's operations on each use one thread."""
+    before = torch.get_num_threads()
+
+    def begin() -> None:
+        torch.get_num_threads()  # PyTorch's first look in a thread takes the number that was set last in any thread
+        torch.set_num_threads(1)
+        _of_this_thread.workers = workers
+
+    pool = ThreadPoolExecutor(count, name, initializer=begin)
+    barrier = threading.Barrier(count + 1)
+    for _ in range(count):
+        pool.submit(barrier.wait)
+    barrier.wait()
+    torch.set_num_threads(before)  # so that threads that begin later have as many
+    return pool
 
 
 # A forked process has none of the pool's threads; `hourglass.runtime.forks` sets the number of PyTorch's to one.
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.cache_clear)
+    os.register_at_fork(after_in_child=_workers.cache_clear)
