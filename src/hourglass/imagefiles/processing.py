@@ -84,7 +84,7 @@ def process(
     ------
     Outcome
         The outcome of each pair, in order. A file that cannot be read or written does not end the run. If the iterator
-        is closed before its end, the files that are in work are finished.
+        is closed before its end, the files that are in work are finished or given up.
 
     Raises
     ------

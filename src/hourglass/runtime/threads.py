@@ -5,7 +5,8 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
@@ -41,17 +42,18 @@ def on_threads(function: Callable[[Item], Value], items: Sequence[Item]) -> list
     Exception
         Whatever ``function`` raises; calls that have not begun are not made.
     """
-    shared = getattr(_of_this_thread, "workers", 0)
-    count = shared or torch.get_num_threads()
-    if count < 2 or (len(items) < 2 and not shared):
-        return [function(item) for item in items]
+    helper: _Helper | None = getattr(_of_this_thread, "helper", None)
+    count = helper.workers if helper else torch.get_num_threads()
+    call = helper.unless_given_up(function) if helper else function
+    if count < 2 or (len(items) < 2 and not helper):
+        return [call(item) for item in items]
     pool = _workers(count)
-    calls = [pool.submit(function, item) for item in items]
+    calls = [pool.submit(call, item) for item in items]
     try:
-        return [call.result() for call in calls]
+        return [each.result() for each in calls]
     finally:
-        for call in calls:
-            call.cancel()
+        for each in calls:
+            each.cancel()
         wait(calls)
 
 
@@ -76,7 +78,8 @@ def overlapped(
     ------
     object
         What ``beside`` or ``alone`` returned for each item, in order. If the iterator is closed before its end, or an
-        error ends it, items that are in work are finished first, and no other one is begun.
+        error ends it, no other item is begun. Those that are in work are finished first, but for those that have yet to
+        call :func:`on_threads`, which raises CancelledError there.
 
     Raises
     ------
@@ -86,7 +89,8 @@ def overlapped(
     threads = torch.get_num_threads()
     if threads > 1:
         _workers(threads)  # begun here, where the number of threads of the process is known
-    helpers = _pool(threads + 1, "hourglass-helper", threads)
+    helper = _Helper(threads, threading.Event())
+    helpers = _pool(threads + 1, "hourglass-helper", helper)
     begun: deque[tuple[Item, Future[Value | None]]] = deque()
     remaining = iter(items)
     try:
@@ -103,6 +107,7 @@ def overlapped(
                 value = alone(item)
             yield value
     finally:
+        helper.given_up.set()
         helpers.shutdown(cancel_futures=True)
 
 
@@ -110,19 +115,35 @@ _END: Any = object()
 _of_this_thread = threading.local()
 
 
+@dataclass(frozen=True)
+class _Helper:
+    """What a helper thread knows: how many threads compute for it, and whether its work is still wanted."""
+
+    workers: int
+    given_up: threading.Event
+
+    def unless_given_up(self, function: Callable[[Item], Value]) -> Callable[[Item], Value]:
+        def call(item: Item) -> Value:
+            if self.given_up.is_set():
+                raise CancelledError
+            return function(item)
+
+        return call
+
+
 @functools.cache
 def _workers(count: int) -> ThreadPoolExecutor:
     return _pool(count, "hourglass-worker")
 
 
-def _pool(count: int, name: str, workers: int = 0) -> ThreadPoolExecutor:
+def _pool(count: int, name: str, helper: _Helper | None = None) -> ThreadPoolExecutor:
     """Threads that have begun; PyTorch's operations on each use one thread."""
     before = torch.get_num_threads()
 
     def begin() -> None:
         torch.get_num_threads()  # PyTorch's first look in a thread takes the number that was set last in any thread
         torch.set_num_threads(1)
-        _of_this_thread.workers = workers
+        _of_this_thread.helper = helper
 
     pool = ThreadPoolExecutor(count, name, initializer=begin)
     barrier = threading.Barrier(count + 1)
