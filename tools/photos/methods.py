@@ -76,8 +76,7 @@ def _apply(denoiser: Any, noisy: Pixels, level: float) -> Pixels:
 
 def psnr(clean: Pixels, restored: Pixels) -> float:
     """PSNR in dB of an output that is clipped to [0, 1]."""
-    error = np.mean(np.square(np.clip(restored, 0, 1).astype(np.float64) - clean))
-    return float(-10 * np.log10(error))
+    return float(hg.metrics.psnr(clean[None], np.clip(restored, 0, 1)[None]))
 
 
 class BlockMatching:

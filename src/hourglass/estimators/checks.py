@@ -121,13 +121,21 @@ def check_random_state(value: Any) -> None:
         raise ValueError(f"random_state={value!r}; expected a whole number from 0, a numpy.random.RandomState or None")
 
 
-def check_pixel_range(low: float, high: float, known: tuple[float, float], *, name: str) -> None:
-    """Raise ValueError where pixels from ``low`` to ``high`` are on another scale than those of training.
+def pixel_width(known: tuple[float, float]) -> float:
+    """Width of the range of the training images, at least 1."""
+    return max(known[1] - known[0], 1.0)
 
-    Noise may lead out of the range of training; by more than its width (or 1, where that is less) it does not.
-    """
-    room = max(known[1] - known[0], 1)
-    if low < known[0] - room or high > known[1] + room:
+
+def accepted_range(known: tuple[float, float]) -> tuple[float, float]:
+    """Range of the pixels that a model accepts: noise exceeds the range of its training images by at most its width."""
+    room = pixel_width(known)
+    return known[0] - room, known[1] + room
+
+
+def check_pixel_range(low: float, high: float, known: tuple[float, float], *, name: str) -> None:
+    """Raise ValueError where pixels from ``low`` to ``high`` are on another scale than those of training."""
+    accepted = accepted_range(known)
+    if low < accepted[0] or high > accepted[1]:
         bytes_ = known[0] >= -1 and known[1] <= 2 < high <= 255
         raise ValueError(
             f"{name} spans [{low:g}, {high:g}], but the model was trained on pixels in [{known[0]:g}, {known[1]:g}]; "

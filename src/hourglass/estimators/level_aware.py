@@ -14,7 +14,7 @@ from hourglass.denoising.corruption import GaussianNoise, with_level
 from hourglass.denoising.noise_bound import SMALLEST, Window, bound_of_windows, rms_in_detail, windows_of
 from hourglass.denoising.noise_level import NoiseLevel, check_noise_level
 from hourglass.estimators.autoencoder_base import Autoencoder
-from hourglass.estimators.checks import Corrupt
+from hourglass.estimators.checks import Corrupt, pixel_width
 from hourglass.estimators.exported import ExportedPart, ExportedRestorer, image_shapes
 from hourglass.estimators.fitting import Floats
 from hourglass.estimators.given import by_blocks, check_images, is_stored
@@ -133,18 +133,13 @@ class LevelAwareDenoiser(Autoencoder):
         if is_stored(X) and levels.ndim == 0:
             return by_blocks(lambda block: self.reconstruct(block, levels), X)
         images, _ = check_images(self, X, any_size=True)
-        check_noise_level(float(levels.max(initial=0)), self._pixel_width)
+        check_noise_level(float(levels.max(initial=0)), pixel_width(self.pixel_range_))
         if levels.ndim == 0:
             restored = self._restore(images, float(levels))
         else:
             parts = [self._restore(images[i : i + 1], float(level)) for i, level in enumerate(levels)]
             restored = np.concatenate(parts) if parts else images
         return self._unclip(restored, images).reshape(np.shape(X))
-
-    @property
-    def _pixel_width(self) -> float:
-        low, high = self.pixel_range_
-        return max(high - low, 1.0)
 
     def denoise_image(self, image: Floats, noise: NoiseLevel) -> tuple[Floats, float | None]:
         """Denoise one image of any size at a level that is given, or found in the image; see :meth:`denoise_strips`.
@@ -203,7 +198,7 @@ class LevelAwareDenoiser(Autoencoder):
         """
 
         def restore_at(level: float | None) -> Callable[[Floats], Floats]:
-            level = None if level is None else min(level, self._pixel_width)
+            level = None if level is None else min(level, pixel_width(self.pixel_range_))
 
             def restore(pixels: Floats) -> Floats:
                 restored: Floats = self.reconstruct(pixels[None], noise_level=level)[0]

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from hourglass.estimators import Autoencoder
+from hourglass.estimators.checks import accepted_range
 from hourglass.imagefiles import ImageFolderSource, TrainingImages
 from hourglass.models import load_named
 
@@ -138,9 +139,8 @@ def _restored(model: Autoencoder, noisy: Images) -> Images:
 
 
 def _clipped(images: Images, known: tuple[float, float]) -> Images:
-    """Images without numbers that lie farther outside a range than its width, or 1, which estimators refuse."""
-    room = max(known[1] - known[0], 1.0)
-    ends = np.array([known[0] - room, known[1] + room])
+    """Images without numbers outside the range that a model of images in the range ``known`` accepts."""
+    ends = np.array(accepted_range(known))
     # The nearest numbers of float32 may lie outside the ends.
     low, high = np.nextafter(ends.astype(np.float32), np.float32(ends.mean()))
     return np.clip(images, low, high)

@@ -11,6 +11,7 @@ from hourglass.denoising.clipping import SMALLEST_FOR_LEVEL, estimate_noise_leve
 from hourglass.denoising.noise_level import NoiseLevel
 from hourglass.errors import OptionError
 from hourglass.estimators import Autoencoder
+from hourglass.estimators.checks import accepted_range
 from hourglass.estimators.pieces import apply_in_tiles
 from hourglass.estimators.reconstruction import ESTIMATE
 from hourglass.estimators.strips import cut_into_strips
@@ -166,7 +167,7 @@ class ImageRestorer:
     ) -> list[float]:
         """As ``_restore_bands``, for a large image without missing pixels."""
         values = plane.values[..., bands]
-        limits = _seen_range(model)
+        limits = accepted_range(model.pixel_range_)
 
         def read(rows: slice) -> Pixels:
             pixels = value_range.normalise(values[rows])
@@ -198,7 +199,7 @@ class ImageRestorer:
         return self._change(pixels)[0]
 
     def _change(self, pixels: Pixels) -> tuple[Pixels, list[float]]:
-        low, high = _seen_range(self._model(pixels.shape[2]))
+        low, high = accepted_range(self._model(pixels.shape[2]).pixel_range_)
         outside = pixels.size and (pixels.min() < low or pixels.max() > high)
         seen = np.clip(pixels, low, high) if outside else pixels
         restored, levels = self._restored(seen)
@@ -229,7 +230,7 @@ class ImageRestorer:
         """The reconstruction, in a new array, and the levels of the noise of each part."""
         count = pixels.shape[2]
         model = self._model(count)
-        lowest, highest = _seen_range(model)
+        lowest, highest = accepted_range(model.pixel_range_)
         if pixels.size and (pixels.min() < lowest or pixels.max() > highest):
             low, high = model.pixel_range_
             raise ValueError(
@@ -255,13 +256,6 @@ class ImageRestorer:
             return apply_in_tiles(model.reconstruct, pixels, (tall, wide), overlap), []
         restored, level = model.denoise_image(pixels, self.noise)
         return np.asarray(restored, dtype=np.float32), [] if level is None else [level]
-
-
-def _seen_range(model: Autoencoder) -> tuple[float, float]:
-    """Ends of what a network should see: noise exceeds the range of training by at most its width."""
-    low, high = model.pixel_range_
-    room = max(high - low, 1.0)
-    return low - room, high + room
 
 
 def _is_constant(values: Raw, without: NDArray[np.bool_]) -> bool:
