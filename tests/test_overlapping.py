@@ -172,6 +172,16 @@ def test_a_large_image_and_a_large_file_are_alone(tmp_path, monkeypatch):
     assert where[20] is not threading.main_thread()
 
 
+def test_a_large_image_in_a_small_file_is_decoded_once(tmp_path, monkeypatch):
+    pairs = save_images(tmp_path / "in", [(20, 16)])
+    Image.new("L", (100, 100)).save(tmp_path / "in" / "0.png")
+    monkeypatch.setattr(processing, "_MOST_AT_ONCE", 5000 * (torch.get_num_threads() + 1))
+    opened, open_image = [], processing.open_image
+    monkeypatch.setattr(processing, "open_image", lambda path: opened.append(path) or open_image(path))
+    assert [outcome.error for outcome in process(pairs, lambda plane, value_range: (plane.values, ()))] == [None]
+    assert len(opened) == 1
+
+
 def test_a_run_that_is_given_up_leaves_no_helper_and_no_part_of_a_file(tmp_path):
     pairs, before = save_images(tmp_path / "in", [(20, 16)] * 5), threading.active_count()
     outcomes = process(pairs, lambda plane, value_range: (plane.values, ()))

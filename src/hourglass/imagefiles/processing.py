@@ -1,6 +1,7 @@
 """A run over image files: each is read, restored and written completely or not at all, and no failure is hidden."""
 
 import errno
+import math
 import os
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
@@ -14,6 +15,7 @@ from hourglass.imagefiles.image import ImageFile, Plane, Raw
 from hourglass.imagefiles.ranges import FileRanges, Ranges
 from hourglass.imagefiles.value_ranges import ValueRange
 from hourglass.runtime.hardware import give_memory_back
+from hourglass.runtime.silence import libraries_silenced
 from hourglass.runtime.threads import overlapped
 
 # Errors of one file that do not end the run, since the other files can still be processed.
@@ -119,7 +121,7 @@ class _Work:
         if self.resume and target.exists():
             return Outcome(source, skipped=True)
         try:
-            if source.stat().st_size > self.most:
+            if source.stat().st_size > self.most or _announced_numbers(source) > self.most:
                 return None
             with closing(open_image(source)) as file:
                 if len(file) > 1:
@@ -151,3 +153,16 @@ class _Work:
         target.parent.mkdir(parents=True, exist_ok=True)
         file.write(target, (restored(plane) for plane in planes))
         return Outcome(source, ranges=tuple(found.found), noise_levels=tuple(levels))
+
+
+def _announced_numbers(path: Path) -> float:
+    """Numbers of an image by its header, so that a large one is not decoded in vain; 0 where that is unknown."""
+    from PIL import Image
+
+    try:
+        with libraries_silenced, Image.open(path, formats=("PNG", "JPEG", "WEBP", "TIFF", "BMP")) as image:
+            return image.width * image.height * len(image.getbands())
+    except Image.DecompressionBombError:
+        return math.inf
+    except Exception:  # of a damaged file, which its reader will describe
+        return 0
