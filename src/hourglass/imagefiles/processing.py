@@ -121,7 +121,7 @@ class _Work:
         if self.resume and target.exists():
             return Outcome(source, skipped=True)
         try:
-            if source.stat().st_size > self.most or _announced_numbers(source) > self.most:
+            if source.stat().st_size > self.most or (source.is_file() and _announced_numbers(source) > self.most):
                 return None
             with closing(open_image(source)) as file:
                 if len(file) > 1:
