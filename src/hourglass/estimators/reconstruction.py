@@ -34,7 +34,7 @@ class Reconstruction(
     ReconstructionScores,
     StripByStrip,
     ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]  # scikit-learn has no type hints: its classes are Any
-    TransformerMixin,  # type: ignore[misc]  # as above
+    TransformerMixin,  # type: ignore[misc]  # scikit-learn has no type hints: its classes are Any
     NetworkEstimator,
 ):
     """Base of :class:`Autoencoder`, without its training."""

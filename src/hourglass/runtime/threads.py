@@ -40,7 +40,7 @@ def on_threads(function: Callable[[Item], Value], items: Sequence[Item]) -> list
     Raises
     ------
     Exception
-        Whatever ``function`` raises; calls that have not begun are not made.
+        An error that ``function`` raised. The calls that had not begun by then are not made.
     """
     helper: _Helper | None = getattr(_of_this_thread, "helper", None)
     count = helper.workers if helper else torch.get_num_threads()
@@ -65,9 +65,9 @@ def overlapped(
     Parameters
     ----------
     beside : callable
-        Function of an item, called on one of some helper threads, of which there is one more than PyTorch uses for one
-        operation. PyTorch's operations in it use one thread; what it computes by :func:`on_threads` is computed on
-        threads that all items share. For an item that has to be worked on by itself, it returns None.
+        Function of an item, called on a helper thread. If PyTorch uses n threads for one operation, there are n + 1
+        helper threads. On them PyTorch's operations use one thread. What the function computes by :func:`on_threads`
+        is computed on n threads that all items share. It returns None for an item that has to be worked on by itself.
     alone : callable
         Function of an item, called on the calling thread for each item for which ``beside`` returned None, while no
         other item is in work.
@@ -84,7 +84,7 @@ def overlapped(
     Raises
     ------
     Exception
-        Whatever ``beside`` or ``alone`` raises.
+        An error that ``beside`` or ``alone`` raised.
     """
     threads = torch.get_num_threads()
     if threads > 1:
