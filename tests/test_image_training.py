@@ -212,6 +212,34 @@ def test_a_finished_denoiser_of_another_size_is_kept_and_lengthened(photos, tmp_
         hg.train_on_images(photos, tmp_path / "out", n_steps=2, resume=True, begin_from="scratch", **options)
 
 
+def test_a_finished_denoiser_whose_start_was_replaced_stays_finished(photos, tmp_path):
+    options = {"noise": 0.1, "crop": 16, "n_crops": 4, "n_steps": 1}
+    sizes = {"widths": (8, 8, 8), "n_blocks": (1, 1, 1), "batch_size": 2}
+    hg.train_on_images(photos, tmp_path / "start", begin_from="scratch", parameters=sizes, **options)
+    lengthened = {"begin_from": tmp_path / "start", "parameters": {"batch_size": 2}}
+    hg.train_on_images(photos, tmp_path / "out", **lengthened, **options)
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    again = {"begin_from": "scratch", "parameters": sizes, "random_state": 1, "overwrite": True}
+    hg.train_on_images(photos, tmp_path / "start", **again, **options)
+    with pytest.raises(ValueError, match="begin_from_sha256"):
+        hg.train_on_images(photos, tmp_path / "out", resume=True, **lengthened, **(options | {"n_steps": 2}))
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
+
+
+def test_pairs_of_one_number_type_need_one_range(photos, tmp_path):
+    stretched, deep = tmp_path / "stretched", tmp_path / "deep"
+    for folder, most, factor in ((stretched, 255, 257), (deep, 4095, 1)):
+        folder.mkdir()
+        for i in range(4):
+            pixels = np.random.default_rng(i).integers(0, most, (24, 24)) * factor
+            Image.fromarray(pixels.astype(np.uint16)).save(folder / f"{i}.tif")
+    options = {"crop": 16, "n_crops": 8, "begin_from": "scratch", "n_steps": 1, "targets": deep}
+    options["parameters"] = {"batch_size": 2, "widths": (8, 8, 8), "n_blocks": (1, 1, 1)}
+    with pytest.raises(ValueError, match=r"the range of .*stretched/0\.tif is 0 to 65,535.*, but that of its target"):
+        hg.train_on_images(stretched, tmp_path / "out", **options)
+    hg.train_on_images(stretched, tmp_path / "out", value_range=(0, 65_535), **options)
+
+
 def test_the_range_of_some_crops_is_that_of_the_whole_images(tmp_path):
     pixels = np.zeros((48, 48), np.uint8)
     pixels[-1, -1], pixels[0, 0] = 255, 100

@@ -172,14 +172,31 @@ def test_a_large_image_and_a_large_file_are_alone(tmp_path, monkeypatch):
     assert where[20] is not threading.main_thread()
 
 
-def test_a_large_image_in_a_small_file_is_decoded_once(tmp_path, monkeypatch):
-    pairs = save_images(tmp_path / "in", [(20, 16)])
-    Image.new("L", (100, 100)).save(tmp_path / "in" / "0.png")
-    monkeypatch.setattr(processing, "_MOST_AT_ONCE", 5000 * (torch.get_num_threads() + 1))
-    opened, open_image = [], processing.open_image
-    monkeypatch.setattr(processing, "open_image", lambda path: opened.append(path) or open_image(path))
-    assert [outcome.error for outcome in process(pairs, lambda plane, value_range: (plane.values, ()))] == [None]
-    assert len(opened) == 1
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp", "tif", "jp2", "avif", "npz"])
+def test_a_large_image_in_a_small_file_is_decoded_once(suffix, tmp_path, monkeypatch):
+    path = tmp_path / f"0.{suffix}"
+    if suffix == "npz":
+        np.savez_compressed(path, np.zeros((100, 100, 3), np.uint8))
+    else:
+        Image.new("RGB", (100, 100)).save(path, **({"compression": "tiff_deflate"} if suffix == "tif" else {}))
+    monkeypatch.setattr(processing, "_MOST_AT_ONCE", 29_999 * (torch.get_num_threads() + 1))
+    decoded, open_image = [], processing.open_image
+
+    def opened(path):
+        file = open_image(path)
+        planes = file.planes
+        file.planes = lambda: (decoded.append(plane) or plane for plane in planes())
+        return file
+
+    monkeypatch.setattr(processing, "open_image", opened)
+    pairs, before = plan([path], tmp_path / "out").pairs, []
+
+    def restore(plane, value_range):
+        before.append(len(decoded))
+        return plane.values, ()
+
+    assert [outcome.error for outcome in process(pairs, restore)] == [None]
+    assert before == [1]
 
 
 def test_a_run_that_is_given_up_leaves_no_helper_and_no_part_of_a_file(tmp_path):

@@ -242,7 +242,7 @@ def test_missing_data_stay_and_are_not_smeared():
         [seen] = restorer.seen
         assert seen.min() > -1
         assert seen.max() < 2
-        np.testing.assert_allclose(seen[5, 13:27], seen[4, 13:27])  # the nearest that is there
+        np.testing.assert_allclose(seen[5, 13:27], seen[3, 13:27])  # mirrored at the nearest that is there
 
 
 def test_a_constant_image_stays_whatever_the_network_does():

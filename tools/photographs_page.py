@@ -163,7 +163,7 @@ def folders(found: Mapping[str, Sequence[float]]) -> list[str]:
     )
     return [
         f"A folder of 100 colour files of 512 × 512 pixels takes {said} as long as the network alone takes for the "
-        "same images in memory, one after another: the median and the range of five rounds.\n"
+        "same images in memory, one after another: the median and the range of twenty rounds.\n"
     ]
 
 

@@ -14,13 +14,13 @@ from hourglass.models import load_named
 from hourglass.runtime.hardware import give_memory_back
 
 FILES = 100
-ROUNDS = 5
+ROUNDS = 20
 SIDE = 512
 FORMATS: dict[str, dict[str, Any]] = {"JPEG": {"quality": 92}, "PNG": {}}
 
 
 def overheads() -> dict[str, list[float]]:
-    """Measure both in turn, in five rounds.
+    """Measure both in turn, in twenty rounds.
 
     Returns
     -------

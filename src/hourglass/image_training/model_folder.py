@@ -1,6 +1,7 @@
 """The folder of a model that is trained: finished, unfinished or empty."""
 
 from dataclasses import dataclass
+from filecmp import cmp
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,15 @@ class ModelFolder:
     @property
     def is_finished(self) -> bool:
         return (self.out / METADATA).exists() and not self.checkpoints.exists()
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether the checkpoints are still those of the finished training."""
+        there, copied = (
+            {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
+            for folder in (self.state, self.checkpoints)
+        )
+        return there.keys() == copied.keys() and all(cmp(there[name], copied[name], shallow=False) for name in there)
 
     def check_free(self) -> None:
         # Beside what an unfinished training left, the model is an older one, which it was told to overwrite.

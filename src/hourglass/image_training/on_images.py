@@ -235,7 +235,12 @@ def train_on_images(
         if place.checkpoints.exists() and not resume:
             say(f"{place.out} holds an unfinished training, which is resumed")
         place.checkpoints.mkdir(exist_ok=True)
-        gained = fit_and_compare(estimator, taken)
+        try:
+            gained = fit_and_compare(estimator, taken)
+        except BaseException:
+            if finished and place.is_untouched:  # the model stays as finished as it was
+                shutil.rmtree(place.checkpoints)
+            raise
         # What is fitted again elsewhere must not write into this folder.
         estimator.set_params(checkpoint_dir=None)
         counts = {"files": files, "images": len(taken)}

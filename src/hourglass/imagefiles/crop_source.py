@@ -260,10 +260,20 @@ def _decoded_pairs(
         sizes = [", ".join(f"{height} × {width}" for height, width in found) or "no image" for found in shapes]
         raise ValueError(f"{path} has {sizes[0]} pixels, but its target {target} has {sizes[1]}; crop both alike")
     for image, other in zip(images, others, strict=True):
-        if image.seen.kind != other.seen.kind and known.ranges.wanted == "auto":
+        if known.ranges.wanted != "auto":
+            break
+        if image.seen.kind != other.seen.kind:
             raise ValueError(
                 f"{path} has {image.seen.kind} numbers, but its target {target} has {other.seen.kind}, whose range may "
                 "differ; store both as one type, or give the range of both (--range)"
+            )
+        if image.seen.fixed != other.seen.fixed:
+            spans = [
+                "found in its numbers" if each is None else str(each) for each in (image.seen.fixed, other.seen.fixed)
+            ]
+            raise ValueError(
+                f"the range of {path} is {spans[0]}, but that of its target {target} is {spans[1]}; "
+                "give the range of both (--range)"
             )
     return list(zip(images, others, strict=True))
 

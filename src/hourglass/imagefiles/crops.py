@@ -75,8 +75,8 @@ class ReadImage:
     name : Path
         Path of the file; when the file has several images, the number of the image follows, as in ``stack.tif[3]``.
     pixels : ndarray of shape (h, w, 1) or (h, w, 3), float32
-        The image on the scale where ``value_range`` is [0, 1]. Pixels without data have the value of the nearest
-        pixel with data.
+        The image on the scale where ``value_range`` is [0, 1]. Pixels without data are filled by
+        :func:`hourglass.imagefiles.missing.fill`.
     value_range : ValueRange
         Range of the file's numbers that became [0, 1].
     missing : ndarray of shape (h, w, 1) or (h, w, 3), bool

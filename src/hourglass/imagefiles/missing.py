@@ -36,7 +36,10 @@ def missing(plane: Plane) -> NDArray[np.bool_]:
 
 
 def fill(pixels: NDArray[Any], where: NDArray[np.bool_]) -> None:
-    """Replace missing pixels, in place, by the value of the nearest pixel of the same band that has data.
+    """Fill missing pixels, in place, with the mirror image of what lies behind the nearest pixel that has data.
+
+    Noise thus looks the same in a filled pixel as elsewhere. Where the mirror image has no data either, or would lie
+    outside the image, a pixel gets the value of the nearest one. Each band is filled by itself.
 
     Parameters
     ----------
@@ -50,5 +53,12 @@ def fill(pixels: NDArray[Any], where: NDArray[np.bool_]) -> None:
         if hole.all():
             pixels[..., band] = 0
         elif hole.any():
-            rows, columns = distance_transform_edt(hole, return_distances=False, return_indices=True)
-            pixels[..., band] = pixels[rows, columns, band]
+            nearest = distance_transform_edt(hole, return_distances=False, return_indices=True)
+            for row in np.flatnonzero(hole.any(axis=1)):  # row by row, since indices take much memory
+                columns = np.flatnonzero(hole[row])
+                there = nearest[:, row, columns]
+                mirrored = 2 * there - np.stack([np.full_like(columns, row), columns])
+                usable = ((mirrored >= 0) & (mirrored < np.array(hole.shape)[:, None])).all(axis=0)
+                usable[usable] = ~hole[mirrored[0, usable], mirrored[1, usable]]
+                sources = np.where(usable, mirrored, there)
+                pixels[row, columns, band] = pixels[sources[0], sources[1], band]

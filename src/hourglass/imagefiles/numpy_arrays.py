@@ -12,7 +12,7 @@ import numpy as np
 from hourglass.atomic import written_whole
 from hourglass.data.arrays import is_one_image
 from hourglass.imagefiles.image import COLOURS, Numbers, Plane, Raw
-from hourglass.imagefiles.reading import MOST_PIXELS, UnservedError, reading
+from hourglass.imagefiles.reading import MOST_PIXELS, UnservedError, check_wanted, reading
 
 # First bytes of the two kinds of file.
 NPY, NPZ = b"\x93NUMPY", b"PK\x03\x04"
@@ -202,8 +202,10 @@ def _checked(array: Any, name: str) -> Any:
         raise UnservedError(f"{what}; expected real numbers of up to 64 bits")
     if len(array.shape) not in (2, 3, 4) or min(array.shape) < 1:
         raise UnservedError(f"{what}; expected images as (h, w), (h, w, 3), (n, h, w) or (n, h, w, c)")
-    if int(np.prod(_plane_shape(array.shape), dtype=object)) > MOST_PIXELS * len(COLOURS):
+    numbers = math.prod(_plane_shape(array.shape))
+    if numbers > MOST_PIXELS * len(COLOURS):
         raise UnservedError(f"{what}, each image of which is too large, perhaps a decompression bomb; divide it first")
+    check_wanted(numbers)
     return array
 
 

@@ -1,7 +1,6 @@
 """A run over image files: each is read, restored and written completely or not at all, and no failure is hidden."""
 
 import errno
-import math
 import os
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
@@ -13,9 +12,9 @@ import torch
 from hourglass.imagefiles.files import open_image
 from hourglass.imagefiles.image import ImageFile, Plane, Raw
 from hourglass.imagefiles.ranges import FileRanges, Ranges
+from hourglass.imagefiles.reading import LargerThanWantedError, up_to
 from hourglass.imagefiles.value_ranges import ValueRange
 from hourglass.runtime.hardware import give_memory_back
-from hourglass.runtime.silence import libraries_silenced
 from hourglass.runtime.threads import overlapped
 
 # Errors of one file that do not end the run, since the other files can still be processed.
@@ -121,13 +120,15 @@ class _Work:
         if self.resume and target.exists():
             return Outcome(source, skipped=True)
         try:
-            if source.stat().st_size > self.most or (source.is_file() and _announced_numbers(source) > self.most):
+            if source.stat().st_size > self.most:
                 return None
-            with closing(open_image(source)) as file:
+            with up_to(self.most), closing(open_image(source)) as file:
                 if len(file) > 1:
                     return None
                 [plane] = file.planes()
                 return None if plane.values.size > self.most else self._process(file, [plane], pair)
+        except LargerThanWantedError:
+            return None
         except FILE_ERRORS as error:
             return Outcome(source, error=error)
 
@@ -153,16 +154,3 @@ class _Work:
         target.parent.mkdir(parents=True, exist_ok=True)
         file.write(target, (restored(plane) for plane in planes))
         return Outcome(source, ranges=tuple(found.found), noise_levels=tuple(levels))
-
-
-def _announced_numbers(path: Path) -> float:
-    """Numbers of an image by its header, so that a large one is not decoded in vain; 0 where that is unknown."""
-    from PIL import Image
-
-    try:
-        with libraries_silenced, Image.open(path, formats=("PNG", "JPEG", "WEBP", "TIFF", "BMP")) as image:
-            return image.width * image.height * len(image.getbands())
-    except Image.DecompressionBombError:
-        return math.inf
-    except Exception:  # of a damaged file, which its reader will describe
-        return 0

@@ -1,6 +1,7 @@
 """Shared parts of the readers of all formats: errors, limits of size, and upright images."""
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -27,12 +28,17 @@ _TURNS: dict[int, tuple[Callable[[Raw], Raw], Callable[[Raw], Raw]]] = {
     8: (lambda a: np.rot90(a, 1), lambda a: np.rot90(a, -1)),
 }
 _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
+_most_numbers: ContextVar[float] = ContextVar("most_numbers", default=math.inf)
 # tifffile logs the faults of a file. Here they are raised as errors or ignored, so its log is silenced while reading.
 logging.getLogger("tifffile").addFilter(lambda record: not _quiet.get())
 
 
 class UnservedError(ValueError):
     """A valid file of a kind that is not supported; the message is the predicate of a sentence about the path."""
+
+
+class LargerThanWantedError(Exception):
+    """An image has more numbers than the caller wants to decode now; its file is sound."""
 
 
 @contextmanager
@@ -59,6 +65,8 @@ def reading(path: Path) -> Iterator[None]:
         When the block raises it.
     ImportError
         When the block raises it, because an optional package is not installed.
+    LargerThanWantedError
+        When an image has more numbers than :func:`up_to` allows.
     """
     from PIL import Image
 
@@ -70,7 +78,7 @@ def reading(path: Path) -> Iterator[None]:
         raise ValueError(f"{path} {error}") from error
     except Image.DecompressionBombError as error:
         raise ValueError(f"{path} is too large, perhaps a decompression bomb ({error}); divide it first") from error
-    except (MemoryError, ImportError):
+    except (MemoryError, ImportError, LargerThanWantedError):
         raise
     except Exception as error:  # decoders raise errors of any type for damaged files
         raise OSError(f"{path} is damaged ({str(error) or type(error).__name__})") from error
@@ -78,8 +86,8 @@ def reading(path: Path) -> Iterator[None]:
         _quiet.reset(token)
 
 
-def check_size(width: int, height: int, bytes_per_pixel: int = 1) -> None:
-    """Check that an image has at least one pixel and is not too large.
+def check_size(width: int, height: int, bands: int, bytes_per_number: int = 1) -> None:
+    """Check that an image has at least one pixel and is not too large; every reader does so before it decodes one.
 
     Parameters
     ----------
@@ -87,8 +95,10 @@ def check_size(width: int, height: int, bytes_per_pixel: int = 1) -> None:
         Width in pixels.
     height : int
         Height in pixels.
-    bytes_per_pixel : int, default=1
-        Bytes of one decoded pixel, all bands together.
+    bands : int
+        Numbers of one pixel.
+    bytes_per_number : int, default=1
+        Bytes of one decoded number.
 
     Raises
     ------
@@ -96,14 +106,61 @@ def check_size(width: int, height: int, bytes_per_pixel: int = 1) -> None:
         When the image has no pixels.
     UnservedError
         When it has more than 178,956,970 pixels or takes more than 2 GiB.
+    LargerThanWantedError
+        When it has more numbers than :func:`up_to` allows.
     """
     if width < 1 or height < 1:
         raise ValueError(f"it has {width} × {height} pixels")
+    bytes_per_pixel = bands * bytes_per_number
     if width * height > MOST_PIXELS or width * height * bytes_per_pixel > MOST_BYTES:
         raise UnservedError(
             f"has {width:,} × {height:,} pixels of {bytes_per_pixel} bytes, more than {MOST_PIXELS:,} pixels or "
             f"{MOST_BYTES >> 30} GiB; it may be a decompression bomb. Divide it into parts first"
         )
+    check_wanted(width * height * bands)
+
+
+def check_wanted(numbers: int) -> None:
+    """Check that the caller wants to decode an image of this size now.
+
+    Parameters
+    ----------
+    numbers : int
+        Numbers of the image, in all bands together.
+
+    Raises
+    ------
+    LargerThanWantedError
+        When they are more than :func:`up_to` allows.
+    """
+    if numbers > _most_numbers.get():
+        raise LargerThanWantedError
+
+
+@contextmanager
+def up_to(numbers: float) -> Iterator[None]:
+    """Context in which images of more numbers are not decoded.
+
+    Parameters
+    ----------
+    numbers : float
+        Most numbers of an image, in all bands together.
+
+    Yields
+    ------
+    None
+        Nothing; the block opens and reads files.
+
+    Raises
+    ------
+    LargerThanWantedError
+        When an image has more numbers.
+    """
+    token = _most_numbers.set(numbers)
+    try:
+        yield
+    finally:
+        _most_numbers.reset(token)
 
 
 def turned(plane: Plane, orientation: int) -> Plane:

@@ -41,7 +41,7 @@ class Bmp(Still):
             self.width, height, _, self.bits, self.coding, size = struct.unpack_from("<iiHHII", content, 18)
             used = struct.unpack_from("<I", content, 46)[0]
         self.from_top, self.height = height < 0, abs(height)
-        check_size(self.width, self.height)
+        check_size(self.width, self.height, 3 if self.bits > 8 else 1)
         if self.coding in (_JPEG, _PNG):
             raise UnservedError("is a BMP that contains a JPEG or PNG image; save it anew first")
         if self.bits not in _CODINGS.get(self.coding, ()):

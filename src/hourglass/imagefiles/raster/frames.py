@@ -149,7 +149,7 @@ def read_frame(content: bytes) -> Frame:
     bits, height, width, bands = struct.unpack_from(">BHHB", frame.body)
     if bits != 8:
         raise UnservedError(f"is a {bits}-bit JPEG, which is not served; convert it to 8 bits or to PNG first")
-    check_size(width, height)
+    check_size(width, height, bands)
     components = [Component(name, factors >> 4, factors & 15, table)
                   for name, factors, table in struct.iter_unpack("3B", frame.body[6:])]  # fmt: skip
     if bands not in (1, 3, 4) or len(components) != bands:

@@ -49,7 +49,7 @@ class _Heif(LossyStill):
                 )
         self._check_others()
         self.size = items.size(primary)
-        check_size(*self.size)
+        check_size(*self.size, 3)
         if items.types[primary] == "grid":
             form = ">BBII" if items.data[primary][1] & 1 else ">BBHH"
             rows, columns, width, height = struct.unpack_from(form, items.data[primary], 2)

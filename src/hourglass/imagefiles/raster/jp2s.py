@@ -179,7 +179,7 @@ def _coding(stream: bytes) -> _Coding:
         raise UnservedError("is high-throughput JPEG 2000 (HTJ2K), which is not served; save it as JPEG 2000 first")
     siz, cod = header[_SIZ], header[_COD]
     right, bottom, left, top, across, down, _, _, count = struct.unpack_from(">8IH", siz, 2)
-    check_size(right - left, bottom - top)
+    check_size(right - left, bottom - top, count)
     components = [siz[36 + 3 * i : 39 + 3 * i] for i in range(count)]
     if not 1 <= count <= 4:
         raise UnservedError(

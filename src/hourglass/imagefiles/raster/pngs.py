@@ -66,7 +66,7 @@ class Png(Still):
         if len(self._body("IHDR") or b"") != 13 or names[1] != "IHDR":
             raise ValueError("its header is missing or broken")
         self.header = header = _Header(*struct.unpack(">IIBBBBB", self._body("IHDR") or b""))
-        check_size(header.width, header.height)
+        check_size(header.width, header.height, _BANDS.get(header.colour, 1))
         if header.depth not in _DEPTHS.get(header.colour, ()) or header[4:6] != (0, 0) or header.interlace > 1:
             raise ValueError(f"its header gives colour type {header.colour} and {header.depth} bits")
         size = sum(len(part.raw) - 12 for part in self.parts if part.name == "IDAT")

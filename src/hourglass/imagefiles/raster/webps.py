@@ -52,7 +52,7 @@ class WebP(LossyStill):
             bits = struct.unpack_from("<I", body, 1)[0]
             self.width, self.height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
             self.alpha = bool(bits & _ALPHA_IN_VP8L)
-        check_size(self.width, self.height)
+        check_size(self.width, self.height, 3 + self.alpha)
         exif = self._body("EXIF")
         self.orientation = exif_orientation(exif.removeprefix(b"Exif\0\0")) if exif else 1
 

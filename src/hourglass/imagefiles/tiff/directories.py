@@ -231,11 +231,11 @@ def _check_form(page: Any) -> None:
             "floating-point numbers of 16, 32 or 64 first"
         )
     height, width, bands = page.imagelength, page.imagewidth, page.samplesperpixel
-    check_size(width, height, bands * page.dtype.itemsize)
+    check_size(width, height, bands, page.dtype.itemsize)
     rows, columns = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, width)
     if rows < 1 or columns < 1:
         raise ValueError(f"its tiles have {columns} × {rows} pixels")
-    check_size(-(-width // columns) * columns, -(-height // rows) * rows, bands * page.dtype.itemsize)
+    check_size(-(-width // columns) * columns, -(-height // rows) * rows, bands, page.dtype.itemsize)
     if page.planarconfig not in (1, 2):
         raise ValueError(f"its planar configuration is {page.planarconfig}")
 
