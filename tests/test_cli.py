@@ -71,7 +71,7 @@ def test_quiet_says_nothing(hourglass):
 
 
 @pytest.mark.usefixtures("small_sample")
-def test_all_is_the_six_once(hourglass):
+def test_all_is_each_experiment_once(hourglass):
     code, out, _ = hourglass("run", "all", "dense", "-q", "--json", "--out", "x", *QUICK)
     assert code == 0
     assert [json.loads(line)["experiment"] for line in out.splitlines()] == list(EXPERIMENTS)

@@ -94,6 +94,7 @@ def test_misuse_is_refused_before_anything_is_done(names, options, said, tmp_pat
 
 def test_names_are_divided_and_each_taken_once():
     assert split(["bn-fair", "all", "dense"]) == (list(EXPERIMENTS), ["bn-fair"])
+    assert split(["notebooks"]) == ([name for name in EXPERIMENTS if not name.endswith("-better")], [])
     assert split(["bn-lab"]) == ([], list(STUDIES))
 
 

@@ -15,7 +15,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "hourglass"
 # Rooms from the lowest; a module imports from its own room and from lower ones.
 FLOORS = [
     {"__init__", "atomic", "errors", "markup", "pretrained", "renames", "runtime"},
-    {"data", "figure", "metrics", "persistence"},
+    {"data", "figure", "lessons", "metrics", "persistence"},
     {"denoising", "nn", "training"},
     {"plots"},
     {"estimators"},

@@ -16,7 +16,7 @@ from torch import nn
 
 from hourglass.data import load
 from hourglass.denoising import GaussianNoise
-from hourglass.experiments import EXPERIMENTS
+from hourglass.experiments import OF_NOTEBOOKS
 from hourglass.nn import Codec, ConvCodec, ConvNet, DenseCodec
 from hourglass.training import LOSSES, Adam, ResidentSource, Trainer
 
@@ -44,7 +44,7 @@ SHIPPED_BOUNDS = (1e-3, 1e-2)
 
 def experiment_of(path):
     """A trace is named after its experiment, with more behind it where there are several."""
-    return max((name for name in EXPERIMENTS if path.stem.startswith(name)), key=len)
+    return max((name for name in OF_NOTEBOOKS if path.stem.startswith(name)), key=len)
 
 
 def dtype_of(path):
@@ -325,7 +325,7 @@ def test_a_step_in_float32_stores_the_variance_that_tensorflow_stores(path, dtyp
 
 def test_a_clone_replays_every_experiment():
     files = sorted(SAMPLE.glob("*.npz"))
-    assert [experiment_of(path) for path in files] == sorted(EXPERIMENTS)
+    assert [experiment_of(path) for path in files] == sorted(OF_NOTEBOOKS)
     for path in files:
         with np.load(path) as trace:
             assert trace["loss"].dtype == np.float64

@@ -9,11 +9,15 @@ from typing import Any
 from hourglass import data, experiments, lab, report
 from hourglass.data import Dataset
 from hourglass.errors import OptionError
-from hourglass.experiments import EXPERIMENTS, Result, Run
+from hourglass.experiments import EXPERIMENTS, OF_NOTEBOOKS, Result, Run
 from hourglass.lab import STUDIES, Findings
 
 # Names that stand for all entries of a table, as it is when they are used.
-GROUPS: dict[str, Mapping[str, Any]] = {"all": EXPERIMENTS, "bn-lab": STUDIES}
+GROUPS: dict[str, Mapping[str, Any]] = {
+    "all": EXPERIMENTS,
+    "notebooks": {name: EXPERIMENTS[name] for name in OF_NOTEBOOKS},
+    "bn-lab": STUDIES,
+}
 
 
 def _ignore(_: object) -> None:
@@ -45,8 +49,8 @@ def run_many(
     Parameters
     ----------
     names : str or iterable of str
-        Experiments and studies, as ``hourglass list`` shows them; ``"all"`` stands for the six experiments and
-        ``"bn-lab"`` for all studies. Experiments are run first.
+        Experiments and studies, as ``hourglass list`` shows them; ``"all"`` stands for all experiments,
+        ``"notebooks"`` for those of the lessons' notebooks, and ``"bn-lab"`` for all studies. Experiments are run first.
     out : path-like
         Folder for the files of every run and for ``report.html``.
     dataset : {"sample", "mnist", "fashion-mnist"} or Dataset, default="sample"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from hourglass.cli import (  # noqa: F401 - importing these modules adds their commands to ``app``
     experiment_commands,
     image_commands,
+    lesson_commands,
     model_commands,
     study_commands,
 )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @app.command("list")
 def list_experiments() -> None:
-    """Show the six experiments and the eight studies, what each asks and how long it takes, and the data sets."""
+    """Show the experiments and studies, what each asks and how long it takes, and the data sets."""
     from hourglass.cli.listing import show
 
     show()
@@ -32,7 +32,8 @@ def run(
         list[str],
         typer.Argument(
             metavar="NAME…",
-            help="Experiments or studies; all means the six experiments, bn-lab the eight studies.",
+            help="Experiments or studies; all means all experiments, notebooks those of the "
+            "lessons' notebooks, bn-lab all studies.",
             show_default=False,
         ),
     ],

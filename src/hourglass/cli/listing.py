@@ -46,7 +46,7 @@ def show() -> None:
 
     console = Console(highlight=False)
     for title, entries in (
-        ("Experiments (`hourglass run all` runs the six)", EXPERIMENTS),
+        ("Experiments (`hourglass run all` runs all of them)", EXPERIMENTS),
         ("Studies of batch normalisation (`hourglass run bn-lab` runs the eight)", STUDIES),
     ):
         console.print(Text(title, style="bold underline"), end="\n\n")

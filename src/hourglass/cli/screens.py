@@ -8,12 +8,12 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 # Headings of the commands, in the order of the first help screen.
-IMAGES, MODELS, EXPERIMENTS, LAB = "Images", "Models", "Experiments", "Batch-normalisation lab"
+IMAGES, MODELS, EXPERIMENTS, LESSONS = "Images", "Models", "Experiments", "Lessons"
 PANELS = {
     IMAGES: ("denoise", "reconstruct", "evaluate"),
     MODELS: ("train", "encode", "decode", "export", "info", "models"),
     EXPERIMENTS: ("list", "run", "report"),
-    LAB: ("explain",),
+    LESSONS: ("lessons", "explain"),
 }
 
 # Types of Python as the parser writes them.

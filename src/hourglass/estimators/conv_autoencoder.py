@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from hourglass.estimators.autoencoder_base import Autoencoder
 from hourglass.estimators.checks import check_choice, check_norm, check_number
-from hourglass.nn import UPSAMPLES, Codec, ConvCodec
+from hourglass.nn import DOWNSAMPLES, UPSAMPLES, Codec, ConvCodec
 from hourglass.nn.norms import NORMS_IN_WORDS
 
 
@@ -16,10 +16,17 @@ class ConvAutoencoder(Autoencoder):
     ----------
     channels : tuple of int, default=(16, 8, 8)
         Feature maps of each stage of the encoder; the decoder has them in reverse. The code has
-        ``ceil(h / 2^s) · ceil(w / 2^s) · channels[-1]`` numbers after ``s`` stages.
-    upsample : {"nearest", "transposed"}, default="nearest"
-        How the decoder grows the image: nearest-neighbour and convolution, or a transposed convolution, which
-        draws checkerboards.
+        ``ceil(h / 2^s) · ceil(w / 2^s) · channels[-1]`` numbers after ``s`` stages, unless ``code_channels`` is given.
+    upsample : {"nearest", "transposed", "transposed-2x2"}, default="nearest"
+        How the decoder doubles the image: ``nearest`` repeats pixels and convolves them; ``transposed`` is a transposed
+        convolution with a kernel of 3 × 3 and stride 2, which draws checkerboards; ``transposed-2x2`` has a kernel as
+        large as its stride, which avoids them and takes less time.
+    downsample : {"max-pool", "strided"}, default="max-pool"
+        How the encoder halves the image: by the maximum of 2 × 2 pixels, which forgets where in them it was, or by a
+        stride of 2 in its convolutions, which learn what to keep.
+    code_channels : int above 0, optional
+        Feature maps of the code, computed from those of the last stage by one more 3×3 convolution, so that the stages
+        can be wide and the code small. By default the last stage's maps are the code.
     skip : bool, default=False
         Join the decoder with the encoder's maps (U-Net): for denoising natural images, where a narrow code
         must blur. There is then no code that determines the image, and ``transform`` refuses.
@@ -147,6 +154,8 @@ class ConvAutoencoder(Autoencoder):
 
     channels: tuple[int, ...] = (16, 8, 8)
     upsample: str = "nearest"
+    downsample: str = "max-pool"
+    code_channels: int | None = None
     skip: bool = False
     residual: bool = False
     norm: str = "none"
@@ -154,7 +163,16 @@ class ConvAutoencoder(Autoencoder):
 
     any_size = True
     _kind = "convolutional"
-    _network_parameters = ("channels", "upsample", "skip", "residual", "norm", "norm_momentum")
+    _network_parameters = (
+        "channels",
+        "upsample",
+        "downsample",
+        "code_channels",
+        "skip",
+        "residual",
+        "norm",
+        "norm_momentum",
+    )
 
     @property
     def _bfloat16_pays(self) -> bool:
@@ -175,6 +193,12 @@ class ConvAutoencoder(Autoencoder):
         """
         super().check_parameters()
         check_choice("upsample", self.upsample, UPSAMPLES)
+        check_choice("downsample", self.downsample, DOWNSAMPLES)
+        check_number("code_channels", self.code_channels, whole=True, optional=True)
+        if self.skip and self.downsample == "strided":
+            raise ValueError(
+                "skip=True joins maps that downsample='strided' does not compute; use downsample='max-pool'"
+            )
         check_norm(self.norm, self.norm_momentum)
         if not isinstance(self.channels, tuple | list) or not self.channels:
             raise ValueError(f"channels={self.channels!r}; expected a tuple of whole numbers, as (16, 8, 8)")
@@ -205,6 +229,8 @@ class ConvAutoencoder(Autoencoder):
             self.image_shape_,
             tuple(self.channels),
             self.upsample,
+            downsample=self.downsample,
+            code_channels=self.code_channels,
             skip=self.skip,
             residual=self.residual,
             norm=self.norm,
@@ -213,4 +239,6 @@ class ConvAutoencoder(Autoencoder):
 
     def _size_in_words(self) -> str:
         said = f", {'-'.join(map(str, self.channels))} feature maps"
+        if self.code_channels is not None:
+            said += f" and {self.code_channels} in the code"
         return said if self.norm == "none" else f"{said}, {NORMS_IN_WORDS[self.norm]}"

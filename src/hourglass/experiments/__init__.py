@@ -1,12 +1,13 @@
-"""The six experiments: their declarations, their runs and their scores."""
+"""The experiments: their declarations, their runs and their scores."""
 
-from hourglass.experiments.declared import EXPERIMENTS, RECIPES, Experiment, find
+from hourglass.experiments.declared import EXPERIMENTS, OF_NOTEBOOKS, RECIPES, Experiment, find
 from hourglass.experiments.result import Result, Run
 from hourglass.experiments.runs import check_out, run
 from hourglass.experiments.stored import StoredRun, stored_runs
 
 __all__ = [
     "EXPERIMENTS",
+    "OF_NOTEBOOKS",
     "RECIPES",
     "Experiment",
     "Result",

@@ -39,15 +39,16 @@ def score_images(clean: Stack, output: Stack) -> Scores:
     return {f"test_{name}": float(metric.function(clean, output)) for name, metric in metrics_of("images").items()}
 
 
-def baselines(data: Dataset, components: int, noise: float | None) -> dict[str, Scores]:
+def baselines(data: Dataset, components: int | None, noise: float | None) -> dict[str, Scores]:
     """Score PCA and, where the test images are noisy, the denoisers without a network.
 
     Parameters
     ----------
     data : Dataset
         Training images, on which PCA is fitted and strengths are chosen, and test images.
-    components : int
-        Number of PCA's components, from 1: as many as the code has numbers.
+    components : int or None
+        Number of PCA's components, from 1: as many as the code has numbers. None leaves PCA out, for a network without
+        a code that could be compared with it.
     noise : float or None
         Standard deviation of the Gaussian noise on the test images; None means no noise, and then no denoisers.
 
@@ -58,7 +59,9 @@ def baselines(data: Dataset, components: int, noise: float | None) -> dict[str, 
     """
     clean = data.test.images
     given = clean if noise is None else corrupt(clean, noise, TEST_NOISE_SEED)
-    scores = {"pca": score_images(clean, _pca(data.train.images, given, components))}
+    scores: dict[str, Scores] = {}
+    if components is not None:
+        scores["pca"] = score_images(clean, _pca(data.train.images, given, components))
     if noise is not None:
         scores["noisy"] = score_images(clean, given)
         scores |= best_denoisers(data.train.images, clean, given, noise)

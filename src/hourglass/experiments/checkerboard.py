@@ -10,19 +10,18 @@ from sklearn.base import clone
 from hourglass import plots
 from hourglass.data import Dataset
 from hourglass.estimators import ConvAutoencoder
-from hourglass.nn import ConvCodec
+from hourglass.nn import UPSAMPLES, ConvCodec
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-UPSAMPLES = ("nearest", "transposed")
 # Number of untrained networks in the average; a single one shows its random kernels more than the layout.
 DRAWS = 100
 STEPS = 200
 
 
 def checkerboard_figure(estimator: ConvAutoencoder, data: Dataset, seed: int) -> "Figure":
-    """Compare the two ways to enlarge an image, untrained and after 200 steps from equal seeds.
+    """Compare the ways to enlarge an image, untrained and after 200 steps from equal seeds.
 
     Parameters
     ----------
@@ -31,7 +30,7 @@ def checkerboard_figure(estimator: ConvAutoencoder, data: Dataset, seed: int) ->
     data : Dataset
         Training images, and test images of which six are shown.
     seed : int
-        Seed of both trainings.
+        Seed of all trainings.
 
     Returns
     -------
@@ -62,7 +61,7 @@ def response(shape: Any, channels: tuple[int, ...], upsample: str) -> NDArray[np
         Height, width and channels of an image.
     channels : tuple of int
         Feature maps of the encoder's blocks.
-    upsample : {"nearest", "transposed"}
+    upsample : {"nearest", "transposed", "transposed-2x2"}
         How the decoder enlarges an image.
 
     Returns

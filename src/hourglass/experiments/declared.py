@@ -1,4 +1,7 @@
-"""Declarations of the experiments: an unfitted estimator and its recipes for each."""
+"""Declarations of the experiments: an unfitted estimator and its recipes for each.
+
+Six are those of the lessons' notebooks. Three more ask the question of one of them again, with what it leaves out.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -110,6 +113,17 @@ _FAST_CLASSIFIER: dict[str, Any] = {
     "norm_momentum": 0.1,
     "n_steps": 800,
 }
+_BETTER: dict[str, Any] = {
+    "loss": "bce",
+    "epochs": 20,
+    "batch_size": 100,
+    "learning_rate": 0.005,
+    "schedule": "one-cycle",
+    "output_bias": "mean",
+}
+
+# The experiments of the lessons' notebooks.
+OF_NOTEBOOKS = ("dense", "conv", "denoise", "bn-none", "bn-layer", "bn-manual")
 
 EXPERIMENTS = {
     experiment.name: experiment
@@ -155,6 +169,33 @@ EXPERIMENTS = {
             "Is batch normalisation, written out from batch moments and moving averages, as good as bn-layer's?",
             ConvClassifier(norm="batch-manual", kernel_init="truncated-normal", **_CLASSIFIER),
             _FAST_CLASSIFIER,
+        ),
+        # A learning rate that falls to zero lets the weights settle, which a constant one keeps moving.
+        Experiment(
+            "dense-better",
+            "Dense autoencoder, 784 → 32 → 784, trained better",
+            "How much more does the network of dense keep if nothing but its training changes?",
+            DenseAutoencoder(code_size=32, **_BETTER),
+            {"n_steps": 6000},
+        ),
+        # Wide stages compute what a code of eight maps has to say, and strided convolutions keep the places of edges,
+        # which a maximum forgets.
+        Experiment(
+            "conv-better",
+            "Convolutional autoencoder, code 4 × 4 × 8, wide and strided",
+            "Can a convolutional network with the 128 numbers of conv's code keep more than PCA does with 128?",
+            ConvAutoencoder(
+                channels=(32, 64, 128), code_channels=8, downsample="strided", upsample="transposed-2x2", **_BETTER
+            ),
+            {"n_steps": 3000},
+        ),
+        # Skips pass fine detail beside the code, which then has to say only what is noise.
+        Experiment(
+            "denoise-better",
+            "Denoising autoencoder, noise 0.5, with skips",
+            "What does a denoiser gain if detail need not pass through its code?",
+            ConvAutoencoder(channels=(32, 64, 128), skip=True, noise=0.5, **_BETTER),
+            {"n_steps": 3000},
         ),
     )
 }

@@ -66,7 +66,7 @@ class ReconstructionProtocol(EvaluationProtocol):
             )
 
     def baselines(self, estimator: Autoencoder, data: Dataset, say: Callable[[str], None]) -> dict[str, Scores]:
-        """Score PCA and, where the autoencoder removes noise, total variation and non-local means.
+        """Score PCA where there is a code, and total variation and non-local means where noise is removed.
 
         Parameters
         ----------
@@ -83,8 +83,11 @@ class ReconstructionProtocol(EvaluationProtocol):
             Scores by method.
         """
         level = noise_level(estimator)
-        say("scoring PCA" + (", total variation and non-local means" if level else ""))
-        return baselines(data, estimator.code_size_for(data.train.images.shape[1:]), level)
+        components = estimator.code_size_for(data.train.images.shape[1:]) if estimator.has_code else None
+        methods = (["PCA"] if components else []) + (["total variation and non-local means"] if level else [])
+        if methods:
+            say(f"scoring {', '.join(methods)}")
+        return baselines(data, components, level)
 
     def train(self, estimator: Autoencoder, data: Dataset, progress: Progress) -> None:
         """Fit an autoencoder, and record the loss of held-out images, by default of the first 1,000 test images.

@@ -5,6 +5,7 @@ from hourglass.nn.batchnorm import FrameworkBatchNorm
 from hourglass.nn.codecs import Codec, DenseCodec
 from hourglass.nn.conv_codec import ConvCodec
 from hourglass.nn.convnet import ACTIVATIONS, ConvNet
+from hourglass.nn.downsampling import DOWNSAMPLES, StridedConv2d
 from hourglass.nn.initialisation import KERNEL_INITS
 from hourglass.nn.layers import Dense, SameConv2d, SamePool2d, same_padding
 from hourglass.nn.manual import ManualBatchNorm
@@ -17,6 +18,7 @@ from hourglass.nn.variants import BatchRenorm, GhostBatchNorm
 
 __all__ = [
     "ACTIVATIONS",
+    "DOWNSAMPLES",
     "KERNEL_INITS",
     "NORMS",
     "UPSAMPLES",
@@ -36,6 +38,7 @@ __all__ = [
     "RestorationNet",
     "SameConv2d",
     "SamePool2d",
+    "StridedConv2d",
     "TransposedConv2d",
     "UpsampleConv2d",
     "batch_statistics",

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from hourglass.nn import fast
 from hourglass.nn.codecs import Codec
+from hourglass.nn.downsampling import DOWNSAMPLES, StridedConv2d
 from hourglass.nn.layers import SameConv2d, SamePool2d
 from hourglass.nn.norms import create_norm
-from hourglass.nn.shapes import check_images, from_height_width_channel, to_height_width_channel
+from hourglass.nn.shapes import check_counts, check_images, from_height_width_channel, to_height_width_channel
 from hourglass.nn.upsampling import UPSAMPLES, UpsampleConv2d
 from hourglass.runtime.internals import is_transformed
 
@@ -26,7 +27,8 @@ class ConvCodec(Codec):
 
     Encoder stage: 3×3 convolution, ReLU, 2×2 maximum. Decoder stage: double the image, 3×3 convolution,
     ReLU. A last 3×3 convolution gives the output. ``forward`` takes images of any size, not only
-    ``image_shape``; ``encode`` and ``decode`` take that one size.
+    ``image_shape``; ``encode`` and ``decode`` take that one size. ``downsample`` and ``upsample`` change how images
+    become smaller and larger.
 
     Parameters
     ----------
@@ -34,8 +36,15 @@ class ConvCodec(Codec):
         Height, width and channels; any size, odd ones round up when halved.
     channels : sequence of int, default=(16, 8, 8)
         Feature maps of each encoder stage; the decoder has them in reverse.
-    upsample : {"nearest", "transposed"}, default="nearest"
-        How the decoder grows the image.
+    upsample : {"nearest", "transposed", "transposed-2x2"}, default="nearest"
+        How the decoder doubles the image: by repeating pixels before a 3×3 convolution, or by a transposed convolution
+        with stride 2 and a kernel of 3 × 3 or 2 × 2.
+    downsample : {"max-pool", "strided"}, default="max-pool"
+        How the encoder halves the image: by the maximum of 2 × 2 pixels, or by a stride of 2 in its convolutions.
+    code_channels : int, optional
+        Feature maps of the code, which one more 3×3 convolution computes from those of the last stage; another one
+        computes the first maps of the decoder from the code. Stages can so be wide though the code is small. By default
+        the last stage's maps are the code.
     skip : bool, default=False
         Join each decoder stage with the encoder's maps of the same size by one more 3×3 convolution
         (Ronneberger, Fischer and Brox, "U-Net", MICCAI 2015). Detail then passes beside the code, which no
@@ -52,7 +61,8 @@ class ConvCodec(Codec):
     Raises
     ------
     ValueError
-        When a size is below 1, there is no stage, or a name is unknown; from the methods when images or codes have a
+        When a size is below 1, there is no stage, a name is unknown, or ``skip`` is set with ``downsample="strided"``,
+        whose stages have no maps of the size that is joined; from the methods when images or codes have a
         shape that the network does not take, and from ``decode`` with ``skip`` or ``residual``.
     """
 
@@ -62,6 +72,8 @@ class ConvCodec(Codec):
         channels: tuple[int, ...] = (16, 8, 8),
         upsample: str = "nearest",
         *,
+        downsample: str = "max-pool",
+        code_channels: int | None = None,
         skip: bool = False,
         residual: bool = False,
         norm: str = "none",
@@ -72,15 +84,26 @@ class ConvCodec(Codec):
             raise ValueError("channels is empty; a convolutional codec has at least one stage, as channels=(16,)")
         if upsample not in UPSAMPLES:
             raise ValueError(f"upsample={upsample!r} is unknown; choose one of {', '.join(UPSAMPLES)}")
+        if downsample not in DOWNSAMPLES:
+            raise ValueError(f"downsample={downsample!r} is unknown; choose one of {', '.join(DOWNSAMPLES)}")
+        if skip and downsample == "strided":
+            raise ValueError("skip joins maps that strided convolutions do not compute; use downsample='max-pool'")
         height, width, colours = image_shape
         self._sizes = [(height, width)]
         for _ in channels:
             height, width = -(-height // 2), -(-width // 2)
             self._sizes.append((height, width))
-        self.code_shape = (height, width, channels[-1])
+        self.code_shape = (height, width, code_channels or channels[-1])
         self.skip, self.residual, self.norm = skip, residual, norm
-        self.encoder = nn.ModuleList(SameConv2d(before, after) for before, after in pairwise((colours, *channels)))
-        self.pool = SamePool2d()
+        strided = downsample == "strided"
+        halving = StridedConv2d if strided else SameConv2d
+        self.encoder = nn.ModuleList(halving(before, after) for before, after in pairwise((colours, *channels)))
+        self.pool = nn.Identity() if strided else SamePool2d()
+        if code_channels is not None:
+            check_counts(code_channels=code_channels)
+            self.to_code = SameConv2d(channels[-1], code_channels)
+            self.from_code = SameConv2d(code_channels, channels[-1])
+        self.has_code_layers = code_channels is not None
         decoder_channels = (channels[-1], *reversed(channels))
         self.decoder = nn.ModuleList(UPSAMPLES[upsample](*pair) for pair in pairwise(decoder_channels))
         self.encoder_norms, self.decoder_norms = (
@@ -114,9 +137,11 @@ class ConvCodec(Codec):
         farthest = 0
         for place in range(self.stride):  # the grid of the code makes places differ
             low, high = place - 1, place + 1  # the output convolution
-            for _ in range(stages):
-                reach = 2 if self.skip else 1  # decoder convolutions of the stage
+            for grow in self.decoder:
+                reach = self.skip + (grow.kernel_size != (2, 2))  # convolutions of the stage
                 low, high = (low - reach) // 2, (high + reach) // 2
+            if self.has_code_layers:
+                low, high = low - 2, high + 2
             for _ in range(stages):
                 low, high = 2 * low - 1, 2 * high + 2  # a pooled pair, and the convolution before it
             farthest = max(farthest, place - low, high - place)
@@ -131,7 +156,10 @@ class ConvCodec(Codec):
             Modules by the name of their layer.
         """
         groups = {"encoder": self.encoder_norms, "decoder": self.decoder_norms, "join": self.joins}
-        return {f"{name} {i}": layer for name, layers in groups.items() for i, layer in enumerate(layers, 1)}
+        code: dict[str, nn.Module] = {}
+        if self.has_code_layers:
+            code = {"to code": self.to_code, "from code": self.from_code}
+        return code | {f"{name} {i}": layer for name, layers in groups.items() for i, layer in enumerate(layers, 1)}
 
     def normalised_layers(self) -> list[tuple[str, str]]:
         """Name each convolution whose output is normalised, and its normalisation.
@@ -213,16 +241,18 @@ class ConvCodec(Codec):
         return images + output if self.residual else output
 
     def _encode(self, images: Tensor) -> tuple[Tensor, list[tuple[int, int]], list[Tensor]]:
-        """Maps of the code; the size before each stage's pooling, and with ``skip`` the maps then."""
+        """Maps of the code; the size before each stage's halving, and with ``skip`` the maps then."""
         x, sizes, joined = images, [], []
         for conv, norm in zip(self.encoder, self.encoder_norms, strict=True):
-            x = norm(conv(x))
             sizes.append((x.shape[2], x.shape[3]))
+            x = norm(conv(x))
             if self.skip:
                 x = rectify(x)
                 joined.append(x)
             # The maximum commutes with ReLU; taken first, ReLU sees a quarter of the numbers.
             x = rectify(self.pool(x))  # (n, channels, ceil(h / 2), ceil(w / 2))
+        if self.has_code_layers:
+            x = rectify(self.to_code(x))
         return x, sizes, joined
 
     def _writes_phases(self, x: Tensor, size: tuple[int, int]) -> bool:
@@ -238,7 +268,7 @@ class ConvCodec(Codec):
         )
 
     def _decode(self, maps: Tensor, sizes: list[tuple[int, int]], joined: list[Tensor]) -> Tensor:
-        x = maps
+        x = rectify(self.from_code(maps)) if self.has_code_layers else maps
         for i, (grow, size) in enumerate(zip(self.decoder, reversed(sizes), strict=True)):
             if i == len(sizes) - 1 and self._writes_phases(x, size):
                 conv = cast(UpsampleConv2d, grow).conv

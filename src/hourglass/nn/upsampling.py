@@ -1,5 +1,8 @@
 """Layers that double maps: by resizing, and by a transposed convolution."""
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -82,24 +85,31 @@ class UpsampleConv2d(OnlyTraced, nn.Module):
 
 
 class TransposedConv2d(OnlyTraced, nn.ConvTranspose2d):
-    """Transposed 3×3 convolution with stride 2.
+    """Transposed convolution with stride 2.
 
-    Kernel and stride overlap unevenly: an output pixel sums 1, 2 or 4 contributions by its position,
-    which draws a checkerboard. It is here to show that.
+    A kernel of 3 × 3 overlaps with its neighbours unevenly: an output pixel sums 1, 2 or 4 contributions, depending on
+    its position, which draws a checkerboard. It is here to show that. A kernel of 2 × 2, as large as the stride, makes
+    a patch of 2 × 2 pixels of every pixel: patches do not overlap, and every output pixel has one contribution. See
+    Odena, Dumoulin and Olah, "Deconvolution and Checkerboard Artifacts", Distill, 2016.
 
     Parameters
     ----------
     in_channels, out_channels : int
         Channels of the input and of the output.
+    kernel_size : {2, 3}, default=3
+        Side of the kernel in pixels.
 
     Raises
     ------
     ValueError
-        From the forward pass when the input is not ``(n, in_channels, h, w)`` or the size not about twice its own.
+        When the kernel has another size; from the forward pass when the input is not ``(n, in_channels, h, w)`` or the size not about twice its own.
     """
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(in_channels, out_channels, 3, stride=2, padding=1, output_padding=1)
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3) -> None:
+        if kernel_size not in (2, 3):
+            raise ValueError(f"kernel_size={kernel_size}; a transposed convolution that doubles maps takes 2 or 3")
+        cut = kernel_size - 2  # so that the output is twice as large
+        super().__init__(in_channels, out_channels, kernel_size, stride=2, padding=cut, output_padding=cut)
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:  # type: ignore[override]  # a size is what it needs
         """Double maps by a transposed convolution.
@@ -165,7 +175,8 @@ def crop(x: Tensor, size: tuple[int, int]) -> Tensor:
     return x[:, :, : size[0], : size[1]]
 
 
-UPSAMPLES: dict[str, type[UpsampleConv2d] | type[TransposedConv2d]] = {
+UPSAMPLES: dict[str, Callable[[int, int], UpsampleConv2d | TransposedConv2d]] = {
     "nearest": UpsampleConv2d,
     "transposed": TransposedConv2d,
+    "transposed-2x2": partial(TransposedConv2d, kernel_size=2),
 }
