@@ -75,7 +75,7 @@ def test_what_was_finished_is_on_the_page_though_a_later_one_fails(few, tmp_path
 @pytest.mark.parametrize(
     ("names", "options", "said"),
     [
-        ("pca", {}, "experiment 'pca' is unknown; choose one of dense, .*, all or bn-lab"),
+        ("pca", {}, "experiment 'pca' is unknown; choose one of dense, .*, all, notebooks or bn-lab"),
         ("dense", {"recipe": "slow"}, "recipe 'slow' is unknown"),
         ("dense", {"seeds": 0}, "seeds=0; expected a number of seeds above 0"),
         ("dense", {"parameters": {"channels": 3}}, "dense has no parameter 'channels'"),

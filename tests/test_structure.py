@@ -189,7 +189,7 @@ def commands():
 
 def test_commands_are_thin():
     lines = {node.name: node.end_lineno - node.body[1].lineno + 1 for node in commands()}
-    assert len(lines) == 13
+    assert len(lines) > 13
     assert not {name: count for name, count in lines.items() if count > 40}
 
 

@@ -50,7 +50,8 @@ def run_many(
     ----------
     names : str or iterable of str
         Experiments and studies, as ``hourglass list`` shows them; ``"all"`` stands for all experiments,
-        ``"notebooks"`` for those of the lessons' notebooks, and ``"bn-lab"`` for all studies. Experiments are run first.
+        ``"notebooks"`` for those of the lessons' notebooks, and ``"bn-lab"`` for all studies. Experiments are run
+        first.
     out : path-like
         Folder for the files of every run and for ``report.html``.
     dataset : {"sample", "mnist", "fashion-mnist"} or Dataset, default="sample"
@@ -193,8 +194,8 @@ def split(names: Sequence[str]) -> tuple[list[str], list[str]]:
     words = list(dict.fromkeys(word for name in names for word in GROUPS.get(name, (name,))))
     for word in words:
         if word not in EXPERIMENTS and word not in STUDIES:
-            known = ", ".join([*EXPERIMENTS, *STUDIES])
-            raise OptionError(f"experiment {word!r} is unknown; choose one of {known}, {' or '.join(GROUPS)}")
+            *known, last = [*EXPERIMENTS, *STUDIES, *GROUPS]
+            raise OptionError(f"experiment {word!r} is unknown; choose one of {', '.join(known)} or {last}")
     return [word for word in words if word in EXPERIMENTS], [word for word in words if word in STUDIES]
 
 

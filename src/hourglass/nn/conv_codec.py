@@ -137,13 +137,15 @@ class ConvCodec(Codec):
         farthest = 0
         for place in range(self.stride):  # the grid of the code makes places differ
             low, high = place - 1, place + 1  # the output convolution
-            for grow in self.decoder:
-                reach = self.skip + (grow.kernel_size != (2, 2))  # convolutions of the stage
-                low, high = (low - reach) // 2, (high + reach) // 2
+            for grow in reversed(self.decoder):
+                before, after = cast(UpsampleConv2d, grow).reach
+                join = int(self.skip)  # one more convolution
+                low, high = (low - join - before) // 2, (high + join + after) // 2
             if self.has_code_layers:
                 low, high = low - 2, high + 2
             for _ in range(stages):
-                low, high = 2 * low - 1, 2 * high + 2  # a pooled pair, and the convolution before it
+                # A convolution with stride 2, or a pooled pair and the convolution before it.
+                low, high = 2 * low - 1, 2 * high + (1 if isinstance(self.pool, nn.Identity) else 2)
             farthest = max(farthest, place - low, high - place)
         return farthest
 

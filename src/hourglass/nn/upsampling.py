@@ -25,11 +25,18 @@ class UpsampleConv2d(OnlyTraced, nn.Module):
     in_channels, out_channels : int
         Channels of the input and of the output.
 
+    Attributes
+    ----------
+    reach : tuple of int
+        (1, 1): how many output pixels the kernel reaches before and after its own.
+
     Raises
     ------
     ValueError
         From the forward pass when the input is not ``(n, in_channels, h, w)`` or the size not about twice its own.
     """
+
+    reach = (1, 1)
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -99,10 +106,16 @@ class TransposedConv2d(OnlyTraced, nn.ConvTranspose2d):
     kernel_size : {2, 3}, default=3
         Side of the kernel in pixels.
 
+    Attributes
+    ----------
+    reach : tuple of int
+        How many output pixels the kernel reaches before and after its own: (0, 1), or (0, 0) for a kernel of 2 × 2.
+
     Raises
     ------
     ValueError
-        When the kernel has another size; from the forward pass when the input is not ``(n, in_channels, h, w)`` or the size not about twice its own.
+        When the kernel has another size; from the forward pass when the input is not ``(n, in_channels, h, w)`` or the
+        size not about twice its own.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3) -> None:
@@ -110,6 +123,7 @@ class TransposedConv2d(OnlyTraced, nn.ConvTranspose2d):
             raise ValueError(f"kernel_size={kernel_size}; a transposed convolution that doubles maps takes 2 or 3")
         cut = kernel_size - 2  # so that the output is twice as large
         super().__init__(in_channels, out_channels, kernel_size, stride=2, padding=cut, output_padding=cut)
+        self.reach = (0, cut)
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:  # type: ignore[override]  # a size is what it needs
         """Double maps by a transposed convolution.

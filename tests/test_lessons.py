@@ -1,0 +1,135 @@
+"""The lessons: both languages say everything, the notebooks are those of the texts, and their code runs."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from hourglass.lessons import LANGUAGES, LESSONS, notebook, write_lessons
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+from build_lessons import contents, faults, is_current, read_text
+
+CHINESE = re.compile(r"[\u4e00-\u9fff]")
+
+
+@pytest.fixture(params=LESSONS)
+def name(request):
+    return request.param
+
+
+def test_every_passage_is_there_in_both_languages(name):
+    text = read_text(name)
+    assert list(faults(text)) == []
+    by_language = {
+        language: [cell.source for cell in text.cells if cell.metadata.get("lang") == language]
+        for language in LANGUAGES
+    }
+    assert not any(map(CHINESE.search, by_language["en"]))
+    for english, chinese in zip(by_language["en"], by_language["zh"], strict=True):
+        assert CHINESE.search(chinese)
+        for mark in ("#", "**", "$", "<details>", "`"):  # headings, questions, formulas, discussions, code
+            assert (mark in english) == (mark in chinese), (mark, english)
+        assert len(re.findall(r"<details>", english)) == len(re.findall("<details>", chinese))
+        assert len(re.findall(r"^#+ ", english, re.M)) == len(re.findall(r"^#+ ", chinese, re.M))
+
+
+def test_the_notebook_is_that_of_the_text(name):
+    assert is_current(name, read_text(name)), f"run scripts/lessons {name}"
+
+
+def test_languages_have_the_same_code_and_outputs_without_errors(name):
+    english, chinese = (notebook(name, language) for language in LANGUAGES)
+    code = [
+        [(cell["source"], cell["outputs"]) for cell in each["cells"] if cell["cell_type"] == "code"]
+        for each in (english, chinese)
+    ]
+    assert code[0] == code[1]
+    outputs = [output for _, each in code[0] for output in each]
+    assert any(output["output_type"] == "display_data" for output in outputs)
+    assert {output["output_type"] for output in outputs} <= {"stream", "display_data", "execute_result"}
+    assert not [output for output in outputs if output.get("name") == "stderr"]
+    assert len(english["cells"]) == len(chinese["cells"])
+    assert not any("lang" in cell["metadata"] for cell in english["cells"] + chinese["cells"])
+
+
+def test_each_question_asks_before_a_cell_and_is_discussed_after_it(name):
+    cells = notebook(name)["cells"]
+    questions = [i for i, cell in enumerate(cells) if re.search(r"\*\*Question \d", "".join(cell["source"]))]
+    assert len(questions) >= 4
+    folded = [i for i, cell in enumerate(cells) if "<details>" in "".join(cell["source"])]
+    assert all(any(answer >= question for answer in folded) for question in questions)
+
+
+def run(name, language, folder):
+    [path] = [path for path in write_lessons(folder, language, overwrite=True) if path.stem == name]
+    read = nbformat.read(path, as_version=4)
+    for cell in read.cells:
+        cell.pop("outputs", None)
+    NotebookClient(
+        nbformat.from_dict(json.loads(path.read_text())), timeout=120, kernel_name="python3",
+        resources={"metadata": {"path": str(folder)}},
+    ).execute()  # fmt: skip
+
+
+def test_the_english_notebook_runs(name, tmp_path):
+    run(name, "en", tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_notebook_runs(name, language, tmp_path):
+    run(name, language, tmp_path)
+
+
+def test_a_passage_without_its_counterpart_is_found():
+    def cell(language, source="words"):
+        return nbformat.v4.new_markdown_cell(source, metadata={"lang": language})
+
+    code = nbformat.v4.new_code_cell("1 + 1")
+
+    def found(*cells):
+        return list(faults(nbformat.v4.new_notebook(cells=list(cells))))
+
+    assert found(cell("en"), cell("zh"), code, cell("en"), cell("zh")) == []
+    assert found(cell("en"), cell("zh"), cell("en"), cell("zh")) == []
+    for wrong in (
+        [cell("en"), code],
+        [cell("zh"), cell("en")],
+        [cell("en"), cell("en"), cell("zh")],
+        [cell("en"), cell("zh"), code, cell("en")],
+        [cell("en"), code, cell("zh")],
+        [cell("de"), cell("zh")],
+    ):
+        assert found(*wrong)
+
+
+def test_the_command_writes_them_and_keeps_what_a_learner_wrote(hourglass, tmp_path):
+    code, out, err = hourglass("lessons", tmp_path / "lessons", "--language", "zh")
+    assert (code, err) == (0, "")
+    paths = [tmp_path / "lessons" / f"{name}.ipynb" for name in LESSONS]
+    assert out.splitlines()[:-1] == [str(path) for path in paths]
+    assert "jupyter lab" in out.splitlines()[-1]
+    paths[1].write_text("mine")
+    paths[0].unlink()
+    code, out, err = hourglass("lessons", tmp_path / "lessons")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "--overwrite" in err
+    assert not paths[0].exists()
+    assert paths[1].read_text() == "mine"
+    assert hourglass("lessons", tmp_path / "lessons", "--overwrite")[0] == 0
+    first = nbformat.read(paths[0], as_version=4)
+    nbformat.validate(first)
+    assert contents(first) == contents(nbformat.from_dict(notebook(LESSONS[0])))
+
+
+def test_what_there_is_none_of_is_refused(hourglass):
+    assert hourglass("lessons", "x", "--language", "fr")[0] == 2
+    with pytest.raises(ValueError, match="language 'fr' is unknown; choose one of en, zh"):
+        notebook(LESSONS[0], "fr")
+    with pytest.raises(ValueError, match="lesson '5' is unknown"):
+        notebook("5")
