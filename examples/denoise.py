@@ -60,7 +60,7 @@ if __name__ == "__main__":
     model = DenoisingAutoencoder()
     optimiser = torch.optim.Adam(model.parameters(), lr=0.003)
 
-    for epoch in range(1, 16):
+    for epoch in range(1, 11):
         for indices in torch.randperm(len(train_images)).split(64):
             clean = train_images[indices]  # (64, 1, 28, 28)
             # Fresh noise for every batch cannot be learnt by heart. The target is the clean image.
@@ -68,7 +68,7 @@ if __name__ == "__main__":
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-        if epoch % 3 == 0:
+        if epoch % 2 == 0:
             print(f"epoch {epoch}: loss of the last batch {loss.item():.4f}")
 
     with torch.inference_mode():
