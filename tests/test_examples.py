@@ -205,8 +205,8 @@ def run_alone(name, folder):
     return done.stdout.splitlines()[-1]
 
 
-# The errors (mean squared error, and cross-entropy above the 0.059 of perfect images) may be about three times the measured
-# ones. The mean training image has a BCE of 0.262 and a PSNR of 11.9 dB.
+# The errors (mean squared error, and cross-entropy above the 0.059 of perfect images) may be about three times those
+# measured. The mean training image has a BCE of 0.262 and a PSNR of 11.9 dB.
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "largest_bce", "smallest_psnr"), [("dense", 0.2, 14.6), ("conv", 0.22, 13.5), ("denoise", 0.26, 12.1)]
