@@ -19,6 +19,7 @@ NEEDED_TO_BUILD = [
     "scripts",
     "tools",
     "docs",
+    "examples",
     "pyproject.toml",
     "README.md",
     "LICENSE",
