@@ -13,16 +13,16 @@ from hourglass.experiments.groups import Group
 from hourglass.experiments.measures import METHODS, quantity, title
 from hourglass.lab.networks import TRAINS
 from hourglass.lab.statistics import Difference, compare
-from hourglass.report.peers import called, common_seeds, differences
+from hourglass.report.peers import common_seeds, differences, legends
 
 # Up to so many times the accuracy of guessing, a classifier counts as guessing.
 _NEAR_GUESSING = 2
 # With fewer classes, guessing is right so often that neither this limit nor TRAINS means anything.
 _FEWEST_CLASSES = 5
-_ABOVE, _BELOW, _NEITHER = "higher", "lower", "not distinguishable"
+_ABOVE, _BELOW, _NEITHER = "higher", "lower", "undecided"
 
 
-def answer(group: Group, peers: Sequence[Group]) -> str:
+def answer(group: Group, peers: Sequence[Group]) -> list[str]:
     """Answer the question of an experiment from the scores of its runs.
 
     Parameters
@@ -34,18 +34,18 @@ def answer(group: Group, peers: Sequence[Group]) -> str:
 
     Returns
     -------
-    str
-        A sentence with the conclusion and the numbers that carry it, and another that compares the runs with those of
-        the peers, if there are any. Empty where the experiment is unknown, or its scores are missing.
+    list of str
+        A sentence with the conclusion and the numbers that carry it; then, if there are peers, sentences that compare
+        the runs with theirs. Empty where the experiment is unknown, or its scores are missing.
     """
     task = "" if group.estimator is None else group.estimator.task
     if task not in ANSWERS:
-        return ""
+        return []
     conclude, measures = ANSWERS[task]
     if not group.has(measures):
-        return ""
+        return []
     compared = [peer for peer in peers if peer is group or peer.has(measures)]
-    return " ".join(filter(None, [conclude(group), _beside(group, compared, measures)]))
+    return [conclude(group), *_beside(group, compared, measures)]
 
 
 def single_image_note(group: Group) -> str:
@@ -72,7 +72,7 @@ def single_image_note(group: Group) -> str:
         said += "Every one of them got the same label as in a batch of all of them" + _in_all_runs(group)
         said += ", so that these labels do not depend on the images beside them."
         if group.moving_momentum is not None:
-            said += " A network that normalised with the moments of its batch would label a single image differently."
+            said += " A network that normalised with the moments of its batch could label a single image differently."
         return said
     shares = " to ".join(dict.fromkeys(f"{share:.0%}" for share in (min(agreement), max(agreement))))
     return (
@@ -107,7 +107,7 @@ def _of_code(group: Group, verdict: Mapping[str, str]) -> str:
         return f"The code{size} keeps more of the test images than {linear}"
     if set(verdict.values()) == {_BELOW}:
         return f"The code{size} keeps less of the test images than {linear}"
-    return f"Beside {linear}, the code{size} has {_by_measure(verdict)}"
+    return f"The code{size} shows {_relation(verdict, linear)}"
 
 
 def _of_noise(verdicts: Mapping[str, Mapping[str, str]]) -> str:
@@ -117,7 +117,7 @@ def _of_noise(verdicts: Mapping[str, Mapping[str, str]]) -> str:
     if noisy == {_BELOW}:
         return "The outputs are further from the clean test images than the noisy images are"
     if noisy != {_ABOVE}:
-        return f"Beside the noisy test images, the outputs have {_by_measure(verdicts['noisy'])}"
+        return f"The outputs show {_relation(verdicts['noisy'], 'the noisy images')}"
     said = "The outputs are closer to the clean test images than the noisy images are"
     for name, verdict in zip(best, others, strict=True):
         whose = f"those of {_rival(name)}, by PSNR the best method without a network"
@@ -126,7 +126,7 @@ def _of_noise(verdicts: Mapping[str, Mapping[str, str]]) -> str:
         elif verdict == {_BELOW}:
             said += f", but not as close as {whose}"
         else:
-            said += f"; beside {whose}, they have {_by_measure(verdicts[name])}"
+            said += f"; they show {_relation(verdicts[name], whose)}"
     return said
 
 
@@ -149,10 +149,14 @@ def _verdict(difference: Difference) -> str:
     return (_ABOVE if mean > 0 else _BELOW) if known and mean else _NEITHER
 
 
-def _by_measure(verdict: Mapping[str, str]) -> str:
-    """Such as ``a lower PSNR and a higher SSIM``."""
-    words = {_ABOVE: "a higher {}", _BELOW: "a lower {}", _NEITHER: "no {} that the seeds distinguish"}
-    return listed(words[how].format(title(each)) for each, how in verdict.items())
+def _relation(verdict: Mapping[str, str], other: str) -> str:
+    """How something differs from another one by each measure: ``a lower PSNR and a higher SSIM than conv``."""
+    decided = [f"a {how} {title(each)}" for each, how in verdict.items() if how != _NEITHER]
+    undecided = [title(each) for each, how in verdict.items() if how == _NEITHER]
+    if not decided:
+        return f"no distinguishable difference from {other}"
+    rest = f", with no distinguishable difference in {listed(undecided)}" if undecided else ""
+    return f"{listed(decided)} than {other}{rest}"
 
 
 def _of_classifier(group: Group) -> str:
@@ -177,46 +181,38 @@ def _of_classifier(group: Group) -> str:
             f"statistics with which it normalises is still their starting value after {within}"
         )
     elif reached:
-        conclusion = f"Whether the network trains within {within} depends on the seed: {reached} of {len(values)} runs "
+        conclusion = f"Whether the network trains within {within} depends on the seed: {reached} of {len(values)} runs"
         return f"{conclusion} reach an accuracy of {TRAINS}; the test accuracy is {numbers}, {against}."
     elif max(values) <= _NEAR_GUESSING * guessing:
-        conclusion = f"The network does not train within {within}; it is hardly better than guessing"
+        conclusion = f"The network does not train within {within}; its accuracy is about that of guessing"
     else:
         conclusion = f"Within {within} the network learns little: no run labels half of the test images correctly"
     return f"{_of_one_run(conclusion, group)}: test accuracy {numbers}, {against}."
 
 
-def _beside(group: Group, compared: Sequence[Group], measures: Sequence[str]) -> str:
+def _beside(group: Group, compared: Sequence[Group], measures: Sequence[str]) -> list[str]:
     """How the scores differ from those of the peers, for the peers with several common seeds, and with one."""
-    several: list[str] = []
-    one: list[str] = []
     place = next(i for i, each in enumerate(compared) if each is group)
-    names = called(compared)
-    for measure in measures:
-        found = differences(compared, measure)
-        told: dict[tuple[bool, str], list[str]] = {}
-        for i, peer in enumerate(compared):
-            if (difference := found.get((place, i))) is not None:
-                common = common_seeds(group, peer, measure)
-                number = quantity([peer.scores(measure)[seed] for seed in common], measure)
-                told.setdefault((len(common) > 1, _verdict(difference)), []).append(f"{names[i]} ({number})")
-        for sentences, many in ((several, True), (one, False)):
-            clauses = [
-                f"{how} {'from' if how == _NEITHER else 'than'} that of {listed(told[many, how])}"
-                for how in (_ABOVE, _BELOW, _NEITHER)
-                if (many, how) in told
-            ]
-            if clauses:
-                sentences.append(f"its {title(measure)} is {listed(clauses)}")
-    said = []
-    if several:
-        said.append(f"Over the seeds that they have in common, {'; '.join(several)}.")
+    found = {measure: differences(compared, measure) for measure in measures}
+    # Peers that differ in the same way are named together.
+    told: dict[tuple[bool, tuple[tuple[str, str], ...]], list[str]] = {}
+    for i, (name, peer) in enumerate(zip(legends(compared), compared, strict=True)):
+        seeds = common_seeds(group, peer)
+        if peer is group or not seeds:
+            continue
+        verdict = tuple((measure, _verdict(found[measure][place, i])) for measure in measures)
+        numbers = [quantity([peer.scores(each)[seed] for seed in seeds], each) for each in measures]
+        if peer.code_size and peer.code_size != group.code_size:
+            numbers.insert(0, f"code of {peer.code_size:,} numbers")
+        told.setdefault((len(seeds) > 1, verdict), []).append(f"{name} ({', '.join(numbers)})")
+    several, one = (
+        "; ".join(_relation(dict(verdict), listed(names)) for (many, verdict), names in told.items() if many is wanted)
+        for wanted in (True, False)
+    )
+    said = [f"Over the seeds that it has in common with others, it shows {several}."] if several else []
     if one:
-        said.append(
-            f"With the one seed that they have in common, {'; '.join(one)}; one seed does not show whether a "
-            "difference is more than chance."
-        )
-    return " ".join(said)
+        said.append(f"With the one seed in common, it shows {one}; one seed does not tell chance from a difference.")
+    return said
 
 
 def _over(group: Group) -> str:

@@ -25,28 +25,6 @@ def legends(compared: Sequence[Group]) -> list[str]:
     return [f"{group.name} {as_text(changes)}".strip() for group, changes in zip(compared, own, strict=True)]
 
 
-def called(compared: Sequence[Group]) -> list[str]:
-    """Name each group in a sentence: as in a legend, with the size of its code where the sizes differ.
-
-    Parameters
-    ----------
-    compared : sequence of Group
-        The groups, at least one.
-
-    Returns
-    -------
-    list of str
-        Name of each group, in the same order.
-    """
-    names = legends(compared)
-    if len({group.code_size for group in compared}) < 2:
-        return names
-    return [
-        f"{name} with a code of {group.code_size:,} numbers" if group.code_size else name
-        for name, group in zip(names, compared, strict=True)
-    ]
-
-
 def peers_of(group: Group, groups: Sequence[Group]) -> list[Group]:
     """Choose the groups that were scored on the same test images as a group, after training with the same recipe.
 
@@ -68,22 +46,21 @@ def peers_of(group: Group, groups: Sequence[Group]) -> list[Group]:
     return [other for other in groups if other is group or (setting is not None and _setting(other) == setting)]
 
 
-def common_seeds(group: Group, other: Group, measure: str) -> list[int]:
-    """List the seeds with which both groups have a measure.
+def common_seeds(group: Group, other: Group) -> list[int]:
+    """List the seeds with which both groups were trained.
 
     Parameters
     ----------
     group, other : Group
         The groups.
-    measure : str
-        Name of the measure.
 
     Returns
     -------
     list of int
         The seeds, in the order of ``group``.
     """
-    return [seed for seed in group.scores(measure) if seed in other.scores(measure)]
+    first, second = ([run.result["seed"] for run in each.runs] for each in (group, other))
+    return [seed for seed in first if seed in second]
 
 
 def differences(groups: Sequence[Group], measure: str) -> dict[tuple[int, int], Difference]:
@@ -92,7 +69,7 @@ def differences(groups: Sequence[Group], measure: str) -> dict[tuple[int, int], 
     Parameters
     ----------
     groups : sequence of Group
-        The groups.
+        The groups, of which every run has the measure.
     measure : str
         Name of the measure.
 
@@ -106,7 +83,7 @@ def differences(groups: Sequence[Group], measure: str) -> dict[tuple[int, int], 
     pairs: dict[tuple[int, int], tuple[list[float], list[float]]] = {}
     for i, group in enumerate(groups):
         for j, other in enumerate(groups[:i]):
-            if common := common_seeds(group, other, measure):
+            if common := common_seeds(group, other):
                 ours, theirs = group.scores(measure), other.scores(measure)
                 pairs[i, j] = [ours[seed] for seed in common], [theirs[seed] for seed in common]
     turned = {(j, i): (those, these) for (i, j), (these, those) in pairs.items()}

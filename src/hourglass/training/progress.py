@@ -273,7 +273,7 @@ def format_place(step: int, n_steps: int, record: Record) -> str:
 
 
 def format_record(record: Record, *, brief: bool = False) -> list[str]:
-    """Write measured numbers, each with four significant digits, and say how they were measured.
+    """Write measured numbers, each with about four digits, and say how they were measured.
 
     Parameters
     ----------
@@ -299,8 +299,12 @@ def format_record(record: Record, *, brief: bool = False) -> list[str]:
             how, short = _MEASURED[part]
         else:
             how, short, measure = "", "", name
-        told.setdefault(short if brief else how, []).append(f"{measure.replace('_', ' ')} {value:#.4g}")
+        told.setdefault(short if brief else how, []).append(f"{measure.replace('_', ' ')} {_number(value)}")
     return [f"{how}: {', '.join(numbers)}" if how else ", ".join(numbers) for how, numbers in told.items()]
+
+
+def _number(value: float) -> str:
+    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 100 else f"{value:.4g}"
 
 
 def format_rate(images_per_second: float, seconds_left: float) -> str:
