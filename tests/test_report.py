@@ -92,7 +92,7 @@ def test_an_answer_compares_as_far_as_the_seeds_allow():
     # What one section says of another one, that one says too.
     assert "a lower test accuracy than bn-layer (0.9500 ± 0.0100) and bn-manual" in said(none, layer, manual)
     one = said(group("bn-none", [(0.1,)]), layer)
-    assert "With the one seed in common, it shows a lower test accuracy than bn-layer (0.9500)" in one
+    assert "With the same single seed, it shows a lower test accuracy than bn-layer (0.9500)" in one
     assert "one seed does not tell chance from a difference" in one
     elsewhere = group("bn-layer", [(0.95,)], seeds=[7])
     assert len(answer(none, [none, elsewhere])) == 1

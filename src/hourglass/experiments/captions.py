@@ -37,7 +37,7 @@ def caption(figure: str, estimator: NetworkEstimator | None) -> str:
     figure : str
         Name of the figure.
     estimator : NetworkEstimator or None
-        Estimator of the run, for what is particular to its training curve; None where it is not known.
+        Estimator of the run, for what is particular to it: noise, and the training curve; None where it is not known.
 
     Returns
     -------
@@ -45,6 +45,8 @@ def caption(figure: str, estimator: NetworkEstimator | None) -> str:
         Caption; empty where the figure's name is unknown.
     """
     said = CAPTIONS.get(figure, "")
+    if figure == "reconstructions" and estimator is not None and estimator.get_params().get("noise") is not None:
+        return f"{said} The last row shows the clean images."
     if figure not in ("curve", "curves") or estimator is None:
         return said
     return " ".join(filter(None, [said, estimator.curve_note]))

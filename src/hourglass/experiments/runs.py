@@ -260,7 +260,13 @@ def _run_one(
     description = f"{experiment.name} {recipe} seed {seed}"
     progress = LoggedProgress(progress_for(description, quiet=not verbose), description, log)
     protocol = protocol_of(estimator)
-    protocol.train(estimator, data, progress)
+    try:
+        protocol.train(estimator, data, progress)
+    except BaseException:
+        # Without a checkpoint the training begins anew, and so does its log.
+        if log is not None and not any(log.parent.glob("checkpoint-*")):
+            log.unlink(missing_ok=True)
+        raise
     figures = protocol.figures(estimator, data, experiment.name, seed)
     scores = protocol.score(estimator, data)
     run = Run(

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 # Layers with weights before the output: the convolutions and the dense one.
 LAYERS = (5, 10, 20, 30, 40, 50)
 DRAWN = (20, 50)
-DASHES = dict(zip(DRAWN, ("-", "--"), strict=True))
+# Networks of different depth have the colour of their normalisation, and differ in this.
+OF_DEPTH: dict[int, dict[str, Any]] = {20: {"linestyle": "-"}, 50: {"linestyle": "--", "marker": ""}}
 # Reports during training; the first is after one step.
 _REPORTS = 4
 NORMS = {"none": "without", "batch": "with"}
@@ -213,8 +214,8 @@ def figures(rows: Rows) -> "dict[str, Figure]":
             for (layers, norm), group in grouped(chosen, "layers", "norm"):
                 curves = _curves(group, what, 0)
                 places = np.arange(1, curves.shape[1] + 1)
-                label, [i], dash = f"{layers} layers, {NORMS[norm]}", lines_of_norms([norm]), DASHES[layers]
-                draw_medians(axis, i, label, places, curves, log=True, linestyle=dash)
+                label, [i] = f"{layers} layers, {NORMS[norm]}", lines_of_norms([norm])
+                draw_medians(axis, i, label, places, curves, log=True, **OF_DEPTH[layers])
             _layer_axis(axis, f"{title}, step 0")
         others[0].legend(fontsize=7, title=medians_note(_seeds(rows)), title_fontsize=7)
     return {"depth": figure, "training": _while_training(rows)}

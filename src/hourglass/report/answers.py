@@ -209,9 +209,9 @@ def _beside(group: Group, compared: Sequence[Group], measures: Sequence[str]) ->
         "; ".join(_relation(dict(verdict), listed(names)) for (many, verdict), names in told.items() if many is wanted)
         for wanted in (True, False)
     )
-    said = [f"Over the seeds that it has in common with others, it shows {several}."] if several else []
+    said = [f"Over the same seeds, it shows {several}."] if several else []
     if one:
-        said.append(f"With the one seed in common, it shows {one}; one seed does not tell chance from a difference.")
+        said.append(f"With the same single seed, it shows {one}; one seed does not tell chance from a difference.")
     return said
 
 
