@@ -44,7 +44,7 @@ def test_run_writes_a_page_and_names_it_last(hourglass):
     assert (folder / "dense-classic" / "seed-0" / "result.json").is_file()
     assert "test accuracy" in out
     assert "PSNR" in out
-    assert "dense classic seed 0: step 2/2" in err
+    assert "dense classic seed 0: epoch 1/1, step 2/2" in err
 
 
 @pytest.mark.usefixtures("small_sample")

@@ -129,6 +129,7 @@ def test_a_run_leaves_its_files(folder, name):
             "model.safetensors",
             "model.json",
             "optimiser.safetensors",
+            "log.txt",
             "state",
         }
         for figure in figures:

@@ -200,9 +200,11 @@ def test_plain_progress_writes_a_line_a_report():
     ).run()
     lines = stream.getvalue().splitlines()
     assert len(lines) == 4
-    assert all(line.startswith("lesson: step ") for line in lines)
-    assert "12/12" in lines[-1]
-    for word in ("loss 0.", "accuracy 0.5", "images/s", "left"):
+    assert [line.partition(" | ")[0] for line in lines] == [
+        "lesson: epoch 1/3, step 1/12", "lesson: epoch 2/3, step 6/12", "lesson: epoch 3/3, step 11/12",
+        "lesson: epoch 3/3, step 12/12",
+    ]  # fmt: skip
+    for word in ("training mode, mean since the last report: loss 0.", "accuracy 0.5000", "images/s", "left"):
         assert word in lines[1]
 
 

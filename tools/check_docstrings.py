@@ -19,11 +19,11 @@ from numpydoc.validate import Validator, validate
 CODES = ("GL08", "PR01", "PR02", "PR07", "RT01", "YD01")
 ROOMS = (
     "", "data", "denoising", "estimators", "experiments", "image_training", "imagefiles", "lab", "nn", "plots",
-    "training",
+    "report", "training",
 )  # fmt: skip
 MODULES = (
     "array_denoising", "atomic", "errors", "export", "figure", "markup", "metrics", "models", "persistence", "renames",
-    "report", "running", "runtime.forks", "runtime.hardware", "runtime.internals", "runtime.silence",
+    "running", "runtime.forks", "runtime.hardware", "runtime.internals", "runtime.silence",
     "runtime.threads", "runtime.tricks",
 )  # fmt: skip
 

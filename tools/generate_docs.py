@@ -25,7 +25,7 @@ from hourglass.experiments.groups import Group, groups_of
 from hourglass.experiments.measures import KINDS, METHODS, digits, heading, mean_and_deviation, shown
 from hourglass.lab.study import markdown
 from hourglass.pretrained import PRETRAINED, folder_of
-from hourglass.report import describe_comparison
+from hourglass.report import answer, describe_comparison, peers_of
 from photographs_page import photographs
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -49,6 +49,12 @@ FIGURES = {
     "denoise-fast": ("reconstructions", "codes", "curve"),
 }
 
+
+ANSWERS_NOTE = (
+    "The following answers to the experiments' questions call a score higher or lower than another one where the "
+    "difference is significant at 5% in a paired t-test over the seeds, corrected for the number of comparisons "
+    "(Holm's procedure).\n"
+)
 
 COMMANDS = [name for names in PANELS.values() for name in names]
 
@@ -75,6 +81,12 @@ def table(groups: Sequence[Group]) -> str:
         who = [f"`{group.name}`", group.recipe, trained(group), str(len(group.runs))]
         lines.append([*who, *scores, group.train_seconds, group.images_per_second])
     return markdown(lines)
+
+
+def answers(groups: Sequence[Group]) -> str:
+    """What each group of runs answers to its experiment's question, as a list."""
+    found = ((group, answer(group, peers_of(group, groups))) for group in groups)
+    return "\n".join(f"- `{group.name}`, {group.recipe} recipe. {' '.join(said)}" for group, said in found)
 
 
 def notebook_table(groups: Sequence[Group]) -> str:
@@ -138,6 +150,8 @@ def results() -> str:
         "## Autoencoders\n",
         table(autoencoders) + "\n",
         *speedups(autoencoders),
+        ANSWERS_NOTE,
+        answers(autoencoders) + "\n",
         "The lessons' notebooks do not print the loss of an autoencoder, but another published run of them does:\n",
         notebook_table(autoencoders) + "\n",
     ]
@@ -150,6 +164,7 @@ def results() -> str:
         "The accuracy one by one is measured on the first 100 test images, each given to the network alone. "
         + agreement(classifiers)
         + "\n",
+        answers(classifiers) + "\n",
         "The accuracies that the notebooks print and those of another published run of the same notebooks are far "
         "apart, which shows how much single runs differ:\n",
         notebook_table(classifiers) + "\n",

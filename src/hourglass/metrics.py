@@ -186,6 +186,8 @@ class Metric:
         Whether target pixels have to be in [0, 1]; files of images, which may lead out of it, are then not scored.
     smallest : int, default=1
         Smallest height and width of the images, in pixels. Above 1 the metric sees windows, which need whole images.
+    meaning : str, default=""
+        Sentence that says to a reader what the metric is, for the report.
     """
 
     name: str
@@ -196,6 +198,7 @@ class Metric:
     compares: Literal["images", "labels"] = "images"
     unit_range: bool = False
     smallest: int = 1
+    meaning: str = ""
 
     @property
     def title(self) -> str:
@@ -209,13 +212,47 @@ class Metric:
 
 
 METRICS: dict[str, Metric] = {
-    "bce": Metric(name="BCE", function=bce, higher_is_better=False, unit="nats a pixel", unit_range=True),
-    "mse": Metric(name="MSE", function=mse, higher_is_better=False, digits=5),
-    "psnr_db": Metric(name="PSNR", function=partial(psnr, data_range=1), higher_is_better=True, unit="dB", digits=2),
-    "ssim": Metric(
-        name="SSIM", function=partial(ssim, data_range=1), higher_is_better=True, smallest=SMALLEST_FOR_SSIM
+    "bce": Metric(
+        name="BCE",
+        function=bce,
+        higher_is_better=False,
+        unit="nats a pixel",
+        unit_range=True,
+        meaning="Binary cross-entropy: the mean cost of a pixel if the output is read as the probability that the "
+        "pixel is white; it is 0 only where black and white pixels are all certain and right.",
     ),
-    "accuracy": Metric(name="accuracy", function=accuracy, higher_is_better=True, compares="labels"),
+    "mse": Metric(
+        name="MSE",
+        function=mse,
+        higher_is_better=False,
+        digits=5,
+        meaning="Mean squared error: the mean of the squared differences between the pixels of output and image, on a "
+        "scale from 0 (black) to 1 (white).",
+    ),
+    "psnr_db": Metric(
+        name="PSNR",
+        function=partial(psnr, data_range=1),
+        higher_is_better=True,
+        unit="dB",
+        digits=2,
+        meaning="Peak signal-to-noise ratio: the mean squared error on a logarithmic scale, in decibels; 10 dB more "
+        "mean a tenth of the error.",
+    ),
+    "ssim": Metric(
+        name="SSIM",
+        function=partial(ssim, data_range=1),
+        higher_is_better=True,
+        smallest=SMALLEST_FOR_SSIM,
+        meaning="Structural similarity: how well brightness, contrast and pattern agree in small windows of output and "
+        "image; it is 1 where they are equal.",
+    ),
+    "accuracy": Metric(
+        name="accuracy",
+        function=accuracy,
+        higher_is_better=True,
+        compares="labels",
+        meaning="The share of the images that get the right label, from 0 to 1.",
+    ),
 }
 """Every metric by the name that results give it; one from elsewhere is added by ``METRICS["name"] = Metric(…)``."""
 

@@ -41,6 +41,7 @@ def run_many(
     on_result: Callable[[Result | Findings], None] = _ignore,
     on_report: Callable[[Path], None] = _ignore,
     say: Callable[[str], None] = _ignore,
+    command: str | None = None,
 ) -> list[Result | Findings]:
     """Run experiments and studies into a folder and write its report, as ``hourglass run`` does.
 
@@ -83,6 +84,8 @@ def run_many(
         Function that is called at the end with the path of the report, also after an error.
     say : callable, optional
         Function that is called with a line of text on what is done between the trainings.
+    command : str, optional
+        Command line that the experiments' runs record, and that the report shows; by default none.
 
     Returns
     -------
@@ -147,6 +150,7 @@ def run_many(
                 verbose=verbose,
                 on_run=note,
                 say=say,
+                command=command,
                 **changed,
             )
             results.append(result)

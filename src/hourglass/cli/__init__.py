@@ -1,5 +1,6 @@
 """The command line: parse, call one library function, show."""
 
+import shlex
 import sys
 import warnings
 from collections.abc import Sequence
@@ -37,7 +38,12 @@ def _main(arguments: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     debug = "--debug" in words
     try:
-        code = app(args=[word for word in words if word != "--debug"], prog_name="hourglass", standalone_mode=False)
+        code = app(
+            args=[word for word in words if word != "--debug"],
+            prog_name="hourglass",
+            standalone_mode=False,
+            obj=shlex.join(["hourglass", *words]),
+        )
     except KeyboardInterrupt:
         complain("interrupted")
         return INTERRUPTED

@@ -28,6 +28,7 @@ def list_experiments() -> None:
 
 @app.command()
 def run(
+    context: typer.Context,
     names: Annotated[
         list[str],
         typer.Argument(
@@ -149,6 +150,7 @@ def run(
             on_result=shown.result,
             on_report=shown.report,
             say=teller(quiet=quiet),
+            command=context.obj,
         )
 
 

@@ -13,17 +13,18 @@ LENGTH = ("n_steps", "epochs", "batch_size")
 FORGOTTEN = 0.01
 
 CAPTIONS = {
-    "reconstructions": "Each column is one of the first test images.",
+    "reconstructions": "Each column is one of the first test images: what the network was given, and its output.",
     "codes": "The same images, as they were given to the network, above their codes, the numbers from which the "
     "decoder makes its output.",
-    "curve": "Loss of the training batches, averaged from one report to the next, and of the images that the legend "
-    "names. No test image is used to choose anything.",
+    "curve": "Loss of the training batches in training mode, averaged from one report to the next, and loss in "
+    "inference mode of the images that the legend names. No test image is used to choose anything.",
     "curves": "Loss and accuracy in inference mode: of the batch that was trained on last, and of the validation "
     "images, which are held out of the training images.",
-    "checkerboards": "A transposed 3×3 convolution of stride 2 (transposed) sums one, two or four contributions "
-    "into a pixel, depending on its place. This draws a checkerboard before any training, and still early in it. All "
-    "pixels are treated alike by resizing before the convolution (nearest), and by a kernel as large as the stride "
-    "(transposed-2x2).",
+    "checkerboards": "Networks with this layout that differ in how their decoders enlarge an image; this figure trains "
+    "them for itself, with the number of steps in its title. A transposed 3×3 convolution of stride 2 (transposed) "
+    "sums one, two or four contributions into a pixel, depending on its place. This draws a checkerboard before any "
+    "training, and still early in it. All pixels are treated alike by resizing before the convolution (nearest), and "
+    "by a kernel as large as the stride (transposed-2x2).",
 }
 """Caption of each figure, as far as it is the same for every run."""
 
@@ -36,7 +37,7 @@ def caption(figure: str, estimator: NetworkEstimator | None) -> str:
     figure : str
         Name of the figure.
     estimator : NetworkEstimator or None
-        Estimator of the run, for what is particular to its training curve; None where it is not known.
+        Estimator of the run, for what is particular to it: noise, and the training curve; None where it is not known.
 
     Returns
     -------
@@ -44,6 +45,8 @@ def caption(figure: str, estimator: NetworkEstimator | None) -> str:
         Caption; empty where the figure's name is unknown.
     """
     said = CAPTIONS.get(figure, "")
+    if figure == "reconstructions" and estimator is not None and estimator.get_params().get("noise") is not None:
+        return f"{said} The last row shows the clean images."
     if figure not in ("curve", "curves") or estimator is None:
         return said
     return " ".join(filter(None, [said, estimator.curve_note]))

@@ -281,7 +281,8 @@ class ClassificationProtocol(EvaluationProtocol):
         dict of str to matplotlib.figure.Figure
             The figure, under the name ``curves``.
         """
-        return {"curves": plots.classifier_curves({experiment: [estimator.history_]})}
+        norm = estimator.get_params().get("norm")
+        return {"curves": plots.classifier_curves({experiment: [estimator.history_]}, {experiment: norm})}
 
 
 PROTOCOLS: dict[str, EvaluationProtocol] = {

@@ -4,6 +4,7 @@ import json
 import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hourglass.experiments.captions import CAPTIONS, baseline_note, caption
 from hourglass.experiments.declared import EXPERIMENTS, RECIPES
 from hourglass.experiments.measures import mean_and_deviation, shown, written
 from hourglass.experiments.stored import StoredRun
+from hourglass.nn.norms import has_moving_statistics
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,113 @@ class Group:
     def title(self) -> str:
         """Title of the section: the kind of network according to its parameters, or the experiment's name."""
         return self.name if self.estimator is None else self.estimator.title
+
+    def scores(self, measure: str) -> dict[int, float]:
+        """Return a measure of every run that has it.
+
+        Parameters
+        ----------
+        measure : str
+            Name of the measure.
+
+        Returns
+        -------
+        dict of int to float
+            Value by seed, in the order of the runs.
+        """
+        return {
+            run.result["seed"]: run.result["metrics"][measure] for run in self.runs if measure in run.result["metrics"]
+        }
+
+    def values(self, measure: str) -> list[float]:
+        """Return the values of a measure, one for each run that has it.
+
+        Parameters
+        ----------
+        measure : str
+            Name of the measure.
+
+        Returns
+        -------
+        list of float
+            The values, in the order of the runs.
+        """
+        return list(self.scores(measure).values())
+
+    def has(self, measures: Iterable[str]) -> bool:
+        """Tell whether every run has every one of some measures.
+
+        Parameters
+        ----------
+        measures : iterable of str
+            Names of measures.
+
+        Returns
+        -------
+        bool
+            True where none is missing.
+        """
+        return all(measure in run.result["metrics"] for measure in measures for run in self.runs)
+
+    @property
+    def code_size(self) -> int | None:
+        """Number of numbers in a code; None where the network has no code, or the size of its images is unknown."""
+        shape, estimator = self.runs[0].image_shape, self.estimator
+        if shape is None or not getattr(estimator, "has_code", False):
+            return None
+        autoencoder: Any = estimator
+        return int(autoencoder.code_size_for(shape))
+
+    @property
+    def n_classes(self) -> int | None:
+        """Number of classes that a classifier distinguishes; None where nothing says it."""
+        return self.runs[0].n_classes
+
+    @property
+    def moving_momentum(self) -> float | None:
+        """Momentum of the moving statistics with which the network normalises in inference mode; None without them."""
+        if self.estimator is None:
+            return None
+        parameters = self.estimator.get_params()
+        return parameters["norm_momentum"] if has_moving_statistics(parameters.get("norm", "none")) else None
+
+    @property
+    def share_of_start(self) -> float | None:
+        """Share of their starting value in the moving statistics after training, in [0, 1].
+
+        It is the largest of all runs; None without moving statistics, or where the number of steps is unknown.
+        """
+        if self.moving_momentum is None:
+            return None
+        steps = [self.result["parameters"].get("n_steps")] * len(self.runs)
+        with suppress(ValueError):  # a run without a history, whose training then had all its steps
+            steps = [len(run.history()) for run in self.runs]
+        return None if None in steps else max((1 - self.moving_momentum) ** count for count in steps)
+
+    @property
+    def commands(self) -> list[str]:
+        """Command lines that made the runs, each once; empty where none is recorded."""
+        return list(dict.fromkeys(filter(None, self._recorded("command"))))
+
+    @property
+    def dates(self) -> str:
+        """When the runs were finished, as text such as ``2026-11-28 17:40 UTC``; empty where it is not recorded."""
+        known = sorted(f"{str(date)[:16].replace('T', ' ')} UTC" for date in self._recorded("date") if date)
+        return " to ".join(dict.fromkeys((known[0], known[-1]))) if known else ""
+
+    def _recorded(self, name: str) -> list[Any]:
+        return [run.result["environment"].get(name) for run in self.runs]
+
+    @property
+    def surroundings(self) -> dict[str, Any]:
+        """Versions, processor, device, precision and number of threads of the first run, by name."""
+        apart = ("command", "date")
+        return {name: value for name, value in self.result["environment"].items() if name not in apart}
+
+    @property
+    def log(self) -> str:
+        """Logs of all runs, one after another, as they were printed; empty where none is recorded."""
+        return "".join(run.log for run in self.runs)
 
     @property
     def constants(self) -> dict[str, str]:

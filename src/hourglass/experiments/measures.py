@@ -1,5 +1,6 @@
 """Names of the measures of a run, and how their values are written for people."""
 
+import re
 import statistics
 from collections.abc import Iterable
 
@@ -10,6 +11,16 @@ METHODS = {"pca": "PCA", "noisy": "noisy input", "total_variation": "total varia
 
 KINDS = {"Autoencoders": "test_bce", "Classifiers": "test_accuracy"}
 """Kinds of networks, each with a measure that no other kind has."""
+
+# Terms of the headings that are no metrics.
+_TERMS = {
+    "nats": "The unit of a cross-entropy with the natural logarithm: ln 2 = 0.693 nats is the cost of giving a "
+    "probability of one half to what is the case.",
+    "loss": "What training lowers: the mean cost of the probabilities that a classifier gives to the labels; lower is "
+    "better.",
+    "accuracy one by one": "The accuracy on the first 100 test images (on all, where there are fewer), each given to "
+    "the network alone.",
+}
 
 # Measures that are not in METRICS: heading and decimal places.
 _OTHERS = {
@@ -60,6 +71,60 @@ def heading(measure: str, *, arrow: bool = False) -> str:
         return measure.replace("_", " ")
     part = "" if metric.compares == "images" else measure.partition("_")[0] + " "
     return f"{part}{metric.title}" + (f" {metric.arrow}" if arrow else "")
+
+
+def title(measure: str) -> str:
+    """Write the name of a measure as sentences use it, without its unit.
+
+    Parameters
+    ----------
+    measure : str
+        Name of the measure.
+
+    Returns
+    -------
+    str
+        Such as ``PSNR`` or ``test accuracy``.
+    """
+    return heading(measure).partition(" (")[0]
+
+
+def quantity(values: list[float], measure: str) -> str:
+    """Write the mean and the standard deviation of a measure with its unit.
+
+    Parameters
+    ----------
+    values : list of float
+        Values over the seeds, at least one.
+    measure : str
+        Name of the measure.
+
+    Returns
+    -------
+    str
+        Such as ``20.85 ± 0.01 dB``.
+    """
+    metric = _metric(measure)
+    return f"{written(values, measure)} {metric.unit if metric else ''}".strip()
+
+
+def meanings(measures: Iterable[str]) -> dict[str, str]:
+    """Explain the terms in the headings of measures.
+
+    Parameters
+    ----------
+    measures : iterable of str
+        Names of measures.
+
+    Returns
+    -------
+    dict of str to str
+        A sentence by term, such as ``BCE``; only of the terms that occur, and once each.
+    """
+    names = list(dict.fromkeys(measures))
+    found = {metric.name: metric.meaning for name in names if (metric := _metric(name)) is not None and metric.meaning}
+    words = " ".join(heading(name) for name in names)
+    return found | {term: said for term, said in _TERMS.items() if re.search(rf"\b{term}\b", words)}
 
 
 def digits(measure: str) -> int:

@@ -22,7 +22,7 @@ from hourglass.training import History
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-RESULT, HISTORY = "result.json", "history.csv"
+RESULT, HISTORY, LOG = "result.json", "history.csv", "log.txt"
 UNFINISHED = ".unfinished"
 STATE = "state"
 
@@ -55,13 +55,16 @@ class Run:
         ``train_seconds``, without evaluation; ``images_per_second`` in training without the first 20 steps, None where
         there were no more; ``total_seconds``, with evaluation.
     environment : dict of str to JSON values
-        Versions, processor, device, precision and number of threads.
+        Versions, processor, device, precision and number of threads; ``date``, when the run was finished (UTC), and
+        ``command``, its command line, if any. Runs of older versions have neither.
     history : History
         Losses and reports during training.
     estimator : NetworkEstimator
         The fitted estimator.
     figures : mapping of str to matplotlib.figure.Figure
         Figures by name; empty where the run was read from its folder.
+    log : str, default=""
+        Lines of the training's log; empty where the run is of an older version.
     """
 
     experiment: str
@@ -76,6 +79,7 @@ class Run:
     history: History
     estimator: NetworkEstimator
     figures: Mapping[str, "Figure"]
+    log: str = ""
 
     def __repr__(self) -> str:
         return f"Run({summary(self.to_json())})"
@@ -89,7 +93,7 @@ class Run:
         Returns
         -------
         dict of str to JSON values
-            ``format`` and everything but history, estimator and figures, by name.
+            ``format`` and everything but history, estimator, figures and log, by name.
         """
         names = ("experiment", "recipe", "dataset", "seed", "parameters", "metrics", "baselines", "timing")
         return {"format": FORMAT} | {name: getattr(self, name) for name in (*names, "environment")}
@@ -125,12 +129,14 @@ class Run:
         try:
             save(self.estimator, partial)
             self.history.write_csv(partial / HISTORY)
+            if self.log:
+                (partial / LOG).write_text(self.log, encoding="utf-8")
             for name, figure in self.figures.items():
                 save_figure(figure, partial / f"{name}.png")
             text = json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n"
             (partial / RESULT).write_text(text, encoding="utf-8")
             if state is not None:
-                shutil.copytree(state, partial / STATE, ignore=shutil.ignore_patterns(".*"))
+                shutil.copytree(state, partial / STATE, ignore=shutil.ignore_patterns(".*", LOG))
             partial.chmod(0o755)
             if final.exists() and not replace:
                 raise FileExistsError(f"{final} is there already; choose another folder (--out)")
@@ -171,7 +177,7 @@ class Run:
             document = read_result(folder / RESULT)
             del document["format"]
             history = History.read_csv(folder / HISTORY)
-            return cls(**document, history=history, estimator=load_model(folder), figures={})
+            return cls(**document, history=history, estimator=load_model(folder), figures={}, log=read_log(folder))
         except FormatError:
             raise
         except (TypeError, KeyError, ValueError) as error:
@@ -299,6 +305,12 @@ def run_table(result: Mapping[str, Any]) -> str:
     columns = [result["metrics"], *methods.values()]
     lines += [[heading(name), *(written([scores[name]], name) for scores in columns)] for name in result["metrics"]]
     return table(lines, caption=_setting(result))
+
+
+def read_log(folder: Path) -> str:
+    """Read the log of a run from its folder; empty where it has none, as those of older versions."""
+    path = folder / LOG
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
 
 def damaged(folder: Path, error: Exception) -> ValueError:

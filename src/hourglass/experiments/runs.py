@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
+from datetime import UTC, datetime
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,10 @@ from hourglass.estimators.records import parameter_to_json
 from hourglass.experiments.baselines import Scores
 from hourglass.experiments.declared import Experiment, find
 from hourglass.experiments.evaluation import protocol_of
-from hourglass.experiments.result import STATE, Result, Run, run_folder, unfinished_folder, unfinished_runs
+from hourglass.experiments.result import LOG, STATE, Result, Run, run_folder, unfinished_folder, unfinished_runs
 from hourglass.persistence import differences, is_longer
 from hourglass.runtime.hardware import resolve_device, resolve_precision
-from hourglass.training import progress_for
+from hourglass.training import LoggedProgress, progress_for
 
 # Parameters of the estimator that a run's files do not list: they are kept elsewhere, or do not change the result.
 _NOT_PARAMETERS = ("device", "precision", "random_state", "verbose", *CHECKPOINT_PARAMETERS)
@@ -45,6 +46,7 @@ def run(
     verbose: int = 0,
     on_run: Callable[[Run], None] | None = None,
     say: Callable[[str], None] = lambda message: None,
+    command: str | None = None,
     **parameters: Any,
 ) -> Result:
     """Run an experiment.
@@ -75,6 +77,8 @@ def run(
         Function that is called with each finished :class:`Run`.
     say : callable, optional
         Function that is called with a line of text on what happens between the trainings.
+    command : str, optional
+        Command line that the runs record, and that the report shows; by default none.
     **parameters : Any
         Parameters of the estimator that replace the recipe's, such as ``epochs``, ``device`` or ``precision``.
 
@@ -133,7 +137,7 @@ def run(
         for seed in seeds:
             if seed in done:
                 continue
-            done[seed] = _run_one(experiment, recipe, estimator, data, seed, compared, verbose, out)
+            done[seed] = _run_one(experiment, recipe, estimator, data, seed, compared, verbose, out, command)
             if on_run is not None:
                 on_run(done[seed])
     return Result(name, recipe, data.name, tuple(done[seed] for seed in seeds))
@@ -161,6 +165,8 @@ def _finished(
         if is_longer(wanted, there) and (folder / STATE).is_dir():
             if not unfinished.exists():
                 shutil.copytree(folder / STATE, unfinished)
+                if (folder / LOG).exists():
+                    shutil.copy2(folder / LOG, unfinished)
             continue
         if said := differences(there, wanted):
             raise ValueError(
@@ -239,18 +245,28 @@ def _run_one(
     compared: dict[str, Scores],
     verbose: int,
     out: str | os.PathLike[str] | None,
+    command: str | None,
 ) -> Run:
     started = time.perf_counter()
     estimator = clone(configured).set_params(random_state=seed)
+    log = None
     if out is not None:
         unfinished = unfinished_folder(out, experiment.name, recipe, seed)
         unfinished.mkdir(parents=True, exist_ok=True)
         for remains in unfinished.parent.glob(f".seed-{seed}-*"):  # left by a process that was killed while it wrote
             shutil.rmtree(remains)
         estimator.set_params(checkpoint_dir=unfinished)
-    progress = progress_for(f"{experiment.name} {recipe} seed {seed}", quiet=not verbose)
+        log = unfinished / LOG
+    description = f"{experiment.name} {recipe} seed {seed}"
+    progress = LoggedProgress(progress_for(description, quiet=not verbose), description, log)
     protocol = protocol_of(estimator)
-    protocol.train(estimator, data, progress)
+    try:
+        protocol.train(estimator, data, progress)
+    except BaseException:
+        # Without a checkpoint the training begins anew, and so does its log.
+        if log is not None and not any(log.parent.glob("checkpoint-*")):
+            log.unlink(missing_ok=True)
+        raise
     figures = protocol.figures(estimator, data, experiment.name, seed)
     scores = protocol.score(estimator, data)
     run = Run(
@@ -266,10 +282,11 @@ def _run_one(
             "images_per_second": estimator.images_per_second_,
             "total_seconds": time.perf_counter() - started,
         },
-        environment=environment(estimator),
+        environment=environment(estimator) | ({} if command is None else {"command": command}),
         history=estimator.history_,
         estimator=estimator,
         figures=figures,
+        log=progress.text,
     )
     if out is not None:
         run.write(Path(out), state=unfinished, replace=True)
@@ -293,7 +310,8 @@ def environment(estimator: NetworkEstimator) -> dict[str, Any]:
     Returns
     -------
     dict of str to JSON values
-        Versions, platform, processor, device, precision and number of threads, by name.
+        Versions, platform, processor, device, precision, number of threads, and the present date and time in UTC, by
+        name.
     """
     return {
         "python": platform.python_version(),
@@ -304,6 +322,7 @@ def environment(estimator: NetworkEstimator) -> dict[str, Any]:
         "device": estimator.device_,
         "precision": estimator.precision_,
         "threads": torch.get_num_threads(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 

@@ -12,7 +12,7 @@ from hourglass.lab.statistics import compare, summarise
 from hourglass.lab.study import Rows, Study, Table
 from hourglass.lab.words import named, sorted_out
 from hourglass.nn import NORMS
-from hourglass.plots import new_figure
+from hourglass.plots import lines_of_norms, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -126,7 +126,7 @@ def table(rows: Rows) -> Table:
 def figures(rows: Rows) -> "dict[str, Figure]":
     """Accuracy against the size of the batch, one normalisation an axis."""
     with new_figure((10, 5), 2, (len(NORMS) + 1) // 2) as (figure, axes):
-        for i, (axis, norm) in enumerate(zip(axes.flat, NORMS, strict=True)):
+        for i, axis, norm in zip(lines_of_norms(list(NORMS)), axes.flat, NORMS, strict=True):
             found = accuracies(rows, norm)
             draw_means(axis, i, norm, list(found), [summarise(values) for values in found.values()])
             axis.set_title(norm, fontsize=9)

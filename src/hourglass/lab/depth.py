@@ -18,7 +18,7 @@ from hourglass.lab.networks import BATCH, CHANCE, TRAINS, accuracy, examples, tr
 from hourglass.lab.statistics import compare, summarise
 from hourglass.lab.study import Row, Rows, Study, Table
 from hourglass.lab.words import Geometric, scientific, sorted_out, verdict
-from hourglass.plots import new_figure
+from hourglass.plots import lines_of_norms, new_figure
 from hourglass.training import Observer
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 # Layers with weights before the output: the convolutions and the dense one.
 LAYERS = (5, 10, 20, 30, 40, 50)
 DRAWN = (20, 50)
+# Networks of different depth have the colour of their normalisation, and differ in this.
+OF_DEPTH: dict[int, dict[str, Any]] = {20: {"linestyle": "-"}, 50: {"linestyle": "--", "marker": ""}}
 # Reports during training; the first is after one step.
 _REPORTS = 4
 NORMS = {"none": "without", "batch": "with"}
@@ -200,7 +202,7 @@ def figures(rows: Rows) -> "dict[str, Figure]":
     """Accuracy against depth and the layers' signals at step 0; the same signals during training."""
     with new_figure((10.5, 3.8), 1, 3) as (figure, axes):
         depth, *others = axes[0]
-        for i, (norm, word) in enumerate(NORMS.items()):
+        for i, (norm, word) in zip(lines_of_norms(list(NORMS)), NORMS.items(), strict=True):
             found = [summarise(_accuracies(rows, norm, layers)) for layers in LAYERS]
             draw_means(depth, i, f"{word} normalisation", LAYERS, found)
         depth.set_xlabel("layers")
@@ -209,10 +211,11 @@ def figures(rows: Rows) -> "dict[str, Figure]":
         depth.legend(fontsize=8, title=MEANS, title_fontsize=7)
         chosen = [row for row in rows if row["cell"]["layers"] in DRAWN]
         for axis, (what, title) in zip(others, TITLES.items(), strict=True):
-            for i, ((layers, norm), group) in enumerate(grouped(chosen, "layers", "norm")):
+            for (layers, norm), group in grouped(chosen, "layers", "norm"):
                 curves = _curves(group, what, 0)
                 places = np.arange(1, curves.shape[1] + 1)
-                draw_medians(axis, i, f"{layers} layers, {NORMS[norm]}", places, curves, log=True)
+                label, [i] = f"{layers} layers, {NORMS[norm]}", lines_of_norms([norm])
+                draw_medians(axis, i, label, places, curves, log=True, **OF_DEPTH[layers])
             _layer_axis(axis, f"{title}, step 0")
         others[0].legend(fontsize=7, title=medians_note(_seeds(rows)), title_fontsize=7)
     return {"depth": figure, "training": _while_training(rows)}
@@ -244,7 +247,8 @@ def _while_training(rows: Rows) -> "Figure":
     dashes = {"step 0": "-", f"after {n_steps // 2}": "--", f"after {n_steps}": ":"}
     with new_figure((9, 3.8), 1, 2) as (figure, axes):
         for axis, (what, title) in zip(axes[0], TITLES.items(), strict=True):
-            for i, ((norm,), group) in enumerate(grouped(chosen, "norm")):
+            for (norm,), group in grouped(chosen, "norm"):
+                [i] = lines_of_norms([norm])
                 last = min(len(row["measures"][what]) for row in group) - 1
                 for (word, dash), when in zip(dashes.items(), (0, (last + 1) // 2, last), strict=True):
                     curves = _curves(group, what, when)

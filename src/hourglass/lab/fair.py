@@ -14,7 +14,7 @@ from hourglass.lab.study import Rows, Study, Table
 from hourglass.lab.words import verdict
 from hourglass.nn import recompute_statistics
 from hourglass.nn.population import normalisations
-from hourglass.plots import new_figure
+from hourglass.plots import lines_of_norms, new_figure
 from hourglass.training import Observer
 
 if TYPE_CHECKING:
@@ -210,7 +210,9 @@ def figures(rows: Rows) -> "dict[str, Figure]":
     modes = {"by_batch": "training mode (moments of the batch)", "inference": "inference mode (moving statistics)"}
     with new_figure((9, 3.6), 1, 2) as (figure, axes):
         for axis, (mode, title) in zip(axes[0], modes.items(), strict=True):
-            for i, ((arm,), group) in enumerate(grouped(rows, "arm")):
+            arms = list(grouped(rows, "arm"))
+            lines = lines_of_norms([group[0]["cell"]["norm"] for _, group in arms])
+            for i, ((arm,), group) in zip(lines, arms, strict=True):
                 draw_medians(axis, i, arm, group[0]["measures"]["steps"], [row["measures"][mode] for row in group])
             axis.set_title(title, fontsize=9)
             axis.set_xlabel("step")

@@ -19,7 +19,7 @@ from hourglass.lab.study import Row, Rows, Study, Table
 from hourglass.lab.words import Geometric, named, sorted_out
 from hourglass.metrics import METRICS
 from hourglass.nn import NORMS
-from hourglass.plots import LINES, new_figure
+from hourglass.plots import LINES, lines_of_norms, new_figure
 from hourglass.training import LOSSES
 
 if TYPE_CHECKING:
@@ -206,10 +206,10 @@ def figures(rows: Rows) -> "dict[str, Figure]":
     """Quality against speed, one network an axis."""
     with new_figure((10.5, 3.8), 1, 3) as (figure, axes):
         for axis, (network, (what, _, more)) in zip(axes[0], NETWORKS.items(), strict=True):
-            for i, norm in enumerate(NORMS):
+            for i, norm in zip(lines_of_norms(list(NORMS)), NORMS, strict=True):
                 quality = summarise(_values(rows, network, norm, "quality"))
                 rate = summarise(_values(rows, network, norm, "images_per_second"))
-                style = {name: LINES[i][name] for name in ("color", "marker")}
+                style = {name: LINES[i % len(LINES)][name] for name in ("color", "marker")}
                 error = None if quality.count < 2 else [[quality.mean - quality.low], [quality.high - quality.mean]]
                 axis.errorbar(
                     rate.mean, quality.mean, yerr=error, label=norm, linestyle="", markersize=6, capsize=2, **style

@@ -6,15 +6,17 @@ the user's own figures and settings do not change.
 
 from hourglass.plots.curves import classifier_curves, training_curve
 from hourglass.plots.image_figures import checkerboards, codes, image_rows, side_by_side
-from hourglass.plots.style import LINES, line_style, new_figure, save_figure
+from hourglass.plots.style import LINES, LINES_OF_NORMS, line_style, lines_of_norms, new_figure, save_figure
 
 __all__ = [
     "LINES",
+    "LINES_OF_NORMS",
     "checkerboards",
     "classifier_curves",
     "codes",
     "image_rows",
     "line_style",
+    "lines_of_norms",
     "new_figure",
     "save_figure",
     "side_by_side",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hourglass.plots.style import line_style, new_figure
+from hourglass.plots.style import line_style, lines_of_norms, new_figure
 from hourglass.training.history import History
 
 if TYPE_CHECKING:
@@ -52,7 +52,9 @@ def training_curve(history: History, *, loss_name: str, validation_name: str) ->
     return figure
 
 
-def classifier_curves(histories: Mapping[str, Sequence[History]]) -> "Figure":
+def classifier_curves(
+    histories: Mapping[str, Sequence[History]], norms: Mapping[str, str | None] | None = None
+) -> "Figure":
     """Draw training and validation loss and accuracy of several classifiers against steps, on common axes.
 
     Parameters
@@ -60,6 +62,9 @@ def classifier_curves(histories: Mapping[str, Sequence[History]]) -> "Figure":
     histories : mapping of str to sequence of History
         Histories of each classifier, one for each seed, by its name in the legend. With several seeds, a line shows
         their mean and a band their range. All histories of a classifier have reports at the same steps.
+    norms : mapping of str to str or None, optional
+        Normalisation of each classifier, by its name in the legend: it decides the colour of the line. By default the
+        lines have the colours in their order.
 
     Returns
     -------
@@ -67,9 +72,10 @@ def classifier_curves(histories: Mapping[str, Sequence[History]]) -> "Figure":
         The figure, with one panel for each of the four measures.
     """
     measures = ("training_loss", "validation_loss", "training_accuracy", "validation_accuracy")
+    lines = lines_of_norms([(norms or {}).get(name) for name in histories])
     with new_figure((8.5, 5.6), 2, 2) as (figure, axes):
         for axis, measure in zip(np.ravel(axes), measures, strict=True):
-            for i, (name, group) in enumerate(histories.items()):
+            for i, (name, group) in zip(lines, histories.items(), strict=True):
                 steps = group[0].series(measure)[0]
                 values = np.stack([history.series(measure)[1] for history in group])
                 style = line_style(i, len(steps))

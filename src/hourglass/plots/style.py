@@ -34,6 +34,18 @@ LINES: tuple[dict[str, Any], ...] = (
     {"color": "#777777", "linestyle": "-", "marker": "*"},
 )
 
+# Number of the line of a network, by its normalisation, so that the same network has the same colour in every figure.
+LINES_OF_NORMS = {
+    "none": 0,
+    "batch": 1,
+    "batch-manual": 2,
+    "layer": 3,
+    "group": 4,
+    "instance": 5,
+    "ghost": 6,
+    "renorm": 7,
+}
+
 
 def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
     """Write a figure as a PNG file, in this package's style.
@@ -136,3 +148,25 @@ def line_style(i: int, points: int) -> dict[str, Any]:
         Keyword arguments for matplotlib's ``Axes.plot``.
     """
     return LINES[i % len(LINES)] | {"markevery": max(1, points // 10)}
+
+
+def lines_of_norms(norms: Sequence[str | None]) -> list[int]:
+    """Choose the lines of networks in one figure by their normalisations.
+
+    Parameters
+    ----------
+    norms : sequence of str or None
+        Name of each network's normalisation in :data:`hourglass.nn.NORMS`; None where the network has no such
+        parameter.
+
+    Returns
+    -------
+    list of int
+        Number of each line, for :func:`line_style`. The first network of each normalisation has the line of
+        ``LINES_OF_NORMS``. All others, and networks with an unknown normalisation, have lines that are free; after
+        eight lines the styles repeat.
+    """
+    first = {norm: i for i, norm in reversed(list(enumerate(norms))) if norm in LINES_OF_NORMS}
+    own = {i: LINES_OF_NORMS[norm] for norm, i in first.items() if norm is not None}
+    free = iter([line for line in range(len(LINES) + len(norms)) if line not in own.values()])
+    return [own[i] if i in own else next(free) for i in range(len(norms))]

@@ -4,6 +4,7 @@ from hourglass.training.checkpoints import Checkpoints, Interval
 from hourglass.training.events import Listener, Observer, Report
 from hourglass.training.history import History
 from hourglass.training.interruption import Interrupted
+from hourglass.training.log import LoggedProgress
 from hourglass.training.loop import Trainer
 from hourglass.training.losses import LOSSES, Loss, class_losses, image_losses
 from hourglass.training.memmap import MemmapSource
@@ -29,6 +30,7 @@ __all__ = [
     "Interrupted",
     "Interval",
     "Listener",
+    "LoggedProgress",
     "Loss",
     "MemmapSource",
     "NeighborToNeighbor",

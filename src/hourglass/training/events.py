@@ -242,7 +242,7 @@ class Display(Listener):
         self.progress.advance(state.step, state.seen / elapsed, elapsed / state.step * (state.n_steps - state.step))
 
     def evaluation_due(self, state: State) -> None:
-        """Show the numbers of the last report, and the mean training loss since the report before.
+        """Show the numbers of the last report, the epoch, and the mean training loss since the report before.
 
         Parameters
         ----------
@@ -251,7 +251,8 @@ class Display(Listener):
         """
         before = max((step for step in state.history.reports if step < state.step), default=0)
         recent = state.history.loss[before:]
-        self.progress.report(state.step, {"loss": sum(recent) / len(recent)} | state.history.reports[state.step])
+        of_training = {"epoch": state.history.epoch[-1], "loss": sum(recent) / len(recent)}
+        self.progress.report(state.step, of_training | state.history.reports[state.step])
 
 
 class EarlyEnd(Listener):

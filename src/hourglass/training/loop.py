@@ -229,7 +229,7 @@ class Trainer:
             raise ValueError(
                 f"{checkpoints.folder}: its checkpoint does not fit this run ({error}); choose another folder"
             ) from error
-        self.progress.note(f"going on from step {self.state.step} of {self.n_steps}")
+        self.progress.resume(self.state.step, self.n_steps)
         return self.state.over
 
     def _set_learning_rate(self, done: float) -> float:
