@@ -29,7 +29,7 @@ LEFT = {
         "blind",
         "noisy",
     },
-    "2": {"model", "code.png", "codes.csv", "decoded", "digits"},
+    "2": {"model", "code.png", "codes.csv", "decoded", "digits", "layers.png", "skips.png"},
     "3": set(),
     "4": {"digits.onnx", "in.png", "out.png"},
 }

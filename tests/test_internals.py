@@ -35,6 +35,27 @@ def test_native_bfloat16_is_what_the_processor_says():
     assert internals.has_native_bfloat16() == ("avx512_bf16" in cpuinfo.read_text())
 
 
+def test_operations_are_seen_with_their_numbers_and_by_their_names():
+    seen = []
+
+    class Watch(internals.Operations):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            seen.append((function.overloadpacket.__name__, args))
+            return function(*args, **(kwargs or {}))
+
+    conv, x = nn.Conv2d(1, 2, 3, stride=2, padding=(1, 0)), torch.ones(1, 1, 5, 5)
+    with torch.no_grad(), Watch():
+        y = torch.relu_(conv(nn.functional.pad(x, (1, 2, 3, 4))))
+        nn.functional.max_pool2d(torch.cat([y, y]), 2, ceil_mode=True)
+        nn.functional.linear(torch.ones(1, 3), torch.ones(2, 3), torch.ones(2))
+    names = [name for name, _ in seen if name not in ("t", "ones")]
+    assert names == ["constant_pad_nd", "convolution", "relu_", "cat", "max_pool2d_with_indices", "addmm"]
+    arguments = dict(seen)
+    assert list(arguments["constant_pad_nd"][1]) == [1, 2, 3, 4]
+    stride, padding, dilation, transposed, _, groups = arguments["convolution"][3:]
+    assert [list(stride), list(padding), list(dilation), transposed, groups] == [[2, 2], [1, 0], [1, 1], False, 1]
+
+
 def observed(transform):
     """What a function of ours sees inside a transform."""
     seen = []

@@ -26,6 +26,8 @@ CELLS = {
     "result.runs[0].history": "text/html",
     "result.runs[0].estimator": "text/html",
     "hg.ConvClassifier()": "text/html",
+    "hg.layers_of('dense')": "text/html",
+    "hg.layers_of('dense').figure()": "image/png",
 }
 
 

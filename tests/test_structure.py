@@ -22,6 +22,7 @@ FLOORS = [
     {"export", "imagefiles", "models"},
     {"array_denoising"},
     {"experiments", "image_training"},
+    {"inspection"},
     {"lab"},
     {"report"},
     {"running"},

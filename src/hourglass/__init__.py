@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hourglass.experiments import EXPERIMENTS, Experiment, Result, Run, run
     from hourglass.export import export_onnx
     from hourglass.image_training import train_on_images
+    from hourglass.inspection import layers_of
     from hourglass.models import load_model, load_pretrained, save
     from hourglass.report import write_report
     from hourglass.running import run_many
@@ -42,6 +43,7 @@ _HOMES = {
     "Run": "hourglass.experiments",
     "denoise": "hourglass.array_denoising",
     "export_onnx": "hourglass.export",
+    "layers_of": "hourglass.inspection",
     "load": "hourglass.data",
     "load_model": "hourglass.models",
     "load_pretrained": "hourglass.models",
@@ -70,6 +72,7 @@ __all__ = [
     "denoising",
     "export_onnx",
     "imagefiles",
+    "layers_of",
     "load",
     "load_model",
     "load_pretrained",

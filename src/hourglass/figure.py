@@ -27,11 +27,21 @@ class Figure(MatplotlibFigure):
         self.style = dict(style or {})
 
     def _repr_png_(self) -> bytes:
-        return to_png(self, self.style)
+        return render(self, self.style)
 
 
-def to_png(figure: MatplotlibFigure, style: Mapping[str, Any]) -> bytes:
-    """Content of a PNG file of a figure, rendered under entries of ``rcParams``, with its margins cut off.
+# What is not written into a file, so that the same figure gives the same bytes.
+_UNSAID: dict[str, dict[str, None]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+FORMATS = tuple(_UNSAID)
+"""Formats in which figures can be written."""
+
+
+def render(figure: MatplotlibFigure, style: Mapping[str, Any], format_: str = "png") -> bytes:
+    """Content of a file of a figure, rendered under entries of ``rcParams``, with its margins cut off.
 
     Parameters
     ----------
@@ -39,13 +49,15 @@ def to_png(figure: MatplotlibFigure, style: Mapping[str, Any]) -> bytes:
         Figure; rendering it changes nothing that is seen of it.
     style : mapping
         Entries of ``rcParams`` by name.
+    format_ : {"png", "svg", "pdf"}, default="png"
+        Format of the file.
 
     Returns
     -------
     bytes
-        The same bytes for the same figure, since no version is written into them.
+        The same bytes for the same figure, since neither a version nor a date is written into them.
     """
-    entries: Any = dict(style)  # matplotlib types every name that there is
+    entries: Any = {**style, "svg.hashsalt": "hourglass"}  # matplotlib types every name that there is
     with io.BytesIO() as file, mpl.rc_context(entries):
-        figure.savefig(file, format="png", bbox_inches="tight", metadata={"Software": None})
+        figure.savefig(file, format=format_, bbox_inches="tight", metadata=_UNSAID[format_])
         return file.getvalue()

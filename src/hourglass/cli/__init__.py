@@ -10,6 +10,7 @@ from hourglass.cli import (  # noqa: F401 - importing these modules adds their c
     image_commands,
     lesson_commands,
     model_commands,
+    show_commands,
     study_commands,
 )
 from hourglass.cli.app import INTERRUPTED, app, complain, exit_code, one_line

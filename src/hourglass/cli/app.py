@@ -120,3 +120,12 @@ def merge(parameters: dict[str, Any], **options: Any) -> dict[str, Any]:
     if merged.get("epochs") is not None and merged.get("n_steps") is not None:
         raise Misuse("--epochs and --steps both say how long to train; give one of them")
     return merged
+
+
+def parse_size(text: str, option: str) -> tuple[int, int]:
+    """``HxW`` as height and width."""
+    height, x, width = text.lower().partition("x")
+    whole = all(side.isascii() and side.isdecimal() and int(side) for side in (height, width))
+    if not x or not whole:
+        raise Misuse(f"{option} {text!r} is not HEIGHTxWIDTH; for example {option} 64x64")
+    return int(height), int(width)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from hourglass.cli.app import Misuse, app, merge, parse_settings, stoppable
+from hourglass.cli.app import Misuse, app, merge, parse_settings, parse_size, stoppable
 from hourglass.cli.choices import network_name
 from hourglass.cli.shared import (
     READ,
@@ -150,7 +150,7 @@ def train(
             network=kind,
             begin_from=begin_from,
             crop=crop,
-            resize=None if resize is None else _size(resize),
+            resize=None if resize is None else parse_size(resize, "--resize"),
             n_crops=n_crops,
             colour=colour,
             value_range=value_range,
@@ -310,11 +310,3 @@ def _print_facts(facts: Mapping[str, Any]) -> None:
         typer.echo(name)
         for key, item in value.items():
             typer.echo(f"{f'  {key}':<{width}}  {item}")
-
-
-def _size(text: str) -> tuple[int, int]:
-    height, x, width = text.lower().partition("x")
-    whole = all(side.isascii() and side.isdecimal() and int(side) for side in (height, width))
-    if not x or not whole:
-        raise Misuse(f"--resize {text!r} is not HEIGHTxWIDTH; for example --resize 64x64")
-    return int(height), int(width)

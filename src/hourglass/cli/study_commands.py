@@ -4,20 +4,25 @@ from typing import Annotated
 
 import typer
 
-from hourglass.cli.app import Misuse, app
+from hourglass.cli.app import app
 
 
 @app.command()
 def explain(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="The layer to explain: bn-layer or bn-manual.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="What to explain: bn-layer, bn-manual, or an experiment with an autoencoder, such as dense or conv.",
+            show_default=False,
+        ),
     ],
 ) -> None:
-    """Compute batch normalisation of one small batch number by number: forward, moving statistics, backward."""
+    """Compute batch normalisation of a small batch, or an autoencoder's output of one image, number by number.
+
+    For bn-layer and bn-manual: forward, moving statistics, backward, and feature maps. For an autoencoder: a piece of
+    every layer's output for one test digit, the code, the output, and the loss from its definition.
+    """
     from hourglass.lab import explain as explained
 
-    try:
-        text = explained(name)
-    except ValueError as error:
-        raise Misuse(str(error)) from error
-    typer.echo(text)
+    typer.echo(explained(name))

@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from hourglass.training import optimiser_in_words
 # Of the place of a training, not of what is trained.
 _OF_THE_MACHINE = ("device", "verbose", "checkpoint_dir", "checkpoint_every")
 # Images of which an unfitted estimator describes the network.
-_USUAL_SHAPE = (28, 28, 1)
+USUAL_SHAPE = (28, 28, 1)
 
 
 class SelfDescribing(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has no type hints: its classes are Any
@@ -137,18 +137,49 @@ class SelfDescribing(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
             ``"none"``; before fitting, of the network for images of 28 × 28 pixels. ``optimiser``: its name and
             constants.
         """
-        network = self.network_ if hasattr(self, "network_") else self._unfitted_network(_USUAL_SHAPE)
+        network = self.network_ if hasattr(self, "network_") else self._unfitted_network(USUAL_SHAPE)
         found = [layer for layer in network.modules() if isinstance(layer, AnyNorm | nn.GroupNorm | nn.LayerNorm)]
         layers = "; ".join(dict.fromkeys(_layer_in_words(layer) for layer in found)) or "none"
         return {"normalisation": layers, "optimiser": optimiser_in_words(self.get_params()["optimiser"])}
 
+    def untrained_network(self, image_shape: Shape = USUAL_SHAPE, seed: int = 0) -> Any:
+        """Build a network that the parameters describe, with weights as they are drawn before training.
+
+        Parameters
+        ----------
+        image_shape : tuple of int, default=(28, 28, 1)
+            Height, width and channels of the images.
+        seed : int, default=0
+            Seed of the weights.
+
+        Returns
+        -------
+        torch.nn.Module
+            The network, in inference mode. That of a classifier has ten classes. ``fit`` may also
+            start the output's bias at the mean of the images.
+
+        Raises
+        ------
+        ValueError
+            When a parameter is out of its range.
+        """
+        self.check_parameters()
+        return self._probe(image_shape)._network(seed).eval()
+
     def _unfitted_network(self, image_shape: Shape) -> Any:
         """Network that would be trained on such images, without memory for its weights."""
-        probe = clone(self)
-        probe.image_shape_ = image_shape
-        probe._expect()
         with torch.device("meta"):
-            return probe._build()
+            return self._probe(image_shape)._build()
+
+    def _probe(self, image_shape: Shape) -> Self:
+        """Unfitted copy that can build its network."""
+        probe: Self = clone(self)
+        probe.image_shape_ = tuple(image_shape)  # type: ignore[assignment]  # three numbers
+        probe._expect()
+        return probe
+
+    def check_parameters(self) -> None:
+        """Check every parameter."""
 
     def _expect(self) -> None:
         """Set what :meth:`_build` needs of the targets, as before any were seen."""

@@ -1,7 +1,8 @@
 """The batch-normalisation lab: studies of many trainings, each with a question and an answer."""
 
 from hourglass.lab.cells import Cells, measure_cells
-from hourglass.lab.explained import explain
+from hourglass.lab.explanations import explain
+from hourglass.lab.followed import follow
 from hourglass.lab.statistics import Median, Summary, paired, summarise, summarise_median
 from hourglass.lab.studies import STUDIES, Findings, find_study, run_study, stored_findings
 from hourglass.lab.study import Study, markdown
@@ -15,6 +16,7 @@ __all__ = [
     "Summary",
     "explain",
     "find_study",
+    "follow",
     "markdown",
     "measure_cells",
     "paired",

@@ -11,6 +11,7 @@ from hourglass.nn.layers import Dense, SameConv2d, SamePool2d, same_padding
 from hourglass.nn.manual import ManualBatchNorm
 from hourglass.nn.norms import NORMS, GroupNorm, InstanceNorm, LayerNorm, create_norm
 from hourglass.nn.population import batch_statistics, fold, recompute_statistics
+from hourglass.nn.recording import Layer, record_layers
 from hourglass.nn.recurrent import LSTMClassifier
 from hourglass.nn.restoration import RestorationNet
 from hourglass.nn.upsampling import UPSAMPLES, TransposedConv2d, UpsampleConv2d
@@ -33,6 +34,7 @@ __all__ = [
     "GroupNorm",
     "InstanceNorm",
     "LSTMClassifier",
+    "Layer",
     "LayerNorm",
     "ManualBatchNorm",
     "RestorationNet",
@@ -46,5 +48,6 @@ __all__ = [
     "dead_units",
     "fold",
     "recompute_statistics",
+    "record_layers",
     "same_padding",
 ]

@@ -6,6 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hourglass.atomic import write_whole
+from hourglass.errors import OptionError
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -48,23 +51,45 @@ LINES_OF_NORMS = {
 
 
 def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
-    """Write a figure as a PNG file, in this package's style.
+    """Write a figure as a file, in this package's style.
 
     Parameters
     ----------
     figure : matplotlib.figure.Figure
         The figure.
     path : path-like
-        Path of the file, which is replaced if it exists.
+        Path of the file, ``.png``, ``.svg`` or ``.pdf``; a file that exists is replaced.
 
     Raises
     ------
+    OptionError
+        When the name has another suffix.
     OSError
         When the file cannot be written.
     """
-    from hourglass.figure import to_png
+    from hourglass.figure import render
 
-    Path(path).write_bytes(to_png(figure, STYLE))
+    check_figure_file(path)
+    write_whole(Path(path), render(figure, STYLE, Path(path).suffix.lower()[1:]))
+
+
+def check_figure_file(path: str | os.PathLike[str]) -> None:
+    """Raise an error unless a figure can be written in the format that a file's suffix names.
+
+    Parameters
+    ----------
+    path : path-like
+        Path of the file.
+
+    Raises
+    ------
+    OptionError
+        When the suffix is none of ``.png``, ``.svg`` and ``.pdf``.
+    """
+    from hourglass.figure import FORMATS
+
+    if Path(path).suffix.lower() not in (f".{name}" for name in FORMATS):
+        raise OptionError(f"{os.fspath(path)} is no name of a figure; give it the suffix .png, .svg or .pdf")
 
 
 @contextmanager

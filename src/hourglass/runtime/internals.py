@@ -8,6 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
+from torch.utils._python_dispatch import TorchDispatchMode
+
+Operations = TorchDispatchMode
+"""Base of contexts that see every operation on tensors, with its numbers, as FlopCounterMode is one."""
 
 BatchNorm = nn.modules.batchnorm._BatchNorm
 """Base of PyTorch's batch normalisations, by which its tools find them."""

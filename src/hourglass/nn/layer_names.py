@@ -1,0 +1,76 @@
+"""Readable names of a network's layers: ``encoder.0`` is "encoder 1"."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from torch import nn
+
+
+def readable_names(network: nn.Module) -> dict[str, str]:
+    """Name the modules of a network for people.
+
+    Numbers begin with 1, and a list's name is in the singular: ``convs.0`` is "conv 1". A module that stands alone in
+    another has the outer one's name: ``decoder.0.conv`` is "decoder 1".
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        The network.
+
+    Returns
+    -------
+    dict of str to str
+        Readable name of each module, by its name in ``named_modules``; that of the network itself is "network".
+    """
+    modules = dict(network.named_modules())
+    leaves = Counter[str]()
+    for path, module in modules.items():
+        if not any(module.children()):
+            leaves.update(".".join(path.split(".")[:n]) for n in range(1, path.count(".") + 1))
+    names = {}
+    for path in modules:
+        outer, alone = path, ""
+        while "." in outer and leaves[outer.rpartition(".")[0]] == 1:
+            outer, _, alone = outer.rpartition(".")
+        words = _in_words(outer) or "network"
+        names[path] = _singular(words) if alone.isdecimal() else words
+    return names
+
+
+def _in_words(path: str) -> str:
+    """Write a dotted name in words."""
+    words: list[str] = []
+    for part in path.split("."):
+        if not part.isdecimal():
+            words.append(part.replace("_", " ").strip())
+            continue
+        if not words:
+            words.append("layer")
+        words[-1] = _singular(words[-1])
+        words.append(str(int(part) + 1))
+    return " ".join(words)
+
+
+def _singular(word: str) -> str:
+    return word[:-1] if word.endswith("s") and not word.endswith("ss") else word
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """Number the names that occur more than once, from 1 in their order.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Names, as of a layer that is called several times.
+
+    Returns
+    -------
+    list of str
+        As many names, all different where the given ones end in no numbers.
+    """
+    count, seen = Counter(names), Counter[str]()
+    out = []
+    for name in names:
+        seen[name] += 1
+        out.append(f"{name} {seen[name]}" if count[name] > 1 else name)
+    return out
