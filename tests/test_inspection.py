@@ -38,7 +38,7 @@ class Own(nn.Module):
 
     def forward(self, x):
         x = self.stem(x)
-        y = torch.sigmoid(self.depthwise(F.pad(x, (1, 0, 0, 2))))
+        y = torch.sigmoid(self.depthwise(input=F.pad(x, (1, 0, 0, 2))))
         y = F.avg_pool2d(self.shared(self.shared(y)), 2)
         y = F.interpolate(y, size=x.shape[2:])
         x = F.adaptive_avg_pool2d(self.normed(x * y), 2).mean((2, 3))
@@ -95,7 +95,7 @@ def test_sizes_are_those_that_the_modules_put_out(case):
 def test_kernels_and_padding_give_the_layers_outputs(name):
     """Each convolution and pool from its definition: zeros (or nothing) around the maps, then windows alone."""
     network, shape = NETWORKS[name]
-    layers = record_layers(network, torch.rand(1, shape[2], *shape[:2]))
+    layers = record_layers(network, torch.rand(1, shape[2], *shape[:2]), keep=True)
     by_name = {layer.name: layer for layer in layers}
     seen = 0
     for layer in layers:
@@ -193,7 +193,7 @@ def test_skips_name_what_they_join():
 @pytest.mark.parametrize("name", ["dense", "conv", "odd", "strided"])
 def test_the_code_stands_where_it_is_computed(name):
     network, image = _image(name)
-    layers = record_layers(network, image)
+    layers = record_layers(network, image, keep=True)
     [place] = [i for i, layer in enumerate(layers) if layer.is_code]
     with torch.no_grad():
         expected = network.eval().encode(image)
@@ -257,8 +257,8 @@ def test_parameters_of_an_experiment():
         ("resnet", None, "choose one of dense, conv"),
         ("dense", (27, 0), "image_shape=(27, 0)"),
         ("dense", (4,), "image_shape=(4,)"),
-        (nn.Conv2d(3, 4, 3), None, "does not take images of 28 × 28 × 1"),
-        (nn.Conv2d(1, 4, 3), (2, 2, 1), "does not take images of 2 × 2 × 1"),
+        (nn.Conv2d(3, 4, 3), None, "does not take images of 28×28×1"),
+        (nn.Conv2d(1, 4, 3), (2, 2, 1), "does not take images of 2×2×1"),
     ],
 )
 def test_refusals(model, shape, said):

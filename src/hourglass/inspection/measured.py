@@ -88,8 +88,8 @@ def layers_of(
     try:
         layers = record_layers(network, image)
     except (ValueError, RuntimeError) as error:
-        raise OptionError(f"the network does not take images of {height} × {width} × {channels}: {error}") from error
-    return LayerTable(f"{title}; images of {height} × {width} × {channels}", tuple(layers))
+        raise OptionError(f"the network does not take images of {height}×{width}×{channels}: {error}") from error
+    return LayerTable(f"{title}; images of {height}×{width}×{channels}", tuple(layers))
 
 
 def _shape(given: Sequence[int] | None, own: Sequence[int] | None) -> tuple[int, int, int]:

@@ -21,7 +21,7 @@ CUT = "A negative pad is cut off the output of a transposed convolution. "
 PRODUCTS = "Products: multiplications for one image, in convolutions and dense layers."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LayerTable:
     """Layers of a network, as it computed one image; a notebook shows it as a table.
 
@@ -152,6 +152,9 @@ class LayerTable:
         for part in (Text(self.title), "", table, "", Text(self.summary), Text(self._legend)):
             console.print(part)
         return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+
+    def __repr__(self) -> str:
+        return f"<LayerTable of {self.title}; {len(self)} layers>"
 
     def __str__(self) -> str:
         return self.text()

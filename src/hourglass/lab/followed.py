@@ -63,7 +63,7 @@ def follow(
     network = getattr(estimator, "network_", None)
     network = estimator.untrained_network(shape) if network is None else network
     x = torch.from_numpy(np.ascontiguousarray(image if given is None else given, np.float32))
-    layers = record_layers(network, x.permute(2, 0, 1)[None])
+    layers = record_layers(network, x.permute(2, 0, 1)[None], keep=True)
     code = next((layer for layer in layers if layer.is_code), None)
     if code is None:
         raise ValueError(f"a {type(network).__name__} has no code; only autoencoders that have one are followed")

@@ -66,11 +66,16 @@ def numbered(names: Sequence[str]) -> list[str]:
     Returns
     -------
     list of str
-        As many names, all different where the given ones end in no numbers.
+        As many names, all different.
     """
     count, seen = Counter(names), Counter[str]()
+    taken = {name for name in names if count[name] == 1}
     out = []
     for name in names:
-        seen[name] += 1
-        out.append(f"{name} {seen[name]}" if count[name] > 1 else name)
+        written = name
+        while count[name] > 1 and written in (name, *taken):
+            seen[name] += 1
+            written = f"{name} {seen[name]}"
+        taken.add(written)
+        out.append(written)
     return out

@@ -75,7 +75,7 @@ INPUT, CODE = "image", "code"
 _JOINS = {"cat": "concatenate", "mul": "multiply"}
 
 
-def record_layers(network: nn.Module, images: Tensor) -> list[Layer]:
+def record_layers(network: nn.Module, images: Tensor, *, keep: bool = False) -> list[Layer]:
     """Compute one image, and note what each layer does.
 
     A copy of the network computes in inference mode on the CPU, in plain form, so that nothing of the network changes.
@@ -88,6 +88,8 @@ def record_layers(network: nn.Module, images: Tensor) -> list[Layer]:
         Any network of images.
     images : torch.Tensor of shape (1, c, h, w)
         One image.
+    keep : bool, default=False
+        Whether the layers keep their outputs as ``values``.
 
     Returns
     -------
@@ -108,7 +110,7 @@ def record_layers(network: nn.Module, images: Tensor) -> list[Layer]:
     if isinstance(output, Tensor) and shape_in_words(output) != recorder.rows[-1].output:
         recorder.add(_Row(name="output", kind="reshape", output=shape_in_words(output), values=output), [-1])
     recorder.add_unused()
-    layers = recorder.layers()
+    layers = recorder.layers(keep=keep)
     if not hasattr(network, "encode") or not hasattr(network, "code_shape"):
         return layers
     encoder = _Recorder(copied)
@@ -168,7 +170,7 @@ class _Recorder(Operations):
         for path, module in self.network.named_modules():
             if not any(module.children()) or parametrize.is_parametrized(module):
                 handles.append(module.register_forward_pre_hook(self._enter))
-                handles.append(module.register_forward_hook(self._leaver(path)))
+                handles.append(module.register_forward_hook(self._leaver(path), with_kwargs=True))
         try:
             # Under inference mode PyTorch does not take composite operations apart.
             with tricks.without(), torch.inference_mode(mode=False), torch.no_grad(), self:
@@ -229,7 +231,7 @@ class _Recorder(Operations):
                 )
                 self.rows[-1].parameters = count
 
-    def layers(self) -> list[Layer]:
+    def layers(self, *, keep: bool) -> list[Layer]:
         """Return the rows as layers."""
         names = numbered([row.name for row in self.rows])
         layers = []
@@ -249,7 +251,7 @@ class _Recorder(Operations):
                     parameters=row.parameters,
                     multiplications=row.multiplications,
                     inputs=inputs,
-                    values=row.values,
+                    values=row.values if keep else None,
                 )
             )
         return layers
@@ -259,9 +261,10 @@ class _Recorder(Operations):
             self.operations, self.activation = [], ""
         self.inside.append(module)
 
-    def _leaver(self, path: str) -> Callable[[nn.Module, Any, Any], None]:
-        def leave(module: nn.Module, args: Any, result: Any) -> None:
+    def _leaver(self, path: str) -> Callable[[nn.Module, Any, Any, Any], None]:
+        def leave(module: nn.Module, args: Any, kwargs: Any, result: Any) -> None:
             self.inside.pop()
+            args = (*args, *kwargs.values())
             output, inputs = _first_tensor(result), self._sources(args)
             if output is None or self.inside or not inputs:
                 return
