@@ -315,6 +315,7 @@ def test_figures_are_written_and_not_overwritten(hourglass):
         assert hourglass("show", "conv", "--figure", name)[0] == 1
         assert hourglass("show", "conv", "--figure", name, "--overwrite")[0] == 0
         assert Path(name).read_bytes() == first
+    assert hourglass("show", "dense", "--figure", "new/folder/dense.png")[0] == 0
     xml.etree.ElementTree.parse("conv.svg")  # noqa: S314  # our own file
 
 

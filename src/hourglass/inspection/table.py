@@ -5,6 +5,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hourglass import markup
@@ -196,7 +197,7 @@ def write_figure(table: LayerTable, file: str | os.PathLike[str], *, overwrite: 
     table : LayerTable
         The layers.
     file : path-like
-        File to write, ``.png``, ``.svg`` or ``.pdf``.
+        File to write, ``.png``, ``.svg`` or ``.pdf``; its folder is made if there is none.
     overwrite : bool, default=False
         Whether an existing file is replaced.
 
@@ -213,6 +214,7 @@ def write_figure(table: LayerTable, file: str | os.PathLike[str], *, overwrite: 
 
     check_figure_file(file)
     check_free(file, overwrite=overwrite)
+    Path(file).parent.mkdir(parents=True, exist_ok=True)
     save_figure(table.figure(), file)
 
 
