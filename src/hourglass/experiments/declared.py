@@ -194,8 +194,10 @@ EXPERIMENTS = {
             "denoise-better",
             "Denoising autoencoder, noise 0.5, with skips",
             "What does a denoiser gain if detail need not pass through its code?",
-            ConvAutoencoder(channels=(32, 64, 128), skip=True, noise=0.5, **_BETTER),
-            {"n_steps": 3000},
+            ConvAutoencoder(
+                channels=(16, 32, 64), skip=True, noise=0.5, **(_BETTER | {"epochs": 10, "batch_size": 64})
+            ),
+            {"n_steps": 4000},
         ),
     )
 }
