@@ -1,0 +1,56 @@
+"""Extension of Sphinx by which the browser renders formulas, with the copy of KaTeX in ``docs/_static/katex``.
+
+Only pages with formulas load it. Without JavaScript a reader sees the formula's LaTeX.
+"""
+
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.writers.html5 import HTML5Translator
+
+STYLESHEETS = ("katex/katex.min.css",)
+SCRIPTS = ("katex/katex.min.js", "formulas.js")
+
+
+def in_lines(latex: str) -> str:
+    r"""Return a displayed formula as KaTeX reads it: lines, which ``\\`` ends, need an environment around them."""
+    parts = [part.strip() for part in latex.split("\n\n") if part.strip()]
+    parts = [rf"\begin{{aligned}}{part}\end{{aligned}}" if r"\\" in part and r"\begin" not in part else part for part in parts]
+    return parts[0] if len(parts) == 1 else r"\begin{gathered}" + r" \\ ".join(parts) + r"\end{gathered}"
+
+
+def visit_inline(self: HTML5Translator, node: nodes.math) -> None:
+    """Write a formula in a line."""
+    self.body.append(self.starttag(node, "span", "", CLASS="math"))
+    self.body.append(f"{self.encode(node.astext())}</span>")
+    raise nodes.SkipNode
+
+
+def visit_displayed(self: HTML5Translator, node: nodes.math_block) -> None:
+    """Write a formula on lines of its own, with its number if it has one."""
+    latex = node.astext() if node["no-wrap"] else in_lines(node.astext())
+    self.body.append(self.starttag(node, "div", "", CLASS="math-block"))
+    self.body.append(f'<div class="math">{self.encode(latex)}</div>')
+    if node["number"]:
+        self.body.append(f'<span class="eqno">({node["number"]})')
+        self.add_permalink_ref(node, "Link to this formula")
+        self.body.append("</span>")
+    self.body.append("</div>\n")
+    raise nodes.SkipNode
+
+
+def load_katex(app: Sphinx, _page: str, _template: str, _context: dict[str, Any], doctree: nodes.document | None) -> None:
+    """Let a page with formulas load KaTeX."""
+    if doctree and any(True for kind in (nodes.math, nodes.math_block) for _ in doctree.findall(kind)):
+        for name in STYLESHEETS:
+            app.add_css_file(name)
+        for name in SCRIPTS:
+            app.add_js_file(name, loading_method="defer")
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Add the renderer, by the name ``katex``."""
+    app.add_html_math_renderer("katex", (visit_inline, None), (visit_displayed, None))
+    app.connect("html-page-context", load_katex)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

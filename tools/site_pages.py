@@ -1,0 +1,139 @@
+"""Extension of Sphinx that makes the site of the pages in ``docs``, which a code host shows as they are.
+
+It copies the lessons' notebooks and writes the pages of the API to folders that git ignores, and it reads the pages with
+three differences: what stands in a comment that begins with ``<!-- site`` is part of the page; an anchor in HTML, which
+code hosts need, is a target of MyST; and the name of a public object in code is a link to its description.
+"""
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import api_pages
+from docutils import nodes
+from sphinx.addnodes import pending_xref
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util.nodes import make_refnode
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+# Folders that may have notebooks; patterns, because not every version has them.
+LESSONS = ("lessons", "src/hourglass/lesson*")
+LESSON_FILES = {".ipynb", ".png", ".svg", ".jpg"}
+CHINESE = {"zh", "cn", "hans", "chinese"}
+
+SITE_ONLY = re.compile(r"<!-- site\n(.*?)-->\n?", re.DOTALL)
+ANCHOR = re.compile(r'^<a id="([\w-]+)"></a>\n\n?', re.MULTILINE)
+PUBLIC_NAME = re.compile(r"(?:hg|hourglass)((?:\.\w+)+)(?:\(\))?")
+
+
+def for_site(text: str) -> str:
+    """Return the text of a page as the site's."""
+    return ANCHOR.sub(r"(\1)=\n", SITE_ONLY.sub(r"\1", text))
+
+
+def lessons(root: Path = ROOT) -> dict[str, Path]:
+    """Return the notebooks of the lessons and their images: where each goes below ``docs/lessons``, and where it is."""
+    found: dict[str, Path] = {}
+    for folder in sorted(folder for pattern in LESSONS for folder in root.glob(pattern) if folder.is_dir()):
+        for path in sorted(folder.rglob("*")):
+            relative = path.relative_to(folder)
+            hidden = any(part.startswith(".") for part in relative.parts)
+            if path.is_file() and path.suffix.lower() in LESSON_FILES and not hidden:
+                name = str(relative).removeprefix("notebooks/")
+                if name in found:
+                    raise ValueError(f"two lessons have the name {name}: {found[name]} and {path}; rename one")
+                found[name] = path
+    return found
+
+
+def is_chinese(name: str) -> bool:
+    """Whether a notebook is in Chinese: a part of its path is ``zh``, as in ``zh/moments.ipynb`` or ``moments.zh.ipynb``."""
+    return bool(CHINESE & set(re.split(r"[/._-]+", name.lower())))
+
+
+def list_of_lessons(names: list[str]) -> str:
+    """Return the part of the lessons' page that lists the notebooks, in MyST."""
+    notebooks = [name.removesuffix(".ipynb") for name in names if name.endswith(".ipynb")]
+    groups = {
+        "In English": [name for name in notebooks if not is_chinese(name)],
+        "In Chinese (中文)": [name for name in notebooks if is_chinese(name)],
+    }
+    parts = [
+        "\n".join([f"## {title}\n", "```{toctree}", ":maxdepth: 1\n", *(f"lessons/{name}" for name in members), "```\n"])
+        for title, members in groups.items()
+        if members
+    ]
+    return "\n".join(parts) or "This version of the package has no lesson.\n"
+
+
+def list_of_packages() -> str:
+    """Return the part of the API's first page that makes the others its children, in MyST."""
+    return "\n".join(["```{toctree}", ":hidden:\n", *(f"api/{name}" for name in api_pages.PACKAGES), "```\n"])
+
+
+def write_pages(app: Sphinx) -> None:
+    """Copy the lessons and write the API's pages, before Sphinx looks for pages."""
+    docs = Path(app.srcdir)
+    for folder in ("lessons", "api"):
+        shutil.rmtree(docs / folder, ignore_errors=True)
+    for name, path in lessons().items():
+        (docs / "lessons" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, docs / "lessons" / name)
+    (docs / "api").mkdir()
+    for name, text in api_pages.pages():
+        (docs / "api" / f"{name}.rst").write_text(text, encoding="utf-8")
+
+
+def read_page(app: Sphinx, docname: str, content: list[str]) -> None:
+    """Change the text of a page on its way to the parser."""
+    if Path(app.env.doc2path(docname)).suffix != ".md":
+        return
+    content[0] = for_site(content[0])
+    if docname == "lessons":
+        content[0] += "\n" + list_of_lessons(list(lessons()))
+    elif docname == "api":
+        content[0] += "\n" + list_of_packages()
+
+
+def skip_member(app: Sphinx, what: str, name: str, member: Any, skip: bool, options: Any) -> bool | None:  # noqa: ARG001
+    """Leave out of a class's page what it inherits from other packages."""
+    if skip or not callable(member):
+        return None
+    home = getattr(member, "__module__", None) or ""
+    return True if home.partition(".")[0] != "hourglass" else None
+
+
+def link_names(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Make the full name of a public object, where it stands in code, a link to its description."""
+    objects = app.env.domains.python_domain.objects
+    for node in list(doctree.findall(nodes.literal)):
+        match = PUBLIC_NAME.fullmatch(node.astext())
+        found = objects.get(f"hourglass{match[1]}") if match else None
+        inside_link = isinstance(node.parent, nodes.reference | nodes.title)
+        if found and not inside_link and (found.docname, docname) != (docname, found.docname):
+            link = make_refnode(app.builder, docname, found.docname, found.node_id, node.deepcopy())
+            node.replace_self(link)
+
+
+def find_described(app: Sphinx, env: BuildEnvironment, node: pending_xref, text: nodes.TextElement) -> nodes.Node | None:
+    """Resolve a reference to a public object by a name under which it is not described."""
+    names = api_pages.described_names()
+    target = node["reftarget"]
+    name = names.get(f"{node.get('py:module')}.{target}") or names.get(target)
+    if node.get("refdomain") != "py" or name is None:
+        return None
+    domain = env.domains.python_domain
+    return domain.resolve_xref(env, node["refdoc"], app.builder, node["reftype"], name, node, text)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Connect the functions of this module to Sphinx's events."""
+    app.connect("builder-inited", write_pages)
+    app.connect("source-read", read_page)
+    app.connect("autodoc-skip-member", skip_member)
+    app.connect("doctree-resolved", link_names)
+    app.connect("missing-reference", find_described)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
