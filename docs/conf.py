@@ -12,6 +12,7 @@ project = "hourglass"
 author = "The hourglass developers"
 version = release = hourglass.__version__
 language = "en"
+smartquotes = False  # The names of choices, as in {"mse", "bce"}, are to be copied.
 
 extensions = [
     "myst_nb",
@@ -22,7 +23,7 @@ extensions = [
     "site_pages",
 ]
 exclude_patterns = ["results", "_static"]
-# Names that docstrings refer to and whose documentation is elsewhere: a build does not ask other hosts for their indices.
+# Names whose documentation is elsewhere. A build does not ask other hosts for their indices.
 nitpick_ignore_regex = [("py:.*", r"(torch|numpy|sklearn|matplotlib|PIL)\..*")]
 
 # Pages, and notebooks as they are stored.
@@ -46,6 +47,7 @@ html_title = "hourglass"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
+html_show_copyright = False
 html_show_sphinx = False
 html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#9a5b13", "color-brand-content": "#8a4f0d"},

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 import api_pages  # noqa: E402  # from tools
 import check_site  # noqa: E402
+import site_math  # noqa: E402
 import site_pages  # noqa: E402
 
 PAGES = sorted(DOCS.glob("*.md"))
@@ -67,7 +69,7 @@ def test_headings_begin_with_the_title_and_skip_no_level(path):
     if "{include}" not in path.read_text(encoding="utf-8"):
         assert levels[0] == 1
     assert levels.count(1) <= 1
-    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after - before <= 1 for before, after in pairwise(levels))
 
 
 def test_what_is_for_the_site_alone_is_invisible_elsewhere():
@@ -98,7 +100,7 @@ def test_two_lessons_of_one_name_are_refused(tmp_path):
     for place in ("lessons", "src/hourglass/lesson/notebooks"):
         (tmp_path / place).mkdir(parents=True)
         (tmp_path / place / "a.ipynb").write_text("{}")
-    with pytest.raises(ValueError, match="two lessons have the name a.ipynb"):
+    with pytest.raises(ValueError, match=r"two lessons have the name a\.ipynb"):
         site_pages.lessons(tmp_path)
 
 
@@ -106,15 +108,22 @@ def test_two_lessons_of_one_name_are_refused(tmp_path):
 def test_the_api_has_every_public_name_with_words(package):
     entries = api_pages.entries()[package]
     module = importlib.import_module(package)
-    assert [id(entry.value) for entry in entries] == [id(getattr(module, name)) for name in api_pages.public_names(package)]
+    assert [id(entry.value) for entry in entries] == [
+        id(getattr(module, name)) for name in api_pages.public_names(package)
+    ]
     assert not [entry.name for entry in entries if not api_pages.summary(entry)], "no summary"
     assert f"\n- `{package}`: " in (DOCS / "api.md").read_text(encoding="utf-8")
 
 
 def test_the_api_has_a_page_for_each_package_and_class_and_describes_each_object_once():
     pages = dict(api_pages.pages())
-    assert len({name.lower() for name in pages}) == len(pages), "names that differ in case alone are one file on some disks"
-    described = Counter(re.findall(r"^\.\. (?:autoclass|autofunction|py:data):: ([\w.]+)", "\n".join(pages.values()), re.MULTILINE))
+    assert len({name.lower() for name in pages}) == len(pages), (
+        "names that differ in case alone are one file on some disks"
+    )
+    text = "\n".join(pages.values())
+    found = re.findall(r"^\.\. (?:autoclass|autofunction):: ([\w.]+)", text, re.MULTILINE)
+    constants = re.findall(r"^\.\. py:data:: (\w+)\n   :module: ([\w.]+)$", text, re.MULTILINE)
+    described = Counter([*found, *(f"{package}.{name}" for name, package in constants)])
     entries = {entry.name: entry for chosen in api_pages.entries().values() for entry in chosen}
     assert set(described) == {name for name, entry in entries.items() if not inspect.ismodule(entry.value)}
     assert set(described.values()) == {1}
@@ -129,7 +138,9 @@ def test_public_packages_are_those_with_a_list_of_names():
         for path in source.rglob("__init__.py")
         if re.search(r"^__all__ = ", path.read_text(encoding="utf-8"), re.MULTILINE)
     }
-    assert listing - {"hourglass.cli"} == {name for name in api_pages.PACKAGES if hasattr(importlib.import_module(name), "__all__")}
+    assert listing - {"hourglass.cli"} == {
+        name for name in api_pages.PACKAGES if hasattr(importlib.import_module(name), "__all__")
+    }
 
 
 OUTSIDE = [
@@ -188,8 +199,12 @@ def test_a_site_is_checked_for_links_that_lead_nowhere(tmp_path):
     assert check_site.check(tmp_path) == []
     more = '<a href="c.html"> <a href="sub/b.html#nothing"> <img src="x.png"> <a href="../up.html"> <a href="sub">'
     (tmp_path / "a.html").write_text(page + more + '<script src="//cdn.example/x.js"></script>')
-    nowhere = [f"a.html: {address} leads nowhere" for address in ("c.html", "sub/b.html#nothing", "../up.html", "sub", "x.png")]
-    assert sorted(check_site.check(tmp_path)) == sorted([*nowhere, "a.html: loads //cdn.example/x.js from another host"])
+    nowhere = [
+        f"a.html: {address} leads nowhere" for address in ("c.html", "sub/b.html#nothing", "../up.html", "sub", "x.png")
+    ]
+    assert sorted(check_site.check(tmp_path)) == sorted(
+        [*nowhere, "a.html: loads //cdn.example/x.js from another host"]
+    )
 
 
 def test_a_folder_without_pages_is_a_failure(tmp_path, monkeypatch, capsys):
@@ -201,7 +216,10 @@ def test_a_folder_without_pages_is_a_failure(tmp_path, monkeypatch, capsys):
 def test_the_copy_of_katex_is_the_published_one():
     folder = DOCS / "_static" / "katex"
     sums = dict(reversed(line.split()) for line in (folder / "SHA256SUMS").read_text().splitlines())
-    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - {"SHA256SUMS", "README.md"}
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - {
+        "SHA256SUMS",
+        "README.md",
+    }
     assert files == set(sums)
     for name, expected in sums.items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == expected, name
@@ -210,12 +228,27 @@ def test_the_copy_of_katex_is_the_published_one():
     assert set(fonts) <= files
 
 
+@pytest.mark.parametrize(
+    ("latex", "expected"),
+    [
+        ("a = b", "a = b"),
+        (r"a &= b \\ c &= d", r"\begin{aligned}a &= b \\ c &= d\end{aligned}"),
+        (r"\begin{align} a &= b \\ c &= d \end{align}", r"\begin{align*} a &= b \\ c &= d \end{align*}"),
+        ("a = b\n\nc = d\n", r"\begin{gathered}a = b \\ c = d\end{gathered}"),
+    ],
+)
+def test_formulas_of_several_lines_get_an_environment_that_katex_knows(latex, expected):
+    assert site_math.in_lines(latex) == expected
+
+
 @pytest.mark.slow
 def test_the_site_is_built_strictly():
     done = subprocess.run([ROOT / "scripts" / "docs"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    pages = ROOT / "build" / "site"
-    page = (pages / "api" / "hourglass.nn.ManualBatchNorm.html").read_text(encoding="utf-8")
-    assert 'class="math' in page
+    site = ROOT / "build" / "site"
+    page = (site / "api" / "hourglass.nn.ManualBatchNorm.html").read_text(encoding="utf-8")
+    assert '<div class="math">' in page
     assert "katex/katex.min.js" in page
-    assert (pages / "lessons.html").is_file()
+    assert "katex" not in (site / "guide.html").read_text(encoding="utf-8")
+    assert 'href="api/hourglass.html#hourglass.denoise"' in (site / "denoising.html").read_text(encoding="utf-8")
+    assert (site / "lessons.html").is_file()

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from check_docstrings import ROOMS
 from numpydoc.docscrape import NumpyDocString
 from sphinx.errors import PycodeError
 from sphinx.pycode import ModuleAnalyzer
+
+from check_docstrings import ROOMS
 
 # Public modules without ``__all__``: all that they define without an underscore is public.
 PLAIN_MODULES = ("metrics", "runtime.tricks")
@@ -53,13 +54,13 @@ def role_of(value: object) -> str:
 @cache
 def entries() -> dict[str, list[Entry]]:
     """Return every package with its public objects, each under the name where it is described."""
-    described: dict[int, Entry] = {}
+    described: dict[tuple[int, str], Entry] = {}
     found: dict[str, list[Entry]] = {}
     for package in PACKAGES:
         module = importlib.import_module(package)
         for name in public_names(package):
             value = getattr(module, name)
-            entry = described.setdefault(id(value), Entry(f"{package}.{name}", value, role_of(value)))
+            entry = described.setdefault((id(value), name), Entry(f"{package}.{name}", value, role_of(value)))
             found.setdefault(package, []).append(entry)
     return found
 

@@ -1,8 +1,8 @@
 """Check a built site: nothing is loaded from another host, and every link inside the site leads somewhere.
 
 Usage: tools/check_site.py FOLDER. Links to other hosts are allowed, because a browser follows them only when the reader
-asks for it. Scripts, stylesheets, images, fonts and frames from other hosts are not: they would tell that host who reads
-which page, and a reader without the network would see another page.
+asks for it. Scripts, stylesheets, images, fonts and frames from other hosts are not allowed: that host would learn who
+reads which page, and a reader without the network would see another page.
 """
 
 import re

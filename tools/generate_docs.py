@@ -199,7 +199,7 @@ def denoising() -> str:
         "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n",
         f"The training took {digits['parameters']['n_steps']:,} steps and {digits['seconds'] / 60:.1f} minutes. With "
         f"clean images to learn from, the experiment `denoise` reaches {supervised:.1f} dB through a code of 256 "
-        "numbers ([results.md](results.md)).\n",
+        "numbers ([results on MNIST](results.md)).\n",
         *(part for name in PRETRAINED for part in of_card(name)),
     ]
     return "\n".join(parts)

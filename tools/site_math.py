@@ -3,6 +3,7 @@
 Only pages with formulas load it. Without JavaScript a reader sees the formula's LaTeX.
 """
 
+import re
 from typing import Any
 
 from docutils import nodes
@@ -11,13 +12,20 @@ from sphinx.writers.html5 import HTML5Translator
 
 STYLESHEETS = ("katex/katex.min.css",)
 SCRIPTS = ("katex/katex.min.js", "formulas.js")
+NUMBERED = re.compile(r"\\(begin|end)\{(align|alignat|equation|gather)\}")
 
 
 def in_lines(latex: str) -> str:
-    r"""Return a displayed formula as KaTeX reads it: lines, which ``\\`` ends, need an environment around them."""
-    parts = [part.strip() for part in latex.split("\n\n") if part.strip()]
-    parts = [rf"\begin{{aligned}}{part}\end{{aligned}}" if r"\\" in part and r"\begin" not in part else part for part in parts]
-    return parts[0] if len(parts) == 1 else r"\begin{gathered}" + r" \\ ".join(parts) + r"\end{gathered}"
+    r"""Return a displayed formula as KaTeX reads it: lines, which ``\\`` ends, need an environment around them.
+
+    An environment that KaTeX would number loses its numbers, because Sphinx numbers formulas.
+    """
+    parts = [NUMBERED.sub(r"\\\1{\2*}", part).strip() for part in latex.split("\n\n") if part.strip()]
+    wrapped = [
+        rf"\begin{{aligned}}{part}\end{{aligned}}" if r"\\" in part and r"\begin" not in part else part
+        for part in parts
+    ]
+    return wrapped[0] if len(wrapped) == 1 else r"\begin{gathered}" + r" \\ ".join(wrapped) + r"\end{gathered}"
 
 
 def visit_inline(self: HTML5Translator, node: nodes.math) -> None:
@@ -29,10 +37,9 @@ def visit_inline(self: HTML5Translator, node: nodes.math) -> None:
 
 def visit_displayed(self: HTML5Translator, node: nodes.math_block) -> None:
     """Write a formula on lines of its own, with its number if it has one."""
-    latex = node.astext() if node["no-wrap"] else in_lines(node.astext())
     self.body.append(self.starttag(node, "div", "", CLASS="math-block"))
-    self.body.append(f'<div class="math">{self.encode(latex)}</div>')
-    if node["number"]:
+    self.body.append(f'<div class="math">{self.encode(in_lines(node.astext()))}</div>')
+    if node.get("number"):
         self.body.append(f'<span class="eqno">({node["number"]})')
         self.add_permalink_ref(node, "Link to this formula")
         self.body.append("</span>")
@@ -40,7 +47,9 @@ def visit_displayed(self: HTML5Translator, node: nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
-def load_katex(app: Sphinx, _page: str, _template: str, _context: dict[str, Any], doctree: nodes.document | None) -> None:
+def load_katex(
+    app: Sphinx, _page: str, _template: str, _context: dict[str, Any], doctree: nodes.document | None
+) -> None:
     """Let a page with formulas load KaTeX."""
     if doctree and any(True for kind in (nodes.math, nodes.math_block) for _ in doctree.findall(kind)):
         for name in STYLESHEETS:

@@ -1,7 +1,7 @@
 """Extension of Sphinx that makes the site of the pages in ``docs``, which a code host shows as they are.
 
-It copies the lessons' notebooks and writes the pages of the API to folders that git ignores, and it reads the pages with
-three differences: what stands in a comment that begins with ``<!-- site`` is part of the page; an anchor in HTML, which
+It copies the lessons' notebooks, and writes the pages of the API, to folders that git ignores. In three respects the site
+differs from the pages: what is in a comment that begins with ``<!-- site`` is part of the page; an anchor in HTML, which
 code hosts need, is a target of MyST; and the name of a public object in code is a link to its description.
 """
 
@@ -10,12 +10,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import api_pages
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.nodes import make_refnode
+
+import api_pages
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -26,6 +27,10 @@ CHINESE = {"zh", "cn", "hans", "chinese"}
 
 SITE_ONLY = re.compile(r"<!-- site\n(.*?)-->\n?", re.DOTALL)
 ANCHOR = re.compile(r'^<a id="([\w-]+)"></a>\n\n?', re.MULTILINE)
+# An interval, such as [0.93, 0.96], or a deviation, such as ± 0.02: a line of a table does not break inside it.
+INTERVAL = re.compile(r"\[[^\]]*\d[^\]]*\]|± \d")
+# Characters from which on the text in a cell of a table is a long one.
+LONG = 40
 PUBLIC_NAME = re.compile(r"(?:hg|hourglass)((?:\.\w+)+)(?:\(\))?")
 
 
@@ -50,7 +55,7 @@ def lessons(root: Path = ROOT) -> dict[str, Path]:
 
 
 def is_chinese(name: str) -> bool:
-    """Whether a notebook is in Chinese: a part of its path is ``zh``, as in ``zh/moments.ipynb`` or ``moments.zh.ipynb``."""
+    """Whether a notebook is in Chinese, which ``zh`` in its path says: ``zh/moments.ipynb``, ``moments.zh.ipynb``."""
     return bool(CHINESE & set(re.split(r"[/._-]+", name.lower())))
 
 
@@ -62,7 +67,9 @@ def list_of_lessons(names: list[str]) -> str:
         "In Chinese (中文)": [name for name in notebooks if is_chinese(name)],
     }
     parts = [
-        "\n".join([f"## {title}\n", "```{toctree}", ":maxdepth: 1\n", *(f"lessons/{name}" for name in members), "```\n"])
+        "\n".join(
+            [f"## {title}\n", "```{toctree}", ":maxdepth: 1\n", *(f"lessons/{name}" for name in members), "```\n"]
+        )
         for title, members in groups.items()
         if members
     ]
@@ -98,7 +105,7 @@ def read_page(app: Sphinx, docname: str, content: list[str]) -> None:
         content[0] += "\n" + list_of_packages()
 
 
-def skip_member(app: Sphinx, what: str, name: str, member: Any, skip: bool, options: Any) -> bool | None:  # noqa: ARG001
+def skip_member(app: Sphinx, what: str, name: str, member: Any, skip: bool, options: Any) -> bool | None:
     """Leave out of a class's page what it inherits from other packages."""
     if skip or not callable(member):
         return None
@@ -118,7 +125,27 @@ def link_names(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             node.replace_self(link)
 
 
-def find_described(app: Sphinx, env: BuildEnvironment, node: pending_xref, text: nodes.TextElement) -> nodes.Node | None:
+def fit_screens(app: Sphinx, doctree: nodes.document) -> None:
+    """Prepare tables and figures for narrow screens.
+
+    In tables an interval stays on one line, and long texts are marked, so that the stylesheet gives them room. A figure
+    becomes a link to itself in full size.
+    """
+    for entry in doctree.findall(nodes.entry):
+        if len(entry.astext()) >= LONG:
+            entry["classes"].append("long")
+        for node in list(entry.findall(nodes.Text)):
+            whole = INTERVAL.sub(lambda match: match[0].replace(" ", "\N{NO-BREAK SPACE}"), node)
+            if whole != node and not isinstance(node.parent, nodes.literal):
+                node.parent.replace(node, nodes.Text(whole))
+    for image in doctree.findall(nodes.image):
+        if image["uri"].endswith(".png"):
+            image.setdefault("scale", 100)
+
+
+def find_described(
+    app: Sphinx, env: BuildEnvironment, node: pending_xref, text: nodes.TextElement
+) -> nodes.Node | None:
     """Resolve a reference to a public object by a name under which it is not described."""
     names = api_pages.described_names()
     target = node["reftarget"]
@@ -134,6 +161,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("builder-inited", write_pages)
     app.connect("source-read", read_page)
     app.connect("autodoc-skip-member", skip_member)
+    app.connect("doctree-read", fit_screens)
     app.connect("doctree-resolved", link_names)
     app.connect("missing-reference", find_described)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

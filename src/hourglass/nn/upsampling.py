@@ -169,3 +169,4 @@ UPSAMPLES: dict[str, type[UpsampleConv2d] | type[TransposedConv2d]] = {
     "nearest": UpsampleConv2d,
     "transposed": TransposedConv2d,
 }
+"""Every layer that doubles the size of feature maps, by name."""

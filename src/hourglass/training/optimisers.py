@@ -96,8 +96,8 @@ class Adam(Optimiser, torch.optim.Adam):
 
     Notes
     -----
-    In step :math:`t` the gradient :math:`g_t` changes a weight as follows, with ``lr`` for :math:`\alpha`, ``betas`` for
-    :math:`\beta_1, \beta_2` and ``eps`` for :math:`\varepsilon`:
+    In step :math:`t` the gradient :math:`g_t` changes a weight as follows, with ``lr`` for :math:`\alpha`, ``betas``
+    for :math:`\beta_1, \beta_2` and ``eps`` for :math:`\varepsilon`:
 
     .. math::
 
