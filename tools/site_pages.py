@@ -1,8 +1,8 @@
 """Extension of Sphinx that makes the site of the pages in ``docs``, which a code host shows as they are.
 
-It copies the lessons' notebooks, and writes the pages of the API, to folders that git ignores. In three respects the site
-differs from the pages: what is in a comment that begins with ``<!-- site`` is part of the page; an anchor in HTML, which
-code hosts need, is a target of MyST; and the name of a public object in code is a link to its description.
+It copies the lessons' notebooks, and writes the pages of the API, to folders that git ignores. In three respects the
+site differs from the pages: what is in a comment that begins with ``<!-- site`` is part of the page; an anchor in HTML,
+which code hosts need, is a target of MyST; and the name of a public object in code is a link to its description.
 """
 
 import re
