@@ -1,12 +1,16 @@
 """Extension of Sphinx that makes the site of the pages in ``docs``, which a code host shows as they are.
 
-It copies the lessons' notebooks, and writes the pages of the API, to folders that git ignores. In three respects the
-site differs from the pages: what is in a comment that begins with ``<!-- site`` is part of the page; an anchor in HTML,
+It writes the lessons' notebooks and the pages of the API to folders that git ignores. In three respects the site
+differs from the pages: what is in a comment that begins with ``<!-- site`` is part of the page; an anchor in HTML,
 which code hosts need, is a target of MyST; and the name of a public object in code is a link to its description.
 """
 
+import importlib
+import importlib.util
+import json
 import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +22,7 @@ from sphinx.util.nodes import make_refnode
 
 import api_pages
 
-ROOT = Path(__file__).parents[1]
-DOCS = ROOT / "docs"
-# Folders that may have notebooks; patterns, because not every version has them.
-LESSONS = ("lessons", "src/hourglass/lesson*")
-LESSON_FILES = {".ipynb", ".png", ".svg", ".jpg"}
-CHINESE = {"zh", "cn", "hans", "chinese"}
+LANGUAGES = {"en": "In English", "zh": "In Chinese (中文)"}
 
 SITE_ONLY = re.compile(r"<!-- site\n(.*?)-->\n?", re.DOTALL)
 ANCHOR = re.compile(r'^<a id="([\w-]+)"></a>\n\n?', re.MULTILINE)
@@ -39,39 +38,31 @@ def for_site(text: str) -> str:
     return ANCHOR.sub(r"(\1)=\n", SITE_ONLY.sub(r"\1", text))
 
 
-def lessons(root: Path = ROOT) -> dict[str, Path]:
-    """Return the notebooks of the lessons and their images: where each goes below ``docs/lessons``, and where it is."""
-    found: dict[str, Path] = {}
-    for folder in sorted(folder for pattern in LESSONS for folder in root.glob(pattern) if folder.is_dir()):
-        for path in sorted(folder.rglob("*")):
-            relative = path.relative_to(folder)
-            hidden = any(part.startswith(".") for part in relative.parts)
-            if path.is_file() and path.suffix.lower() in LESSON_FILES and not hidden:
-                name = str(relative).removeprefix("notebooks/")
-                if name in found:
-                    raise ValueError(f"two lessons have the name {name}: {found[name]} and {path}; rename one")
-                found[name] = path
-    return found
+def lessons() -> dict[str, str]:
+    """Return the notebooks of the package as JSON, by the names of their pages, which begin with the language.
 
-
-def is_chinese(name: str) -> bool:
-    """Whether a notebook is in Chinese, which ``zh`` in its path says: ``zh/moments.ipynb``, ``moments.zh.ipynb``."""
-    return bool(CHINESE & set(re.split(r"[/._-]+", name.lower())))
-
-
-def list_of_lessons(names: list[str]) -> str:
-    """Return the part of the lessons' page that lists the notebooks, in MyST."""
-    notebooks = [name.removesuffix(".ipynb") for name in names if name.endswith(".ipynb")]
-    groups = {
-        "In English": [name for name in notebooks if not is_chinese(name)],
-        "In Chinese (中文)": [name for name in notebooks if is_chinese(name)],
+    There are none where the package has no lessons, and fewer where some are not built.
+    """
+    if importlib.util.find_spec("hourglass.lessons") is None:
+        return {}
+    package = importlib.import_module("hourglass.lessons")
+    folder = Path(str(package.__file__)).parent
+    built = [name for name in package.LESSONS if (folder / f"{name}.ipynb").is_file()]
+    return {
+        f"lessons/{language}/{name}": json.dumps(package.notebook(name, language))
+        for language in package.LANGUAGES
+        for name in built
     }
+
+
+def list_of_lessons(names: Iterable[str]) -> str:
+    """Return the part of the lessons' page that lists the notebooks, in MyST."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(name.split("/")[1], []).append(name)
     parts = [
-        "\n".join(
-            [f"## {title}\n", "```{toctree}", ":maxdepth: 1\n", *(f"lessons/{name}" for name in members), "```\n"]
-        )
-        for title, members in groups.items()
-        if members
+        "\n".join([f"## {LANGUAGES.get(language, language)}\n", "```{toctree}", ":maxdepth: 1\n", *members, "```\n"])
+        for language, members in groups.items()
     ]
     return "\n".join(parts) or "This version of the package has no lesson.\n"
 
@@ -82,16 +73,15 @@ def list_of_packages() -> str:
 
 
 def write_pages(app: Sphinx) -> None:
-    """Copy the lessons and write the API's pages, before Sphinx looks for pages."""
+    """Write the lessons and the API's pages, before Sphinx looks for pages."""
     docs = Path(app.srcdir)
     for folder in ("lessons", "api"):
         shutil.rmtree(docs / folder, ignore_errors=True)
-    for name, path in lessons().items():
-        (docs / "lessons" / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, docs / "lessons" / name)
-    (docs / "api").mkdir()
-    for name, text in api_pages.pages():
-        (docs / "api" / f"{name}.rst").write_text(text, encoding="utf-8")
+    files = {f"{name}.ipynb": text for name, text in lessons().items()}
+    files |= {f"api/{name}.rst": text for name, text in api_pages.pages()}
+    for name, text in files.items():
+        (docs / name).parent.mkdir(parents=True, exist_ok=True)
+        (docs / name).write_text(text, encoding="utf-8")
 
 
 def read_page(app: Sphinx, docname: str, content: list[str]) -> None:
@@ -100,7 +90,7 @@ def read_page(app: Sphinx, docname: str, content: list[str]) -> None:
         return
     content[0] = for_site(content[0])
     if docname == "lessons":
-        content[0] += "\n" + list_of_lessons(list(lessons()))
+        content[0] += "\n" + list_of_lessons(lessons())
     elif docname == "api":
         content[0] += "\n" + list_of_packages()
 
