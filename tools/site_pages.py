@@ -97,9 +97,10 @@ def read_page(app: Sphinx, docname: str, content: list[str]) -> None:
 
 def skip_member(app: Sphinx, what: str, name: str, member: Any, skip: bool, options: Any) -> bool | None:
     """Leave out of a class's page what it inherits from other packages."""
-    if skip or not callable(member):
+    owner = getattr(member, "__objclass__", None)  # of an attribute such as OSError's ``errno``
+    if skip or not (callable(member) or owner):
         return None
-    home = getattr(member, "__module__", None) or ""
+    home = getattr(owner or member, "__module__", None) or ""
     return True if home.partition(".")[0] != "hourglass" else None
 
 
@@ -110,7 +111,7 @@ def link_names(app: Sphinx, doctree: nodes.document, docname: str) -> None:
         match = PUBLIC_NAME.fullmatch(node.astext())
         found = objects.get(f"hourglass{match[1]}") if match else None
         inside_link = isinstance(node.parent, nodes.reference | nodes.title)
-        if found and not inside_link and (found.docname, docname) != (docname, found.docname):
+        if found and not inside_link and found.docname != docname:
             link = make_refnode(app.builder, docname, found.docname, found.node_id, node.deepcopy())
             node.replace_self(link)
 
