@@ -29,7 +29,7 @@ ANCHOR = re.compile(r'^<a id="([\w-]+)"></a>\n\n?', re.MULTILINE)
 # An interval, such as [0.93, 0.96], or a deviation, such as ± 0.02: a line of a table does not break inside it.
 INTERVAL = re.compile(r"\[[^\]]*\d[^\]]*\]|± \d")
 # Characters from which on the text in a cell of a table is a long one.
-LONG = 40
+LONG = 24
 PUBLIC_NAME = re.compile(r"(?:hg|hourglass)((?:\.\w+)+)(?:\(\))?")
 
 
