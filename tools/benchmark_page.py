@@ -169,9 +169,9 @@ def time_to_quality(measured: Mapping[str, Any], own: Mapping[str, Any]) -> str:
         )
     return (
         "The time of the classic recipe on TensorFlow is its number of images divided by the throughput above; the "
-        "test loss that it reaches is in [results.md](results.md). The time of the fast recipe is the median of "
-        f"{len(next(iter(own.values()))['seconds'])} seeds on full MNIST with `--precision auto`, and its test loss is "
-        "beside it.\n\n" + _table(rows)
+        "test loss that it reaches is in the [results on MNIST](results.md). The time of the fast recipe is the median "
+        f"of {len(next(iter(own.values()))['seconds'])} seeds on full MNIST with `--precision auto`, and its test loss "
+        "is beside it.\n\n" + _table(rows)
     )
 
 

@@ -179,7 +179,7 @@ class LevelAwareDenoiser(Autoencoder):
         read : callable
             Function that returns some rows of the image as an array ``(rows, w, c)``, float32 or float64.
         strips : sequence of (read, inner, written)
-            Strips of the image, as :func:`hourglass.estimators.strips.cut_into_strips` returns them.
+            Strips of the image, as ``hourglass.estimators.strips.cut_into_strips`` returns them.
         write : callable
             Function that is called with the rows and the change of each strip, and with another change of the same
             rows where a second pass is needed. Without noise it is not called.

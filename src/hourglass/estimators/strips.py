@@ -53,7 +53,7 @@ def restore_strips(
     read : callable
         Function that returns some rows of the image.
     strips : sequence of (read, inner, written)
-        As :func:`cut_into_strips` returns them.
+        As ``cut_into_strips`` returns them.
     write : callable
         Function that is called with the rows of each strip and their change. It may keep the array.
     factor : float, default=1.0
@@ -109,7 +109,7 @@ class StripByStrip:
         read : callable
             Function that returns some rows of the image as an array ``(rows, w, c)``, float32 or float64.
         strips : sequence of (read, inner, written)
-            Strips of the image, as :func:`cut_into_strips` returns them.
+            Strips of the image, as ``cut_into_strips`` returns them.
         write : callable
             Function that is called with the rows and the change of each strip, and with another change of the same
             rows where a second pass is needed. Without noise it is not called.

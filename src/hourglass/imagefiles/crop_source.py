@@ -62,7 +62,7 @@ class ImageFolderSource(Source):
         Height, width and channels of the crops.
     ranges : dict of str to list of float
         Ranges that a model has to remember, by name of the number type; see
-        :meth:`hourglass.imagefiles.ranges.TrainingRanges.record`.
+        ``hourglass.imagefiles.ranges.TrainingRanges.record``.
     bounded : bool
         Whether no number can lie outside [0, 1], so that noisy images may be clipped to this range.
     random_state : int

@@ -187,7 +187,7 @@ class TrainingImages:
         The images, grey (c = 1) or RGB (c = 3), on the scale where the range of each file's numbers is [0, 1].
     ranges : dict of str to list of float
         Ranges that a model has to remember, by name of the number type; see
-        :meth:`hourglass.imagefiles.ranges.TrainingRanges.record`.
+        ``hourglass.imagefiles.ranges.TrainingRanges.record``.
     bounded : bool
         Whether no number can lie outside [0, 1], so that noisy images may be clipped to this range.
     """

@@ -107,7 +107,7 @@ class Ranges:
         8-bit numbers that were stretched to 16 bits; the range that the model was trained with on files of this type;
         the percentiles 0.1 and 99.9 of the file's own numbers.
     of_model : mapping of str to tuple of (float, float), optional
-        Ranges that the model was trained with, by name of the number type, as :meth:`TrainingRanges.record` returns
+        Ranges that the model was trained with, by name of the number type, as ``TrainingRanges.record`` returns
         them; a range under ``""`` applies to all types. By default there are none.
     """
 

@@ -14,6 +14,7 @@ from hourglass.nn.shapes import check_counts, check_images, to_height_width_chan
 from hourglass.runtime.internals import OnlyTraced
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "sigmoid": torch.sigmoid, "tanh": torch.tanh}
+"""Every activation of ``ConvNet`` by name."""
 
 
 class ConvNet(OnlyTraced, nn.Module):

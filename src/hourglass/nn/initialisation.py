@@ -6,6 +6,7 @@ from torch import nn
 from hourglass.runtime.internals import AnyNorm
 
 KERNEL_INITS = ("glorot", "he", "truncated-normal")
+"""Names of the initialisations of a convolution's kernel."""
 
 
 def reset_glorot_(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear, generator: torch.Generator | None) -> None:

@@ -19,7 +19,7 @@ from hourglass.runtime.internals import is_transformed
 
 
 class ManualBatchNorm(MovingStatistics):
-    """Batch normalisation written out: batch moments, moving statistics, and the gradient.
+    r"""Batch normalisation written out: batch moments, moving statistics, and the gradient.
 
     In training each channel is normalised by its own mean and *biased* variance over batch (and height and
     width); in inference by the moving statistics. It can be put in the place of :class:`torch.nn.BatchNorm2d`, and of
@@ -71,6 +71,22 @@ class ManualBatchNorm(MovingStatistics):
         From the forward pass when the input does not hold floating-point numbers. From
         ``torch.nn.SyncBatchNorm.convert_sync_batchnorm`` where the result would compute something else, and from
         ``torch.jit.script``.
+
+    Notes
+    -----
+    With the mean :math:`\mu` and the biased variance :math:`\sigma^2` of the :math:`m` values of a channel,
+
+    .. math:: \hat{x}_i = \frac{x_i - \mu}{\sqrt{\sigma^2 + \varepsilon}}, \qquad y_i = \gamma \hat{x}_i + \beta.
+
+    Each value moves the mean and the variance of all. With :math:`g_i = \partial L / \partial y_i` the gradient is
+
+    .. math::
+
+        \frac{\partial L}{\partial x_i} = \frac{\gamma}{\sqrt{\sigma^2 + \varepsilon}}
+        \Bigl(g_i - \frac{1}{m} \sum_j g_j - \hat{x}_i \, \frac{1}{m} \sum_j g_j \hat{x}_j\Bigr).
+
+    Source: Ioffe and Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate
+    Shift", ICML 2015, algorithm 1 and the formulas at the end of section 3.
     """
 
     def __init__(

@@ -194,3 +194,4 @@ UPSAMPLES: dict[str, Callable[[int, int], UpsampleConv2d | TransposedConv2d]] = 
     "transposed": TransposedConv2d,
     "transposed-2x2": partial(TransposedConv2d, kernel_size=2),
 }
+"""Every layer that doubles the size of feature maps, by name."""

@@ -24,8 +24,6 @@ STYLE: Any = {
     "lines.linewidth": 1.6,
     "lines.markersize": 4,
 }
-# Lines differ in dash and marker as well as in colour. The colours are those of Okabe and Ito, which colour-blind
-# readers can distinguish.
 LINES: tuple[dict[str, Any], ...] = (
     {"color": "#000000", "linestyle": ":", "marker": "s"},
     {"color": "#0072B2", "linestyle": "-", "marker": "o"},
@@ -36,6 +34,10 @@ LINES: tuple[dict[str, Any], ...] = (
     {"color": "#E69F00", "linestyle": "-.", "marker": "X"},
     {"color": "#777777", "linestyle": "-", "marker": "*"},
 )
+"""Styles of the lines of a figure, which differ in dash and marker as well as in colour.
+
+The colours are those of Okabe and Ito, which colour-blind readers can distinguish.
+"""
 
 # Number of the line of a network, by its normalisation, so that the same network has the same colour in every figure.
 LINES_OF_NORMS = {

@@ -79,11 +79,9 @@ class Optimiser(torch.optim.Optimizer):
 
 
 class Adam(Optimiser, torch.optim.Adam):
-    """Adam with epsilon outside the bias correction, as in TensorFlow.
+    r"""Adam with epsilon outside the bias correction, as in TensorFlow.
 
-    The change of a weight is ``w -= lr · sqrt(1 - b2^t) / (1 - b1^t) · m / (sqrt(v) + eps)``. Kingma and Ba give this
-    form in section 2 of "Adam: A Method for Stochastic Optimization", ICLR 2015. PyTorch divides ``sqrt(v)`` by
-    ``sqrt(1 - b2^t)`` before it adds ``eps``; the two differ when gradients are very small.
+    PyTorch adds epsilon after the correction; the two forms differ where gradients are very small.
 
     Parameters
     ----------
@@ -95,6 +93,20 @@ class Adam(Optimiser, torch.optim.Adam):
         Decay rates of the moving averages of the gradient and of its square, each in [0, 1).
     eps : float, default=1e-8
         Constant from 0, added to the root of the moving average of the squared gradient.
+
+    Notes
+    -----
+    In step :math:`t` the gradient :math:`g_t` changes a weight as follows, with ``lr`` for :math:`\alpha`, ``betas``
+    for :math:`\beta_1, \beta_2` and ``eps`` for :math:`\varepsilon`:
+
+    .. math::
+
+        m_t &= \beta_1 m_{t-1} + (1 - \beta_1) \, g_t, \\
+        v_t &= \beta_2 v_{t-1} + (1 - \beta_2) \, g_t^2, \\
+        w_t &= w_{t-1} - \alpha \frac{\sqrt{1 - \beta_2^t}}{1 - \beta_1^t} \frac{m_t}{\sqrt{v_t} + \varepsilon}.
+
+    PyTorch divides :math:`\sqrt{v_t}` by :math:`\sqrt{1 - \beta_2^t}` before it adds :math:`\varepsilon`.
+    Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015, the form at the end of section 2.
     """
 
     def __init__(

@@ -95,3 +95,4 @@ def warmed_up(schedule: Schedule, share: float) -> Schedule:
 
 
 SCHEDULES: dict[str, Schedule] = {"constant": constant, "one-cycle": one_cycle, "linear": linear}
+"""Every schedule of the learning rate by name."""

@@ -22,7 +22,7 @@ Batch = tuple[Tensor, Tensor]
 class Source(ABC):
     """Abstract base class of training data addressed by index.
 
-    A subclass defines :meth:`__len__`, :meth:`take` and :attr:`fingerprint`. A batch is a tensor of indices until
+    A subclass defines ``__len__``, :meth:`take` and :attr:`fingerprint`. A batch is a tensor of indices until
     :meth:`take` reads its rows. What it reads depends only on the indices and the step, so that a training can be
     resumed bit for bit.
 
