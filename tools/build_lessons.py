@@ -39,7 +39,7 @@ def read_text(name: str) -> Notebook:
     NotebookNode
         Notebook with the passages of all languages, without outputs.
     """
-    text = jupytext.read(TEXTS / f"{name}.md", fmt="md:myst")
+    text: Notebook = jupytext.read(TEXTS / f"{name}.md", fmt="md:myst")
     text.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},

@@ -126,8 +126,8 @@ _BETTER: dict[str, Any] = {
     "output_bias": "mean",
 }
 
-# The experiments of the lessons' notebooks.
 OF_NOTEBOOKS = ("dense", "conv", "denoise", "bn-none", "bn-layer", "bn-manual")
+"""Names of the experiments of the lessons' notebooks."""
 
 EXPERIMENTS = {
     experiment.name: experiment

@@ -13,7 +13,9 @@ from hourglass.atomic import check_free, write_together
 from hourglass.errors import OptionError
 
 LESSONS = ("1-dense-autoencoder", "2-convolutional-autoencoder", "3-denoising", "4-batch-normalisation")
+"""Names of the lessons, in their order."""
 LANGUAGES = ("en", "zh")
+"""Languages of the prose: English and Chinese."""
 # Key of a passage's language in the metadata of its cell.
 _LANGUAGE = "lang"
 

@@ -9,6 +9,7 @@ from hourglass.nn.shapes import check_channels
 from hourglass.runtime.internals import OnlyTraced
 
 DOWNSAMPLES = ("max-pool", "strided")
+"""Names of the ways to halve feature maps: the maximum of 2 × 2 values, or a convolution with stride 2."""
 
 
 class StridedConv2d(OnlyTraced, nn.Conv2d):

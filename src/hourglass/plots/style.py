@@ -39,7 +39,6 @@ LINES: tuple[dict[str, Any], ...] = (
 The colours are those of Okabe and Ito, which colour-blind readers can distinguish.
 """
 
-# Number of the line of a network, by its normalisation, so that the same network has the same colour in every figure.
 LINES_OF_NORMS = {
     "none": 0,
     "batch": 1,
@@ -50,6 +49,7 @@ LINES_OF_NORMS = {
     "ghost": 6,
     "renorm": 7,
 }
+"""Number of a network's line in ``LINES``, by its normalisation: it has the same colour in every figure."""
 
 
 def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
