@@ -9,15 +9,8 @@ from PIL import Image
 from sklearn.decomposition import PCA
 
 import hourglass as hg
-from hourglass.experiments.compression import (
-    FORMATS,
-    LOSSLESS,
-    CodeQuantiser,
-    compress_codes,
-    compress_files,
-    pack,
-    unpack,
-)
+from hourglass.experiments.compression import FORMATS, LOSSLESS, compress_codes, compress_files
+from hourglass.experiments.quantisation import CodeQuantiser, pack, unpack
 
 RNG = np.random.default_rng(0)
 TRAIN, TEST = (images[:300] for images in (hg.load("sample").train.images, hg.load("sample").test.images))
