@@ -1,6 +1,8 @@
 """The experiments: their declarations, their runs and their scores."""
 
+from hourglass.experiments.compression import Compression, compress_codes, compress_files
 from hourglass.experiments.declared import EXPERIMENTS, OF_NOTEBOOKS, RECIPES, Experiment, find
+from hourglass.experiments.quantisation import CodeQuantiser
 from hourglass.experiments.result import Result, Run
 from hourglass.experiments.runs import check_out, run
 from hourglass.experiments.stored import StoredRun, stored_runs
@@ -9,11 +11,15 @@ __all__ = [
     "EXPERIMENTS",
     "OF_NOTEBOOKS",
     "RECIPES",
+    "CodeQuantiser",
+    "Compression",
     "Experiment",
     "Result",
     "Run",
     "StoredRun",
     "check_out",
+    "compress_codes",
+    "compress_files",
     "find",
     "run",
     "stored_runs",
