@@ -28,6 +28,8 @@ CELLS = {
     "hg.ConvClassifier()": "text/html",
     "hg.layers_of('dense')": "text/html",
     "hg.layers_of('dense').figure()": "image/png",
+    "hg.exercises.moments": "text/markdown",
+    "hg.exercises.moments.in_language('zh')": "text/markdown",
 }
 
 

@@ -17,7 +17,7 @@ FLOORS = [
     {"__init__", "atomic", "errors", "markup", "pretrained", "renames", "runtime"},
     {"data", "figure", "lessons", "metrics", "persistence"},
     {"denoising", "nn", "training"},
-    {"plots"},
+    {"exercises", "plots"},
     {"estimators"},
     {"export", "imagefiles", "models"},
     {"array_denoising"},
@@ -111,6 +111,7 @@ def test_no_module_imports_a_private_name_of_another():
             for room in (
                 "data",
                 "denoising",
+                "exercises",
                 "nn",
                 "training",
                 "estimators",

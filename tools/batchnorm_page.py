@@ -18,6 +18,10 @@ def page() -> str:
         "`hourglass run bn-lab` runs all studies and `hourglass run NAME` one of them; both resume studies that were "
         "stopped. "
         "`hourglass explain bn-manual` shows the arithmetic of one small batch.\n",
+        "To try a batch normalisation of your own, give the class as `norm=`, as in "
+        "`hg.ConvClassifier(norm=MyBatchNorm)`; `hg.check_batch_norm(MyBatchNorm)` says first whether it is right, and "
+        "explains what is not. [The user's guide](guide.md#5-learn-exercises-and-your-own-batch-normalisation) has a "
+        "complete class, and exercises that lead to it.\n",
         "Numbers are means over seeds, with Student's 95% t interval in brackets; differences are between trainings of "
         "the same seed. These intervals assume that results spread roughly normally over seeds. With three seeds they "
         "are wide: 2.5 standard deviations to either side, against 0.5 with twenty. Intervals are not "

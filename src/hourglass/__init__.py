@@ -16,10 +16,11 @@ __version__ = "0.1.0"
 register_fork_handler()
 
 if TYPE_CHECKING:
-    from hourglass import data, denoising, imagefiles, metrics, nn, plots, training
+    from hourglass import data, denoising, exercises, imagefiles, metrics, nn, plots, training
     from hourglass.array_denoising import denoise
     from hourglass.data import DATASETS, Dataset, Images, load
     from hourglass.estimators import ConvAutoencoder, ConvClassifier, DenseAutoencoder, ImageDenoiser
+    from hourglass.exercises import check_batch_norm
     from hourglass.experiments import EXPERIMENTS, Experiment, Result, Run, run
     from hourglass.export import export_onnx
     from hourglass.image_training import train_on_images
@@ -41,6 +42,7 @@ _HOMES = {
     "Images": "hourglass.data",
     "Result": "hourglass.experiments",
     "Run": "hourglass.experiments",
+    "check_batch_norm": "hourglass.exercises",
     "denoise": "hourglass.array_denoising",
     "export_onnx": "hourglass.export",
     "layers_of": "hourglass.inspection",
@@ -53,7 +55,7 @@ _HOMES = {
     "train_on_images": "hourglass.image_training",
     "write_report": "hourglass.report",
 }
-_MODULES = ("data", "denoising", "imagefiles", "metrics", "nn", "plots", "training")
+_MODULES = ("data", "denoising", "exercises", "imagefiles", "metrics", "nn", "plots", "training")
 
 __all__ = [
     "DATASETS",
@@ -67,9 +69,11 @@ __all__ = [
     "Images",
     "Result",
     "Run",
+    "check_batch_norm",
     "data",
     "denoise",
     "denoising",
+    "exercises",
     "export_onnx",
     "imagefiles",
     "layers_of",

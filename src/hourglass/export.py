@@ -71,7 +71,7 @@ def export_onnx(
     ValueError
         When the estimator has no such part.
     RuntimeError
-        When the file's outputs differ from PyTorch's by more than 1e-5.
+        When the file's outputs differ from PyTorch's by more than 1e-5, or PyTorch cannot record the network.
     """
     onnx, onnxruntime = _import_onnx()
     check_is_fitted(estimator, "network_")
@@ -104,6 +104,12 @@ def export_onnx(
                 dynamic_shapes=(dict.fromkeys(axes, torch.export.Dim.AUTO), *fixed),
                 verbose=False,
             )
+        except torch.onnx.OnnxExporterError as error:
+            raise RuntimeError(
+                "PyTorch cannot record what the network computes as a graph. A layer of your own, such as a class that "
+                "was given as norm, has to consist of tensor operations, without float(tensor), .item() or decisions "
+                "by the values of a tensor; PyTorch's error above names the line"
+            ) from error
         finally:
             logger.setLevel(level)
     if program is None:

@@ -51,7 +51,7 @@ def save(
     ValueError
         When its parameters no longer describe its network.
     TypeError
-        When a parameter is an object, such as a callable ``corruption``, that a file cannot hold.
+        When a parameter is an object, such as a callable ``corruption`` or ``norm``, that a file cannot hold.
     OSError
         When the folder cannot be written.
     """

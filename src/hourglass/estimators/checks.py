@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from hourglass.denoising.corruption import GaussianNoise, Strength
-from hourglass.nn import NORMS
+from hourglass.nn.norms import HOW_TO_NAME, NormFactory, check_known, norm_name
 
 Corrupt = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -50,9 +50,14 @@ def check_shape(name: str, value: object) -> None:
         check_number(name, length, whole=True)
 
 
-def check_norm(norm: object, momentum: float) -> None:
-    """Raise ValueError unless a normalisation is known, and its momentum a share."""
-    check_choice("norm", norm, NORMS)
+def check_norm(norm: str | NormFactory, momentum: float, checkpoint_dir: object) -> None:
+    """Raise ValueError unless a normalisation is known, its momentum a share, and checkpoints can name it."""
+    check_known(norm)
+    if checkpoint_dir is not None and not isinstance(norm, str):
+        raise ValueError(
+            f"norm={norm_name(norm)} with checkpoint_dir; a checkpoint stores names and cannot tell whether the "
+            f"program of a class is still the same; {HOW_TO_NAME}"
+        )
     check_number("norm_momentum", momentum)
     if momentum > 1:
         raise ValueError(f"norm_momentum={momentum!r}; expected the share of the new batch, at most 1")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hourglass.estimators.checks import check_choice, check_norm, check_number
 from hourglass.estimators.classifier_base import Classifier
 from hourglass.nn import ACTIVATIONS, KERNEL_INITS, ConvNet
-from hourglass.nn.norms import NORMS_IN_WORDS
+from hourglass.nn.norms import NormFactory, norm_in_words
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -21,11 +21,15 @@ class ConvClassifier(Classifier):
         Number of convolutions; the lesson's network has 19.
     width : int, default=8
         Channels that each convolution has more than the one before; the lesson's network has 4.
-    norm : {"batch", "batch-manual", "layer", "group", "instance", "ghost", "renorm", "none"}, default="batch"
-        Normalisation before each activation: PyTorch's batch normalisation, the same written out, those of each image
-        by itself (layer, group and instance normalisation), ghost batch normalisation, batch renormalisation, or none.
+    norm : str or callable, default="batch"
+        Normalisation before each activation: ``"batch"``, PyTorch's batch normalisation; ``"batch-manual"``, the same
+        written out; ``"layer"``, ``"group"`` and ``"instance"``, those of each image by itself; ``"ghost"``, ghost
+        batch normalisation; ``"renorm"``, batch renormalisation; or ``"none"``. A class or function of the number of
+        channels makes layers of your own, each a ``torch.nn.Module`` that takes maps ``(n, channels, h, w)`` and rows
+        ``(n, channels)``; :func:`hourglass.check_batch_norm` tries such a class. The model can then not be saved.
     norm_momentum : float, default=0.1
-        Share of the new batch in the moving statistics (PyTorch's convention; TensorFlow's 0.99 is 0.01).
+        Share of the new batch in the moving statistics (PyTorch's convention; TensorFlow's 0.99 is 0.01). Unused by a
+        normalisation of your own.
     kernel_init : {"glorot", "he", "truncated-normal"} or float, default="glorot"
         Distribution of the convolutions' first weights: Glorot's, He's, N(0, 0.05²) cut at two deviations, or N(0, σ²)
         for a number σ.
@@ -123,7 +127,7 @@ class ConvClassifier(Classifier):
 
     depth: int = 6
     width: int = 8
-    norm: str = "batch"
+    norm: str | NormFactory = "batch"
     norm_momentum: float = 0.1
     kernel_init: str | float = "glorot"
     activation: str = "relu"
@@ -146,7 +150,7 @@ class ConvClassifier(Classifier):
         super().check_parameters()
         check_number("depth", self.depth, whole=True)
         check_number("width", self.width, whole=True)
-        check_norm(self.norm, self.norm_momentum)
+        check_norm(self.norm, self.norm_momentum, self.checkpoint_dir)
         if isinstance(self.kernel_init, str):
             check_choice("kernel_init", self.kernel_init, KERNEL_INITS)
         else:
@@ -172,4 +176,4 @@ class ConvClassifier(Classifier):
     @property
     def title(self) -> str:
         """Line that says what kind of network is trained, and its size."""
-        return f"{self.depth + 1}-layer classifier {NORMS_IN_WORDS[self.norm]}"
+        return f"{self.depth + 1}-layer classifier {norm_in_words(self.norm)}"

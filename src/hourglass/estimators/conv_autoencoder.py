@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hourglass.estimators.autoencoder_base import Autoencoder
 from hourglass.estimators.checks import check_choice, check_norm, check_number
 from hourglass.nn import DOWNSAMPLES, UPSAMPLES, Codec, ConvCodec
-from hourglass.nn.norms import NORMS_IN_WORDS
+from hourglass.nn.norms import NormFactory, norm_in_words
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -33,11 +33,16 @@ class ConvAutoencoder(Autoencoder):
     residual : bool, default=False
         Predict what to take away from the image (DnCNN); wants ``loss="mse"`` or ``"mae"``, and no hidden pixels
         (``self_supervised="noise2self"``). ``transform`` refuses likewise.
-    norm : {"none", "batch", "batch-manual", "layer", "group", "instance", "ghost", "renorm"}, default="none"
-        Normalisation before each ReLU; those that look at each image by itself see tiles of
-        512 × 512 pixels where an image file is larger.
+    norm : str or callable, default="none"
+        Normalisation before each ReLU: ``"none"``, ``"batch"``, ``"batch-manual"``, ``"layer"``, ``"group"``,
+        ``"instance"``, ``"ghost"`` or ``"renorm"``, as in :class:`hourglass.ConvClassifier`. Those that look at each
+        image by itself see tiles of 512 × 512 pixels where an image file is larger. A class or function of the number
+        of channels makes layers of your own, each a ``torch.nn.Module`` that takes maps ``(n, channels, h, w)``; where
+        their output at a pixel depends in inference on other pixels, they need the attribute
+        ``looks_at_whole_image = True``. The model can then not be saved.
     norm_momentum : float, default=0.1
-        Share of the new batch in the moving statistics (PyTorch's convention; TensorFlow's 0.99 is 0.01).
+        Share of the new batch in the moving statistics (PyTorch's convention; TensorFlow's 0.99 is 0.01). Unused by a
+        normalisation of your own.
     loss : {"mse", "mae", "bce"}, default="mse"
         ``mse`` and ``mae``, the mean squared and the mean absolute error, have a linear output; ``bce``, sigmoid
         cross-entropy, wants images in [0, 1] and gives such.
@@ -158,7 +163,7 @@ class ConvAutoencoder(Autoencoder):
     code_channels: int | None = None
     skip: bool = False
     residual: bool = False
-    norm: str = "none"
+    norm: str | NormFactory = "none"
     norm_momentum: float = 0.1
 
     any_size = True
@@ -199,7 +204,7 @@ class ConvAutoencoder(Autoencoder):
             raise ValueError(
                 "skip=True joins maps that downsample='strided' does not compute; use downsample='max-pool'"
             )
-        check_norm(self.norm, self.norm_momentum)
+        check_norm(self.norm, self.norm_momentum, self.checkpoint_dir)
         if not isinstance(self.channels, tuple | list) or not self.channels:
             raise ValueError(f"channels={self.channels!r}; expected a tuple of whole numbers, as (16, 8, 8)")
         for count in self.channels:
@@ -241,4 +246,4 @@ class ConvAutoencoder(Autoencoder):
         said = f", {'-'.join(map(str, self.channels))} feature maps"
         if self.code_channels is not None:
             said += f" and {self.code_channels} in the code"
-        return said if self.norm == "none" else f"{said}, {NORMS_IN_WORDS[self.norm]}"
+        return said if self.norm == "none" else f"{said}, {norm_in_words(self.norm)}"

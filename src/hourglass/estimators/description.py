@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -15,6 +16,7 @@ from hourglass.data.arrays import Shape
 from hourglass.denoising.corruption import CORRUPTIONS
 from hourglass.denoising.notation import corruption_to_json
 from hourglass.estimators.exported import ExportedPart
+from hourglass.nn.norms import norm_name
 from hourglass.runtime.internals import AnyNorm
 from hourglass.training import optimiser_in_words
 
@@ -49,8 +51,9 @@ class SelfDescribing(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
     def _network(self, seed: int) -> Any:
         """Build the network and draw its weights, nothing from PyTorch's global generator."""
         with torch.random.fork_rng([]):
+            torch.default_generator.manual_seed(seed)  # from which a normalisation of somebody's own may draw
             network: Any = self._build()
-        network.reset_parameters(torch.Generator().manual_seed(seed))
+            network.reset_parameters(torch.Generator().manual_seed(seed))
         return network
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -117,8 +120,7 @@ class SelfDescribing(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
             facts["dead_units"] = _dead_in_words(dead)
         facts |= self.describe_constants()
         facts["parameters"] = {
-            name: corruption_to_json(value) if type(value) in CORRUPTIONS.values() else value
-            for name, value in self.ruling_parameters().items()
+            name: _parameter_in_words(name, value) for name, value in self.ruling_parameters().items()
         }
         notes = getattr(self, "notes_", {})
         return facts | ({"notes": notes} if notes else {})
@@ -138,8 +140,7 @@ class SelfDescribing(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
             constants.
         """
         network = self.network_ if hasattr(self, "network_") else self._unfitted_network(USUAL_SHAPE)
-        found = [layer for layer in network.modules() if isinstance(layer, AnyNorm | nn.GroupNorm | nn.LayerNorm)]
-        layers = "; ".join(dict.fromkeys(_layer_in_words(layer) for layer in found)) or "none"
+        layers = "; ".join(dict.fromkeys(_layer_in_words(layer) for layer in _normalisations(network))) or "none"
         return {"normalisation": layers, "optimiser": optimiser_in_words(self.get_params()["optimiser"])}
 
     def untrained_network(self, image_shape: Shape = USUAL_SHAPE, seed: int = 0) -> Any:
@@ -259,12 +260,21 @@ class SelfDescribing(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         raise ValueError(f"a {type(self).__name__} has no part {part!r} that can be exported")
 
 
+def _normalisations(network: Any) -> list[Any]:
+    """Normalisation layers of a network: those that it names, or else PyTorch's and ours."""
+    if hasattr(network, "normalised_layers") and (pairs := network.normalised_layers()):
+        return [network.get_submodule(name) for _, name in pairs]
+    return [layer for layer in network.modules() if isinstance(layer, AnyNorm | nn.GroupNorm | nn.LayerNorm)]
+
+
 def _layer_in_words(layer: Any) -> str:
-    said = f"{type(layer).__name__}, ε = {layer.eps:g}"
-    if not hasattr(layer, "momentum"):
-        return said
-    momentum = "an equal share of every batch" if layer.momentum is None else f"{layer.momentum:g}"
-    return f"{said}, momentum = {momentum}"
+    said = type(layer).__name__
+    if isinstance(eps := getattr(layer, "eps", None), Real):  # a layer of somebody's own may have neither
+        said += f", ε = {eps:g}"
+    momentum = getattr(layer, "momentum", "absent")
+    if momentum is None:
+        return f"{said}, momentum = an equal share of every batch"
+    return f"{said}, momentum = {momentum:g}" if isinstance(momentum, Real) else said
 
 
 def _dead_in_words(dead: Mapping[str, tuple[int, int]]) -> str:
@@ -272,3 +282,10 @@ def _dead_in_words(dead: Mapping[str, tuple[int, int]]) -> str:
     total = f"{sum(count for count, _ in dead.values())} of {sum(units for _, units in dead.values())}"
     layers = ", ".join(f"{name}: {count} of {units}" for name, (count, units) in dead.items() if count)
     return f"{total} ({layers})" if layers else total
+
+
+def _parameter_in_words(name: str, value: Any) -> Any:
+    """A parameter as :meth:`SelfDescribing.describe` shows it, made of numbers and text."""
+    if name == "norm" and callable(value):
+        return norm_name(value)
+    return corruption_to_json(value) if type(value) in CORRUPTIONS.values() else value

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hourglass.denoising.corruption import CORRUPTIONS
 from hourglass.denoising.notation import corruption_from_json, corruption_to_json
+from hourglass.nn.norms import HOW_TO_NAME, norm_name
 
 CLASS_WEIGHT = "class-weight"
 
@@ -25,8 +26,13 @@ def parameter_to_json(name: str, value: Any) -> Any:
     Raises
     ------
     TypeError
-        When it is another object, such as a callable ``corruption``.
+        When it is another object, such as a callable ``corruption`` or ``norm``.
     """
+    if name == "norm" and callable(value):
+        raise TypeError(
+            f"norm={norm_name(value)} cannot be written to a file, which stores names and no program; {HOW_TO_NAME} "
+            "before fit, or write the weights alone: torch.save(estimator.network_.state_dict(), path)"
+        )
     value = _plain(value)
     if isinstance(value, torch.device):
         return str(value)

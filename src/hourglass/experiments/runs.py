@@ -93,7 +93,7 @@ def run(
         When a name or a parameter is unknown or out of range, before anything is trained; when a folder in ``out``
         belongs to a run with other settings.
     TypeError
-        When a parameter is an object that a run's files cannot store, such as a callable ``corruption``.
+        When a parameter is an object that a run's files cannot store, such as a callable ``corruption`` or ``norm``.
     FileExistsError
         When ``out`` has one of these runs already, and ``resume`` is not True.
     BlockingIOError

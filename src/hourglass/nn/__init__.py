@@ -6,10 +6,11 @@ from hourglass.nn.codecs import Codec, DenseCodec
 from hourglass.nn.conv_codec import ConvCodec
 from hourglass.nn.convnet import ACTIVATIONS, ConvNet
 from hourglass.nn.downsampling import DOWNSAMPLES, StridedConv2d
+from hourglass.nn.image_norms import GroupNorm, InstanceNorm, LayerNorm
 from hourglass.nn.initialisation import KERNEL_INITS
 from hourglass.nn.layers import Dense, SameConv2d, SamePool2d, same_padding
 from hourglass.nn.manual import ManualBatchNorm
-from hourglass.nn.norms import NORMS, GroupNorm, InstanceNorm, LayerNorm, create_norm
+from hourglass.nn.norms import NORMS, create_norm
 from hourglass.nn.population import batch_statistics, fold, recompute_statistics
 from hourglass.nn.recording import Layer, record_layers
 from hourglass.nn.recurrent import LSTMClassifier

@@ -116,6 +116,8 @@ class Codec(OnlyTraced, nn.Module):
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw every weight anew: Glorot-uniform, biases zero.
 
+        A normalisation of your own is reset by its method ``reset_parameters``, if it has one.
+
         Parameters
         ----------
         generator : torch.Generator, optional

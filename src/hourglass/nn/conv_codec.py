@@ -11,7 +11,7 @@ from hourglass.nn import fast
 from hourglass.nn.codecs import Codec
 from hourglass.nn.downsampling import DOWNSAMPLES, StridedConv2d
 from hourglass.nn.layers import SameConv2d, SamePool2d
-from hourglass.nn.norms import create_norm
+from hourglass.nn.norms import NormFactory, create_norm
 from hourglass.nn.shapes import check_counts, check_images, from_height_width_channel, to_height_width_channel
 from hourglass.nn.upsampling import UPSAMPLES, UpsampleConv2d
 from hourglass.runtime.internals import is_transformed
@@ -52,11 +52,12 @@ class ConvCodec(Codec):
     residual : bool, default=False
         Add the output to the input, so that the layers predict what to take away (Zhang et al., "Beyond a
         Gaussian Denoiser", IEEE Transactions on Image Processing, 2017).
-    norm : str, default="none"
-        Normalisation before each ReLU, one of ``NORMS``. The code, too, is normalised; the output is not.
+    norm : str or callable, default="none"
+        Normalisation before each ReLU, one of ``NORMS``, or a class or function of the number of channels that makes
+        layers for maps ``(n, channels, h, w)``. The code, too, is normalised; the output is not.
     norm_momentum : float in [0, 1] or None, default=0.1
         Share of the new batch in the moving statistics; None averages all batches alike. Unused where the
-        normalisation has no moving statistics.
+        normalisation has no moving statistics, and by one of your own.
 
     Raises
     ------
@@ -76,7 +77,7 @@ class ConvCodec(Codec):
         code_channels: int | None = None,
         skip: bool = False,
         residual: bool = False,
-        norm: str = "none",
+        norm: str | NormFactory = "none",
         norm_momentum: float | None = 0.1,
     ) -> None:
         super().__init__(image_shape)
@@ -95,6 +96,8 @@ class ConvCodec(Codec):
             self._sizes.append((height, width))
         self.code_shape = (height, width, code_channels or channels[-1])
         self.skip, self.residual, self.norm = skip, residual, norm
+        # A layer of somebody's own may need its output again for its gradient.
+        self._rectify = rectify if isinstance(norm, str) else F.relu
         strided = downsample == "strided"
         halving = StridedConv2d if strided else SameConv2d
         self.encoder = nn.ModuleList(halving(before, after) for before, after in pairwise((colours, *channels)))
@@ -249,10 +252,10 @@ class ConvCodec(Codec):
             sizes.append((x.shape[2], x.shape[3]))
             x = norm(conv(x))
             if self.skip:
-                x = rectify(x)
+                x = self._rectify(x)
                 joined.append(x)
             # The maximum commutes with ReLU; taken first, ReLU sees a quarter of the numbers.
-            x = rectify(self.pool(x))  # (n, channels, ceil(h / 2), ceil(w / 2))
+            x = self._rectify(self.pool(x))  # (n, channels, ceil(h / 2), ceil(w / 2))
         if self.has_code_layers:
             x = rectify(self.to_code(x))
         return x, sizes, joined
@@ -276,9 +279,9 @@ class ConvCodec(Codec):
                 conv = cast(UpsampleConv2d, grow).conv
                 last = (conv.weight, conv.get_parameter("bias"), self.output.weight, self.output_bias)
                 return fast.upsample_output_conv2d(x, *last)
-            x = rectify(self.decoder_norms[i](grow(x, size)))
+            x = self._rectify(self.decoder_norms[i](grow(x, size)))
             if self.skip:
                 x = torch.cat([x, joined.pop()], dim=1)  # in inference the two parts' memory is free from here
-                x = rectify(self.joins[i](x))
+                x = self._rectify(self.joins[i](x))
         output: Tensor = self.output(x)
         return output

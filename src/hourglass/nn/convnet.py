@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from hourglass.nn.initialisation import KERNEL_INITS, reset_children_, reset_kernel_
 from hourglass.nn.layers import Dense, SameConv2d
-from hourglass.nn.norms import create_norm, has_moving_statistics
+from hourglass.nn.norms import NormFactory, create_norm, for_rows, has_moving_statistics
 from hourglass.nn.shapes import check_counts, check_images, to_height_width_channel
 from hourglass.runtime.internals import OnlyTraced
 
@@ -35,15 +35,17 @@ class ConvNet(OnlyTraced, nn.Module):
         Channels that each convolution has more than the one before.
     hidden : int, default=100
         Units of the dense layer.
-    norm : str, default="none"
+    norm : str or callable, default="none"
         Normalisation before each activation, one of ``NORMS``; with one, the layer before it has no bias. Instance
         normalisation needs several values a channel, which maps of one pixel and the dense layer do not have: there
-        ``"instance"`` is ``"layer"``.
+        ``"instance"`` is ``"layer"``. A class or function of the number of channels makes layers of your own, which
+        take maps ``(n, channels, h, w)`` and, after the dense layer, rows ``(n, channels)``; for rows,
+        ``torch.nn.BatchNorm2d`` becomes ``BatchNorm1d``.
     norm_momentum : float in [0, 1] or None, default=0.01
         Share of the new batch in the moving statistics (PyTorch's convention; TensorFlow's 0.99); None averages all
-        batches alike. Unused where the normalisation has no moving statistics.
+        batches alike. Unused where the normalisation has no moving statistics, and by one of your own.
     norm_eps : float, default=1e-3
-        Added to the variance; 0 or more. Unused without normalisation.
+        Added to the variance; 0 or more. Unused without normalisation, and by one of your own.
     stored_variance : {"biased", "bessel"}, optional
         Which batch variance the moving one averages. None, the default, stores what TensorFlow stores: with
         ``norm="batch"`` Bessel-corrected in the convolutions (its fused kernel) and biased in the dense layer, with
@@ -57,8 +59,8 @@ class ConvNet(OnlyTraced, nn.Module):
     Raises
     ------
     ValueError
-        When a size is below 1, a name is unknown, or ``stored_variance`` is given with a normalisation that has no
-        moving statistics; from the forward pass when the images are not ``(n, c, h, w)`` for ``image_shape``.
+        When a size is below 1, a name is unknown, or ``stored_variance`` is given with a normalisation that does not
+        take it; from the forward pass when the images are not ``(n, c, h, w)`` for ``image_shape``.
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class ConvNet(OnlyTraced, nn.Module):
         depth: int = 19,
         width: int = 4,
         hidden: int = 100,
-        norm: str = "none",
+        norm: str | NormFactory = "none",
         norm_momentum: float | None = 0.01,
         norm_eps: float = 1e-3,
         stored_variance: str | None = None,
@@ -104,7 +106,7 @@ class ConvNet(OnlyTraced, nn.Module):
             height, width_, channels = -(-height // stride), -(-width_ // stride), width * d
             self.norms.append(normalisation(channels, conv_variance, height * width_))
         self.hidden = Dense(height * width_ * channels, hidden, bias=bias)
-        self.hidden_norm = normalisation(hidden, dense_variance)
+        self.hidden_norm = for_rows(normalisation(hidden, dense_variance))
         self.output = Dense(hidden, classes)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -159,6 +161,8 @@ class ConvNet(OnlyTraced, nn.Module):
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw every weight anew, and set the moving statistics to 0 and 1.
+
+        A normalisation of your own is reset by its method ``reset_parameters``, if it has one.
 
         Parameters
         ----------

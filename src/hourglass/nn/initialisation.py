@@ -1,9 +1,9 @@
 """How weights start."""
 
+import inspect
+
 import torch
 from torch import nn
-
-from hourglass.runtime.internals import AnyNorm
 
 KERNEL_INITS = ("glorot", "he", "truncated-normal")
 """Names of the initialisations of a convolution's kernel."""
@@ -40,15 +40,15 @@ def reset_kernel_(layer: nn.Conv2d, init: str | float, generator: torch.Generato
 
 
 def reset_children_(module: nn.Module, generator: torch.Generator | None) -> None:
-    """Call ``reset_parameters`` of every child that has parameters, in order of definition.
+    """Call ``reset_parameters`` of every child that has it, in order of definition.
 
-    Layers of ours take the generator; PyTorch's normalisation layers draw nothing.
+    Layers of ours that draw weights take the generator; normalisation layers draw nothing, and take no argument.
     """
     for child in module.children():
         reset = getattr(child, "reset_parameters", None)
         if reset is None:
             reset_children_(child, generator)
-        elif isinstance(child, AnyNorm | nn.GroupNorm):
-            reset()
+        elif "generator" in inspect.signature(reset).parameters:
+            reset(generator=generator)
         else:
-            reset(generator)
+            reset()

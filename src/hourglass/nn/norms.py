@@ -1,182 +1,20 @@
-"""Normalisations by name: of the batch, of parts of it, and of each image by itself."""
+"""Normalisations by name, and those that somebody gives as a class or a function."""
 
-import math
+import functools
+import inspect
+from collections.abc import Callable
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from hourglass.nn.batchnorm import (
-    FrameworkBatchNorm,
-    MovingStatistics,
-    check_eps,
-    check_maps,
-)
+from hourglass.nn.batchnorm import FrameworkBatchNorm, MovingStatistics
+from hourglass.nn.image_norms import GroupNorm, InstanceNorm, LayerNorm
 from hourglass.nn.manual import ManualBatchNorm
 from hourglass.nn.variants import BatchRenorm, GhostBatchNorm
-from hourglass.runtime.internals import OnlyTraced, has_values, shape_of
 
+NormFactory = Callable[[int], nn.Module]
+"""Class or function that takes the number of channels and returns a layer."""
 
-class GroupNorm(OnlyTraced, nn.GroupNorm):
-    """Each image normalised by itself, over groups of its channels; the same in training and in inference.
-
-    Source: Wu and He, "Group Normalization", ECCV 2018. One group is layer normalisation, as many as channels
-    instance normalisation (their figure 2).
-
-    Parameters
-    ----------
-    num_features : int
-        Channels: the input is ``(n, num_features)`` or ``(n, num_features, height, width)``.
-    eps : float, default=1e-5
-        Added to the variance; 0 or more.
-    groups : int, default=4
-        Groups of channels; where ``num_features`` is no multiple of it, the greatest common divisor of both.
-    affine : bool, default=True
-        Whether there is a scale, ``weight``, and a shift, ``bias``, for each channel.
-    device : torch.device or str, optional
-        Device of the parameters.
-    dtype : torch.dtype, optional
-        Type of the parameters.
-
-    Attributes
-    ----------
-    weight, bias : torch.nn.Parameter of shape (num_features,), or None
-        Scale (gamma) and shift (beta).
-
-    Raises
-    ------
-    ValueError
-        When ``groups`` is below 1 or ``eps`` below 0; from the forward pass where a group has one value only, or the
-        input has another number of axes or channels.
-    TypeError
-        From the forward pass when the input does not hold floating-point numbers; from ``torch.jit.script``.
-    """
-
-    looks_at_whole_image = True  # so that ``ConvCodec.halo`` is None
-
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        *,
-        groups: int = 4,
-        affine: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        if groups < 1:
-            raise ValueError(f"groups={groups}; expected 1 or more")
-        check_eps(eps)
-        super().__init__(math.gcd(groups, num_features), num_features, eps, affine, device, dtype)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise each image's groups by their own moments.
-
-        Parameters
-        ----------
-        x : torch.Tensor of shape (n, num_channels) or (n, num_channels, ...)
-            Rows, or maps.
-
-        Returns
-        -------
-        torch.Tensor of the same shape
-
-        Raises
-        ------
-        ValueError
-            When the input has another shape, or only one value for each group.
-        """
-        check_maps(x, self.num_channels)
-        if has_values(x) and shape_of(x)[1:].numel() == self.num_groups:
-            raise ValueError(
-                f"one value per group in x of shape {tuple(x.shape)} with {self.num_groups} groups: normalised it is 0 "
-                "whatever it was; use fewer groups or larger maps"
-            )
-        return super().forward(x)
-
-
-class LayerNorm(GroupNorm):
-    """Each image normalised over all its values, with a scale and a shift for each channel.
-
-    Source: Ba, Kiros and Hinton, "Layer Normalization", 2016.
-
-    Parameters
-    ----------
-    num_features : int
-        Channels: the input is ``(n, num_features)`` or ``(n, num_features, height, width)``.
-    eps : float, default=1e-5
-        Added to the variance; 0 or more.
-    affine : bool, default=True
-        Whether there is a scale, ``weight``, and a shift, ``bias``, for each channel.
-    device : torch.device or str, optional
-        Device of the parameters.
-    dtype : torch.dtype, optional
-        Type of the parameters.
-
-    Attributes
-    ----------
-    weight, bias : torch.nn.Parameter of shape (num_features,), or None
-        Scale (gamma) and shift (beta).
-
-    Raises
-    ------
-    ValueError, TypeError
-        As :class:`GroupNorm`, of which this is the case of one group.
-    """
-
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        *,
-        affine: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__(num_features, eps, groups=1, affine=affine, device=device, dtype=dtype)
-
-
-class InstanceNorm(GroupNorm):
-    """Each channel of each image normalised over its pixels, of which it needs several.
-
-    Source: Ulyanov, Vedaldi and Lempitsky, "Instance Normalization: The Missing Ingredient for Fast Stylization", 2016.
-
-    Parameters
-    ----------
-    num_features : int
-        Channels: the input is ``(n, num_features, height, width)``.
-    eps : float, default=1e-5
-        Added to the variance; 0 or more.
-    affine : bool, default=True
-        Whether there is a scale, ``weight``, and a shift, ``bias``, for each channel.
-    device : torch.device or str, optional
-        Device of the parameters.
-    dtype : torch.dtype, optional
-        Type of the parameters.
-
-    Attributes
-    ----------
-    weight, bias : torch.nn.Parameter of shape (num_features,), or None
-        Scale (gamma) and shift (beta).
-
-    Raises
-    ------
-    ValueError, TypeError
-        As :class:`GroupNorm`, of which this is the case of as many groups as channels.
-    """
-
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        *,
-        affine: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__(num_features, eps, groups=num_features, affine=affine, device=device, dtype=dtype)
-
-
-NORMS: dict[str, type[MovingStatistics] | type[GroupNorm] | None] = {
+NORMS: dict[str, Callable[..., nn.Module] | None] = {
     "none": None,
     "batch": FrameworkBatchNorm,
     "batch-manual": ManualBatchNorm,
@@ -188,7 +26,9 @@ NORMS: dict[str, type[MovingStatistics] | type[GroupNorm] | None] = {
 }
 """Every normalisation by name; ``batch`` is PyTorch's batch normalisation, ``batch-manual`` the same written out.
 
-A class whose output at a pixel depends in inference on other pixels has the attribute ``looks_at_whole_image = True``.
+An entry is called with the number of channels and, where it has parameters of these names, with ``eps`` and
+``momentum``, the share of the new batch in the moving statistics. A class whose output at a pixel depends in inference
+on other pixels has the attribute ``looks_at_whole_image = True``.
 """
 
 NORMS_IN_WORDS = {
@@ -203,35 +43,102 @@ NORMS_IN_WORDS = {
 }
 """What a title says of a network with each normalisation, by the names of ``NORMS``."""
 
+HOW_TO_NAME = (
+    "add it to the table of names (hourglass.nn.NORMS['mine'] = MyBatchNorm, see CONTRIBUTING.md) and give norm='mine'"
+)
+"""What to do where a class of somebody's own cannot be taken itself, for errors."""
 
-def has_moving_statistics(name: str) -> bool:
+
+def check_known(norm: object) -> None:
+    """Raise ValueError unless ``norm`` is a name of ``NORMS``, or a class or function that makes a layer.
+
+    Parameters
+    ----------
+    norm : object
+        What somebody gave as ``norm``.
+    """
+    if isinstance(norm, nn.Module):
+        kind = type(norm).__name__
+        raise ValueError(
+            f"norm={kind}(…) is one layer, but each place of a network needs a layer of its own; "
+            f"give what makes one: norm={kind}, or a function such as lambda channels: {kind}(channels)"
+        )
+    if norm not in NORMS if isinstance(norm, str) else not callable(norm):
+        raise ValueError(
+            f"norm={norm!r} is unknown; choose one of {', '.join(NORMS)}, or give in Python a class or a function of "
+            "the number of channels (a name of your own has to be in hourglass.nn.NORMS)"
+        )
+
+
+def norm_name(norm: str | NormFactory) -> str:
+    """Name of a normalisation, such as ``"batch"`` or ``"MyBatchNorm"``.
+
+    Parameters
+    ----------
+    norm : str or callable
+        Name, class or function.
+
+    Returns
+    -------
+    str
+        Of a class or function the name that it was defined with.
+    """
+    if isinstance(norm, str):
+        return norm
+    made_by = norm.func if isinstance(norm, functools.partial) else norm
+    name: str = getattr(made_by, "__qualname__", type(made_by).__name__)
+    return name.rpartition("<locals>.")[2]
+
+
+def norm_in_words(norm: str | NormFactory) -> str:
+    """What a title says of a network with a normalisation, such as ``"with layer normalisation"``.
+
+    Parameters
+    ----------
+    norm : str or callable
+        Name, class or function.
+
+    Returns
+    -------
+    str
+        From ``NORMS_IN_WORDS``, or with the name.
+    """
+    name = norm_name(norm)
+    if name == "<lambda>":
+        return "with a normalisation of its own"
+    return NORMS_IN_WORDS.get(name, f"with {name}") if isinstance(norm, str) else f"with {name}"
+
+
+def has_moving_statistics(norm: object) -> bool:
     """Whether a normalisation, by its name in ``NORMS``, keeps moving statistics; False for unknown names."""
-    norm = NORMS.get(name)
-    return norm is not None and issubclass(norm, MovingStatistics)
+    kind = NORMS.get(norm) if isinstance(norm, str) else None
+    return isinstance(kind, type) and issubclass(kind, MovingStatistics)
 
 
 def create_norm(
-    name: str,
+    norm: str | NormFactory,
     num_features: int,
     *,
     eps: float = 1e-5,
     momentum: float | None = 0.1,
     stored_variance: str | None = None,
 ) -> nn.Module:
-    """Normalisation layer by name.
+    """Normalisation layer by name, or by a class or function of somebody's own.
 
     Parameters
     ----------
-    name : {"none", "batch", "batch-manual", "layer", "group", "instance", "ghost", "renorm"}
+    norm : {"none", "batch", "batch-manual", "layer", "group", "instance", "ghost", "renorm"} or callable
         Nothing; batch normalisation by PyTorch or written out; :class:`LayerNorm`, :class:`GroupNorm`,
-        :class:`InstanceNorm`, :class:`GhostBatchNorm`, :class:`BatchRenorm`.
+        :class:`InstanceNorm`, :class:`GhostBatchNorm`, :class:`BatchRenorm`. A class or function is called with
+        ``num_features`` alone, and returns the layer.
     num_features : int
         Channels.
     eps : float, default=1e-5
-        Added to the variance; 0 or more. Unused by ``"none"``.
+        Added to the variance; 0 or more. Unused by ``"none"`` and by a class or function.
     momentum : float in [0, 1] or None, default=0.1
         Share of the new batch in the moving statistics; None averages all batches alike. Unused by normalisations
-        that look at each image by itself, and by ``"none"``: they have no moving statistics.
+        that look at each image by itself and by ``"none"``, which have no moving statistics, and by a class or
+        function.
     stored_variance : {"bessel", "biased"}, optional
         Which batch variance the moving one averages. None, the default, leaves each class its own.
 
@@ -243,20 +150,59 @@ def create_norm(
     Raises
     ------
     ValueError
-        When the name is unknown or another argument out of its range, and when ``stored_variance`` is given to a
-        normalisation without moving statistics.
+        When the name is unknown or another argument out of its range, when ``norm`` is a layer itself, and when
+        ``stored_variance`` is given to a normalisation that does not take it.
+    TypeError
+        When the class or function returns something other than a ``torch.nn.Module``.
     """
-    if name not in NORMS:
-        raise ValueError(f"norm={name!r} is unknown; choose one of {', '.join(NORMS)}")
-    norm = NORMS[name]
-    if norm is not None and issubclass(norm, MovingStatistics):
-        if stored_variance is None:
-            return norm(num_features, eps, momentum)
-        return norm(num_features, eps, momentum, stored_variance=stored_variance)
-    if stored_variance is not None:
-        moving = ", ".join(filter(has_moving_statistics, NORMS))
+    check_known(norm)
+    if stored_variance is not None and not has_moving_statistics(norm):
+        what = "has no moving statistics" if isinstance(norm, str) else "chooses itself which variance it stores"
+        said = repr(norm) if isinstance(norm, str) else norm_name(norm)
         raise ValueError(
-            f"norm={name!r} has no moving statistics, so that stored_variance={stored_variance!r} would change "
-            f"nothing; leave it out, or choose one of {moving}"
+            f"norm={said} {what}, so that stored_variance={stored_variance!r} would change nothing; leave it out, or "
+            f"choose one of {', '.join(filter(has_moving_statistics, NORMS))}"
         )
-    return nn.Identity() if norm is None else norm(num_features, eps)
+    if not isinstance(norm, str):
+        return _by_factory(norm, num_features)
+    kind = NORMS[norm]
+    if kind is None:
+        return nn.Identity()
+    settings = {"eps": eps, "momentum": momentum}
+    taken = {name: settings[name] for name in settings if name in inspect.signature(kind).parameters}
+    return kind(num_features, **taken | ({} if stored_variance is None else {"stored_variance": stored_variance}))
+
+
+def _by_factory(norm: NormFactory, num_features: int) -> nn.Module:
+    try:
+        layer = norm(num_features)
+    except Exception as error:
+        error.add_note(
+            f"This was raised by norm={norm_name(norm)}, which was called with the number of channels, "
+            f"{num_features}, and has to return a torch.nn.Module."
+        )
+        raise
+    if not isinstance(layer, nn.Module):
+        raise TypeError(
+            f"norm={norm_name(norm)} returned a {type(layer).__name__} for {num_features} channels; "
+            "expected a layer, an instance of torch.nn.Module"
+        )
+    return layer
+
+
+def for_rows(layer: nn.Module) -> nn.Module:
+    """Layer for rows ``(n, channels)``: ``torch.nn.BatchNorm1d`` for a ``BatchNorm2d``, which refuses rows.
+
+    Parameters
+    ----------
+    layer : torch.nn.Module
+        Newly made layer.
+
+    Returns
+    -------
+    torch.nn.Module
+        The layer itself, unless it is exactly a ``torch.nn.BatchNorm2d``.
+    """
+    if type(layer) is not nn.BatchNorm2d:
+        return layer
+    return nn.BatchNorm1d(layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from hourglass.nn.batchnorm import other_axes
+from hourglass.nn.batchnorm import MovingStatistics, other_axes
 from hourglass.nn.conv_codec import ConvCodec
 from hourglass.nn.convnet import ConvNet
 from hourglass.nn.manual import ManualBatchNorm
@@ -40,7 +40,8 @@ def normalisations(module: nn.Module) -> dict[str, BatchNorm]:
         if not isinstance(layer, BatchNorm):
             raise ValueError(
                 f"{name or 'the module'} is a {type(layer).__name__}, which is no batch normalisation of PyTorch's "
-                "and no subclass of one, so that its moving statistics may not be those of a batch"
+                "and no subclass of one, so that its moving statistics may not be those of a batch; derive a class of "
+                "your own from torch.nn.BatchNorm2d to have them treated as such"
             )
         if is_lazy(cast(Tensor, layer.running_mean)):
             raise ValueError(
@@ -116,8 +117,8 @@ def recompute_statistics(module: nn.Module, batches: Iterable[Tensor | Sequence[
     own = normalisations(module)
     if not own:
         raise ValueError(
-            "no layer of the module has moving statistics, so that there is nothing to recompute; "
-            "only batch normalisation has them"
+            "no layer of the module has moving statistics that are known here, so that there is nothing to "
+            "recompute; those of PyTorch's batch normalisation, of ours and of classes derived from them are"
         )
     if isinstance(batches, Tensor):
         raise TypeError("batches is one tensor; give an iterable of batches, such as [x] or x.split(64)")
@@ -162,7 +163,8 @@ def fold(network: Network) -> Network:
     A convolution and the normalisation by moving statistics after it are one affine map:
     ``w' = w · γ / √(σ² + ε)``, ``b' = β + (b - µ) · γ / √(σ² + ε)``.
     Source: Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
-    Inference", CVPR 2018, section 3.2.
+    Inference", CVPR 2018, section 3.2. Of a normalisation of somebody's own, whose statistics may have any name, scale
+    and shift are found by what it does to zeros and ones, and tried on other numbers.
 
     Parameters
     ----------
@@ -179,8 +181,8 @@ def fold(network: Network) -> Network:
     TypeError
         When the network is neither a ConvNet nor a ConvCodec.
     ValueError
-        When the network has no normalisation, or one without moving statistics, which computes its moments from the
-        input itself and is no affine map of it.
+        When the network has no normalisation, or one that in inference is no affine map of its input, as without moving
+        statistics, where it computes its moments from the input itself.
     """
     if not isinstance(network, ConvNet | ConvCodec):
         raise TypeError(f"fold takes a ConvNet or a ConvCodec; this is a {type(network).__name__}")
@@ -190,17 +192,42 @@ def fold(network: Network) -> Network:
     folded = copy.deepcopy(network).eval()
     for layer_name, norm_name in pairs:
         layer, norm = folded.get_submodule(layer_name), folded.get_submodule(norm_name)
-        if not isinstance(norm, BatchNorm) or norm.running_mean is None or norm.running_var is None:
-            raise ValueError(
-                f"{norm_name} is a {type(norm).__name__} without moving statistics: it computes its moments from the "
-                "input, and cannot be folded into a convolution"
-            )
-        weight, bias = cast(Tensor, layer.weight), cast(Tensor | None, layer.bias)
         # A transposed convolution has its output channels in the second axis.
-        layer.weight, layer.bias = fuse_conv_bn_weights(
-            weight, bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias,
-            transpose=isinstance(layer, nn.ConvTranspose2d),
-        )  # fmt: skip
+        transposed = isinstance(layer, nn.ConvTranspose2d)
+        weight, bias = cast(Tensor, layer.weight), cast(Tensor | None, layer.bias)
+        if (found := _inference_of(norm, weight, channels=weight.shape[transposed])) is None:
+            raise ValueError(
+                f"{norm_name} is a {type(norm).__name__} without moving statistics that it uses in inference: its "
+                "output there is not a scale and a shift of each channel, and cannot be folded into a convolution"
+            )
+        layer.weight, layer.bias = fuse_conv_bn_weights(weight, bias, *found, transpose=transposed)
         folded.set_submodule(norm_name, nn.Identity())
     folded.norm = "none"
     return folded
+
+
+def _inference_of(
+    norm: nn.Module, weight: Tensor, *, channels: int
+) -> tuple[Tensor, Tensor, float, Tensor | None, Tensor | None] | None:
+    """Mean, variance, ε, γ and β by which a layer normalises in inference; None where its map is not affine."""
+    if isinstance(norm, MovingStatistics) or type(norm).forward is BatchNorm.forward:
+        mean, variance, eps = norm.running_mean, norm.running_var, norm.eps
+        if mean is None or variance is None:
+            return None
+        return cast(Tensor, mean), cast(Tensor, variance), cast(float, eps), norm.weight, norm.bias  # type: ignore[return-value]  # torch types unknown attributes as tensors or modules
+    shape = (4, channels) if weight.dim() == 2 else (4, channels, 2, 2)
+    x = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).to(weight.device)
+    x[0], x[1] = 0, 1
+    try:
+        with torch.no_grad():
+            twin = copy.deepcopy(norm).double().eval()
+            # In two batches: within one, its own moments would be affine too.
+            output = torch.cat([twin(part) for part in x.split(2)]).reshape(4, channels, -1)
+    except Exception:  # somebody's own layer may raise anything
+        return None
+    shift, scale = output[0, :, 0], output[1, :, 0] - output[0, :, 0]
+    expected = x.reshape(4, channels, -1) * scale[:, None] + shift[:, None]
+    # A layer may compute in float32 whatever it is given.
+    if not torch.allclose(output, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max())):
+        return None
+    return torch.zeros_like(shift), torch.ones_like(scale), 0.0, scale.to(weight.dtype), shift.to(weight.dtype)
