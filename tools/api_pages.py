@@ -7,7 +7,7 @@ object that several packages make public is described once, under its shortest n
 import importlib
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -119,7 +119,8 @@ def constant(entry: Entry) -> str:
     package, _, short = entry.name.rpartition(".")
     lines = [f".. py:data:: {short}", f"   :module: {package}", f"   :type: {type(entry.value).__name__}", ""]
     lines += [f"   {line}".rstrip() for line in constant_text(entry.value, short).splitlines()]
-    if entry.value and all(isinstance(each, str) for each in entry.value):
+    named = isinstance(entry.value, Iterable) and all(isinstance(each, str) for each in entry.value)
+    if named and entry.value:
         lines += ["", f"   Names: {', '.join(f'``{each}``' for each in entry.value)}."]
     return "\n".join(lines) + "\n"
 

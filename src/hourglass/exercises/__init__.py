@@ -25,13 +25,21 @@ from hourglass.exercises.norm_trials import (
 )
 
 pyramid = Exercise("pyramid", 0, check_pyramid)
+"""Exercise 1: sizes in a convolutional pyramid."""
 cross_entropy = Exercise("cross_entropy", 0, check_cross_entropy)
+"""Exercise 2: sigmoid cross-entropy of logits."""
 moments = Exercise("moments", 0, check_moments)
+"""Exercise 3: mean and variance of feature maps."""
 forward = Exercise("forward", 1, check_forward)
+"""Exercise 4: batch normalisation in training mode."""
 inference = Exercise("inference", 1, check_inference)
+"""Exercise 5: moving averages, and inference."""
 fold = Exercise("fold", 1, check_fold)
+"""Exercise 6: folding batch normalisation into a convolution."""
 clipping = Exercise("clipping", 2, check_clipping)
+"""Exercise 7: what clipping does to noise."""
 backward = Exercise("backward", 2, check_backward)
+"""Exercise 8: the gradient of batch normalisation."""
 
 
 def course(language: str = "en") -> Course:

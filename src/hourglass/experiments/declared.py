@@ -119,7 +119,7 @@ _FAST_CLASSIFIER: dict[str, Any] = {
 }
 _BETTER: dict[str, Any] = {
     "loss": "bce",
-    "epochs": 20,
+    "epochs": 10,
     "batch_size": 100,
     "learning_rate": 0.005,
     "schedule": "one-cycle",
@@ -179,8 +179,8 @@ EXPERIMENTS = {
             "dense-better",
             "Dense autoencoder, 784 → 32 → 784, trained better",
             "How much more does the network of dense keep if nothing but its training changes?",
-            DenseAutoencoder(code_size=32, **_BETTER),
-            {"n_steps": 6000},
+            DenseAutoencoder(code_size=32, **(_BETTER | {"epochs": 250, "learning_rate": 0.02})),
+            {"n_steps": 36_000},
         ),
         # Wide stages compute what a code of eight maps has to say, and strided convolutions keep the places of edges,
         # which a maximum forgets.
