@@ -20,6 +20,10 @@ os.environ.setdefault("SCIPY_ARRAY_API", "1")
 MNIST = os.environ.get("HOURGLASS_DATA")
 
 
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch):
     connect = socket.socket.connect

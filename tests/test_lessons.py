@@ -75,6 +75,7 @@ def run(name, language, folder):
     assert any(cell.get("outputs") for cell in read.cells)
 
 
+@pytest.mark.long
 def test_the_english_notebook_runs(name, tmp_path):
     run(name, "en", tmp_path)
 

@@ -1,9 +1,10 @@
 """Builds the notebooks of the lessons from their texts in `lessons/`, which have each passage in every language.
 
-Usage: scripts/lessons [NAME ...] | --check
+Usage: scripts/lessons [--execute] [NAME ...] | --check
 
-Code is executed once, on the sample data, and its outputs are common to all languages. `--check` executes nothing and
-fails when a notebook is older than its text.
+Code is executed once, on the sample data, and its outputs are common to all languages. Where only prose has changed,
+the outputs are kept, unless `--execute` is given. `--check` executes nothing and fails when a notebook is older than
+its text.
 """
 
 import argparse
@@ -100,6 +101,25 @@ def execute(text: Notebook) -> Notebook:
     return text
 
 
+def with_known_outputs(name: str, text: Notebook) -> bool:
+    """Give a lesson the outputs of its built notebook if both have the same code; return whether they have."""
+    path = BUILT / f"{name}.ipynb"
+    if not path.exists():
+        return False
+    code, built = ([cell for cell in each.cells if cell.cell_type == "code"] for each in (text, read_built(path)))
+    if [cell.source for cell in code] != [cell.source for cell in built]:
+        return False
+    for cell, known in zip(code, built, strict=True):
+        cell.outputs, cell.execution_count = known.outputs, known.execution_count
+    return True
+
+
+def read_built(path: Path) -> Notebook:
+    """Read a notebook."""
+    notebook: Notebook = nbformat.read(path, as_version=4)
+    return notebook
+
+
 def contents(notebook: Notebook) -> list[tuple[str, str, dict[str, Any]]]:
     """List what a lesson says, without outputs.
 
@@ -119,13 +139,14 @@ def contents(notebook: Notebook) -> list[tuple[str, str, dict[str, Any]]]:
 def is_current(name: str, text: Notebook) -> bool:
     """Whether the built notebook has the cells of the text, and an output or a number for each cell of code."""
     path = BUILT / f"{name}.ipynb"
-    return path.exists() and contents(nbformat.read(path, as_version=4)) == contents(text)
+    return path.exists() and contents(read_built(path)) == contents(text)
 
 
 def main() -> None:
     """Build the lessons that are named, or check all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", metavar="NAME", nargs="*", help=f"of {', '.join(LESSONS)}; by default all")
+    parser.add_argument("--execute", action="store_true", help="execute code that has not changed too")
     parser.add_argument("--check", action="store_true", help="execute nothing; fail when a notebook is not current")
     options = parser.parse_args()
     if unknown := set(options.names) - set(LESSONS):
@@ -138,8 +159,9 @@ def main() -> None:
         if options.check and not found and not is_current(name, text):
             wrong.append(f"lessons/{name}.md is newer than its notebook; run scripts/lessons {name}")
         if not options.check and not found:
-            nbformat.write(execute(text), BUILT / f"{name}.ipynb")
-            print(f"lessons: {name} built")
+            kept = not options.execute and with_known_outputs(name, text)
+            nbformat.write(text if kept else execute(text), BUILT / f"{name}.ipynb")
+            print(f"lessons: {name} built{', with the outputs it had' if kept else ''}")
     if wrong:
         sys.exit("\n".join(wrong))
 
