@@ -39,6 +39,8 @@ def test_better_ones_differ_where_they_say(name):
     plain, better = (find(each).configure("classic") for each in (name.removesuffix("-better"), name))
     assert type(better) is type(plain)
     assert (better.loss, better.noise) == (plain.loss, plain.noise)
+    assert find(name).change
+    assert not find(name.removesuffix("-better")).change
     if name == "dense-better":
         assert better.code_size == plain.code_size
     elif name == "conv-better":

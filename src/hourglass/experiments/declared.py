@@ -35,6 +35,8 @@ class Experiment:
         Unfitted estimator with the parameters of the ``classic`` recipe; it is cloned for every run.
     fast : mapping of str to Any, default={}
         Parameters that the ``fast`` recipe changes, by name.
+    change : str, default=""
+        What differs from the experiment of the notebooks that asks the same, and why it helps, in a sentence or two.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Experiment:
     question: str
     estimator: NetworkEstimator
     fast: Mapping[str, Any] = field(default_factory=dict)
+    change: str = ""
 
     def configure(self, recipe: str = "classic", **parameters: Any) -> NetworkEstimator:
         """Make the unfitted estimator of a recipe.
@@ -174,16 +177,16 @@ EXPERIMENTS = {
             ConvClassifier(norm="batch-manual", kernel_init="truncated-normal", **_CLASSIFIER),
             _FAST_CLASSIFIER,
         ),
-        # A learning rate that falls to zero lets the weights settle, which a constant one keeps moving.
         Experiment(
             "dense-better",
             "Dense autoencoder, 784 → 32 → 784, trained better",
             "How much more does the network of dense keep if nothing but its training changes?",
             DenseAutoencoder(code_size=32, **(_BETTER | {"epochs": 250, "learning_rate": 0.02})),
             {"n_steps": 36_000},
+            "Only the training differs from dense: it is longer, at a learning rate that rises and then falls to zero. "
+            "The large rate in the middle finds better weights, and its fall lets them settle, which a constant rate "
+            "keeps moving.",
         ),
-        # Wide stages compute what a code of eight maps has to say, and strided convolutions keep the places of edges,
-        # which a maximum forgets.
         Experiment(
             "conv-better",
             "Convolutional autoencoder, code 4 × 4 × 8, wide and strided",
@@ -192,8 +195,10 @@ EXPERIMENTS = {
                 channels=(32, 64, 128), code_channels=8, downsample="strided", upsample="transposed-2x2", **_BETTER
             ),
             {"n_steps": 3000},
+            "The stages have 32, 64 and 128 feature maps, from which one more convolution computes the 8 maps of the "
+            "code, and convolutions with stride 2 take the place of the maximum. Wide stages can compute what 128 "
+            "numbers have to say, and strided convolutions keep where an edge was, which a maximum forgets.",
         ),
-        # Skips pass fine detail beside the code, which then has to say only what is noise.
         Experiment(
             "denoise-better",
             "Denoising autoencoder, noise 0.5, with skips",
@@ -202,6 +207,8 @@ EXPERIMENTS = {
                 channels=(16, 32, 64), skip=True, noise=0.5, **(_BETTER | {"epochs": 10, "batch_size": 64})
             ),
             {"n_steps": 4000},
+            "Each stage of the decoder also gets the encoder's feature maps of the same size. Detail passes beside the "
+            "code in this way, and the code only has to say what is noise.",
         ),
     )
 }
