@@ -15,7 +15,8 @@ from hourglass.experiments.evaluation import protocol_of
 RECIPES = ("classic", "fast")
 """Names of the recipes.
 
-``classic`` has the schedule of the lessons' notebooks; ``fast`` reaches at least the same quality sooner.
+``classic`` has the schedule of the lessons' notebooks; ``fast`` reaches at least the same quality sooner. Experiments
+that the notebooks do not have are trained fully by ``classic``, and for a shorter time by ``fast``.
 """
 
 
