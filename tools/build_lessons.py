@@ -137,7 +137,7 @@ def contents(notebook: Notebook) -> list[tuple[str, str, dict[str, Any]]]:
 
 
 def is_current(name: str, text: Notebook) -> bool:
-    """Whether the built notebook has the cells of the text, and an output or a number for each cell of code."""
+    """Whether the built notebook has the cells of the text."""
     path = BUILT / f"{name}.ipynb"
     return path.exists() and contents(read_built(path)) == contents(text)
 

@@ -1,5 +1,6 @@
 """The command on the lessons."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -25,4 +26,4 @@ def lessons(
 
     for path in write_lessons(folder, language, overwrite=overwrite):
         typer.echo(path)
-    typer.echo(f'To open them: pip install "hourglass-lab[lessons]", then jupyter lab {folder}')
+    typer.echo(f'To open them: pip install "hourglass-lab[lessons]", then jupyter lab {shlex.quote(str(folder))}')
