@@ -102,10 +102,10 @@ def test_it_is_deterministic_and_leaves_random_numbers_and_modes_alone():
     class Drawing(Right):
         def __init__(self, channels):
             super().__init__(channels)
-            torch.rand(3), np.random.random(), random.random()  # noqa: NPY002
+            torch.rand(3), np.random.random(), random.random()  # noqa: NPY002  # the state that must stay
 
     def states():
-        return torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
+        return torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002  # the state that must stay
 
     before = states()
     assert repr(hg.check_batch_norm(Drawing)) == repr(hg.check_batch_norm(Drawing))

@@ -285,10 +285,10 @@ def test_tensors_and_lists_are_answers_too():
 
 
 def test_the_checks_leave_random_numbers_alone():
-    before = torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
+    before = torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002  # the state that must stay
     for exercise in course():
         exercise.check(getattr(solutions, exercise.name))
-    after = torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
+    after = torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002  # the state that must stay
     assert before == after
 
 

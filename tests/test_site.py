@@ -19,9 +19,9 @@ DOCS = ROOT / "docs"
 sys.path.insert(0, str(ROOT / "tools"))
 
 import api_pages  # noqa: E402  # from tools
-import check_site  # noqa: E402
-import site_math  # noqa: E402
-import site_pages  # noqa: E402
+import check_site  # noqa: E402  # of the folder that was added
+import site_math  # noqa: E402  # of the folder that was added
+import site_pages  # noqa: E402  # of the folder that was added
 
 PAGES = sorted(DOCS.glob("*.md"))
 # Pages at the top of the repository, which pages of the site include.

@@ -8,8 +8,8 @@ from typing import Any
 
 from hourglass.exercises.attempt import Attempt, WrongError
 from hourglass.exercises.lesson_error import LessonError
+from hourglass.lessons import LANGUAGES
 
-LANGUAGES = ("en", "zh")
 LEVELS = {"en": ("easy", "medium", "hard"), "zh": ("容易", "中等", "较难")}
 _HINT = {"en": "\n## Hint\n", "zh": "\n## 提示\n"}
 

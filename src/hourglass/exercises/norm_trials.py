@@ -143,7 +143,7 @@ def check_inference(attempt: Attempt) -> None:
         [found] = attempt.arrays(attempt.call(batches, x, gamma, beta, momentum, eps), y=x.shape)
 
         def normalised(mean: Numbers, variance: Numbers) -> Numbers:
-            return (x - _maps(mean)) / np.sqrt(_maps(variance) + eps) * _maps(gamma) + _maps(beta)  # noqa: B023
+            return (x - _maps(mean)) / np.sqrt(_maps(variance) + eps) * _maps(gamma) + _maps(beta)  # noqa: B023  # it is called in this round
 
         zeros, ones = np.zeros(2), np.ones(2)
         means, variances = [batch.mean(_AXES) for batch in batches], [batch.var(_AXES) for batch in batches]

@@ -85,8 +85,8 @@ class LayerTable:
         numbers = [math.prod(each.output) for each in (self.code, self.image)]
         said += f" The code has {numbers[0]:,} of {numbers[1]:,} numbers, {percent(self.ratio)}"
         before = {layer.name for layer in self.layers[: self.layers.index(self.code)]}
-        beside = [layer.name for layer in self.layers if layer.is_skip and layer.name not in before]
-        beside = [layer.name for layer in self.layers if layer.name in beside and before.intersection(layer.inputs)]
+        behind = [layer for layer in self.layers if layer.is_skip and layer.name not in before]
+        beside = [layer.name for layer in behind if before.intersection(layer.inputs)]
         return f"{said}; detail also passes beside it ({', '.join(beside)})." if beside else f"{said}."
 
     def to_json(self) -> dict[str, Any]:

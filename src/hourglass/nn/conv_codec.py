@@ -43,8 +43,8 @@ class ConvCodec(Codec):
         How the encoder halves the image: by the maximum of 2 × 2 pixels, or by a stride of 2 in its convolutions.
     code_channels : int, optional
         Feature maps of the code, which one more 3×3 convolution computes from those of the last stage; another one
-        computes the first maps of the decoder from the code. The stages can then be wide although the code is small. By default
-        the last stage's maps are the code.
+        computes the first maps of the decoder from the code. The stages can then be wide although the code is small. By
+        default the last stage's maps are the code.
     skip : bool, default=False
         Join each decoder stage with the encoder's maps of the same size by one more 3×3 convolution
         (Ronneberger, Fischer and Brox, "U-Net", MICCAI 2015). Detail then passes beside the code, which no

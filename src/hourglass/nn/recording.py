@@ -107,8 +107,8 @@ def record_layers(network: nn.Module, images: Tensor, *, keep: bool = False) -> 
     images = images.to(next((weight.dtype for weight in copied.parameters()), images.dtype))
     recorder = _Recorder(copied)
     output = recorder.run(copied, images)
-    if isinstance(output, Tensor) and shape_in_words(output) != recorder.rows[-1].output:
-        recorder.add(_Row(name="output", kind="reshape", output=shape_in_words(output), values=output), [-1])
+    if isinstance(output, Tensor) and channels_last_shape(output) != recorder.rows[-1].output:
+        recorder.add(_Row(name="output", kind="reshape", output=channels_last_shape(output), values=output), [-1])
     recorder.add_unused()
     layers = recorder.layers(keep=keep)
     if not hasattr(network, "encode") or not hasattr(network, "code_shape"):
@@ -123,7 +123,7 @@ def record_layers(network: nn.Module, images: Tensor, *, keep: bool = False) -> 
     return [*layers[: len(encoder.rows)], code, *layers[len(encoder.rows) :]]
 
 
-def shape_in_words(x: Tensor) -> tuple[int, ...]:
+def channels_last_shape(x: Tensor) -> tuple[int, ...]:
     """Shape of one image's maps ``(1, c, h, w)`` as height, width and channels, and of a row as its length."""
     channels, *sizes = x.shape[1:] if x.dim() > 1 else x.shape
     return (*sizes, channels)
@@ -165,7 +165,7 @@ class _Recorder(Operations):
 
     def run(self, function: Callable[[Tensor], Any], images: Tensor) -> Any:
         """Call a function of the network on an image."""
-        self.add(_Row(name="input", kind=INPUT, output=shape_in_words(images), values=images), [])
+        self.add(_Row(name="input", kind=INPUT, output=channels_last_shape(images), values=images), [])
         handles = []
         for path, module in self.network.named_modules():
             if not any(module.children()) or parametrize.is_parametrized(module):
@@ -195,19 +195,19 @@ class _Recorder(Operations):
         if self.inside or not inputs:
             self._follow(output, inputs[-1:])
         elif operation is not None:
-            row = _Row(name=operation.name, kind=operation.kind, output=shape_in_words(output), values=output)
+            row = _Row(name=operation.name, kind=operation.kind, output=channels_last_shape(output), values=output)
             row.operation, row.multiplications = operation, operation.multiplications
             row.parameters = self._count(each for each in _tensors(args) if isinstance(each, nn.Parameter))
             self.add(row, inputs)
         elif len(inputs) > 1 or name == "cat":
             kind, layer = _JOINS.get(name, name.removesuffix("_")), "skip" if len(inputs) > 1 else "join"
-            self.add(_Row(name=layer, kind=kind, output=shape_in_words(output), values=output), inputs)
+            self.add(_Row(name=layer, kind=kind, output=channels_last_shape(output), values=output), inputs)
         else:
             self._follow(output, inputs)
             row = self.rows[inputs[0]]
-            if name == "slice" and row.output[-1:] == shape_in_words(output)[-1:] and not row.module:
+            if name == "slice" and row.output[-1:] == channels_last_shape(output)[-1:] and not row.module:
                 # Rows and columns are left out after an image was doubled.
-                row.output, row.values = shape_in_words(output), output
+                row.output, row.values = channels_last_shape(output), output
         if activation := ACTIVATIONS.get(name.removesuffix("_") if name != "_softmax" else name):
             if self.inside:
                 self.activation = activation
@@ -270,7 +270,9 @@ class _Recorder(Operations):
                 return
             known = self.rows[inputs[-1]]
             parameters = self._count(module.parameters())
-            resized = shape_in_words(output) != known.output and _memory(output) not in map(_memory, _tensors(args))
+            resized = channels_last_shape(output) != known.output and _memory(output) not in map(
+                _memory, _tensors(args)
+            )
             joins = len(inputs) > 1
             if not (any(True for _ in module.parameters()) or self.operations or resized or joins):
                 self._follow(output, inputs[-1:])
@@ -278,7 +280,7 @@ class _Recorder(Operations):
                     self._activate(inputs[-1], self.activation, output)
                 return
             row = _Row(name=self.names[path], module=path, kind=type(module).__name__, values=output,
-                       output=shape_in_words(output), parameters=parameters)  # fmt: skip
+                       output=channels_last_shape(output), parameters=parameters)  # fmt: skip
             row.multiplications = sum(operation.multiplications for operation, _ in self.operations)
             if len(self.operations) == 1:
                 [(row.operation, made)] = self.operations
