@@ -32,6 +32,17 @@ def test_the_committed_results_hold_what_the_readme_says(name, best):
     assert mean_of(fast, "timing", "train_seconds") <= 0.3 * mean_of(classic, "timing", "train_seconds")
 
 
+def test_the_committed_better_experiments():
+    """Each keeps more than what it is compared with."""
+    [dense, conv, denoise] = (committed(f"{name}-better", "classic") for name in ("dense", "conv", "denoise"))
+    assert {len(runs) for runs in (dense, conv, denoise)} == {3}
+    assert mean_of(dense, "metrics", "test_bce") <= 0.0898
+    for name in ("test_bce", "test_mse"):
+        assert mean_of(conv, "metrics", name) < conv[0]["baselines"]["pca"][name]
+    assert conv[0]["baselines"]["pca"]["test_bce"] == pytest.approx(0.0799, abs=0.0001)
+    assert mean_of(denoise, "metrics", "test_psnr_db") >= 20.9
+
+
 def test_the_committed_denoiser_and_classifiers():
     denoise = committed("denoise", "fast")
     assert mean_of(denoise, "metrics", "test_psnr_db") >= 18.8
