@@ -244,7 +244,7 @@ def test_chinese_tasks_use_the_terms_of_textbooks():
         "卷积核",
         "特征图",
         "自编码器",
-        "步长",
+        "步幅",
         "方差",
         "偏置",
     ):

@@ -78,7 +78,7 @@ def _why_sizes(name: str, sizes: list[tuple[int, int]], right: list[tuple[int, i
         if sizes == mirrored[::-1]:
             return Said(
                 "These are the sizes of the encoder in reverse. A transposed convolution with stride 2 always doubles.",
-                "这是编码器各级尺寸的逆序。步长为 2 的转置卷积总是把尺寸变为两倍。",
+                "这是编码器各级尺寸的逆序。步幅为 2 的转置卷积总是把尺寸变为两倍。",
             )
         return Said("Each stage of the decoder doubles height and width.", "解码器的每一级把高和宽变为两倍。")
     height, width = start

@@ -1,12 +1,12 @@
 """Readable names of a network's layers: ``encoder.0`` is "encoder 1"."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from torch import nn
 
 
-def readable_names(network: nn.Module) -> dict[str, str]:
+def readable_names(network: nn.Module, shown: Iterable[str] | None = None) -> dict[str, str]:
     """Name the modules of a network for people.
 
     Numbers begin with 1, and a list's name is in the singular: ``convs.0`` is "conv 1". A module that stands alone in
@@ -16,6 +16,8 @@ def readable_names(network: nn.Module) -> dict[str, str]:
     ----------
     network : torch.nn.Module
         The network.
+    shown : iterable of str, optional
+        Names of the modules that count in the numbers, so that they have no gaps; by default all.
 
     Returns
     -------
@@ -27,27 +29,43 @@ def readable_names(network: nn.Module) -> dict[str, str]:
     for path, module in modules.items():
         if not any(module.children()):
             leaves.update(".".join(path.split(".")[:n]) for n in range(1, path.count(".") + 1))
-    names = {}
+    names, numbers = {}, _numbers(modules if shown is None else shown)
     for path in modules:
         outer, alone = path, ""
         while "." in outer and leaves[outer.rpartition(".")[0]] == 1:
             outer, _, alone = outer.rpartition(".")
-        words = _in_words(outer) or "network"
+        words = _in_words(outer, numbers) or "network"
         names[path] = _singular(words) if alone.isdecimal() else words
     return names
 
 
-def _in_words(path: str) -> str:
+def _numbers(paths: Iterable[str]) -> dict[str, int]:
+    """Number the places of each list that lead to some of the modules, by the name of the place."""
+    places: dict[str, set[int]] = {}
+    for path in paths:
+        parts = path.split(".")
+        for n, part in enumerate(parts):
+            if part.isdecimal():
+                places.setdefault(".".join(parts[:n]), set()).add(int(part))
+    return {
+        f"{outer}.{place}".removeprefix("."): number
+        for outer, found in places.items()
+        for number, place in enumerate(sorted(found), 1)
+    }
+
+
+def _in_words(path: str, numbers: Mapping[str, int]) -> str:
     """Write a dotted name in words."""
     words: list[str] = []
-    for part in path.split("."):
+    parts = path.split(".")
+    for n, part in enumerate(parts, 1):
         if not part.isdecimal():
             words.append(part.replace("_", " ").strip())
             continue
         if not words:
             words.append("layer")
         words[-1] = _singular(words[-1])
-        words.append(str(int(part) + 1))
+        words.append(str(numbers.get(".".join(parts[:n]), int(part) + 1)))
     return " ".join(words)
 
 

@@ -233,7 +233,8 @@ class _Recorder(Operations):
 
     def layers(self, *, keep: bool) -> list[Layer]:
         """Return the rows as layers."""
-        names = numbered([row.name for row in self.rows])
+        readable = readable_names(self.network, [row.module for row in self.rows if row.module])
+        names = numbered([readable[row.module] if row.module else row.name for row in self.rows])
         layers = []
         for name, row in zip(names, self.rows, strict=True):
             found = row.operation or Operation(kind=row.kind, name=row.name)
