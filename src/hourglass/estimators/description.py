@@ -175,7 +175,7 @@ class SelfDescribing(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
     def _probe(self, image_shape: Shape) -> Self:
         """Unfitted copy that can build its network."""
         probe: Self = clone(self)
-        probe.image_shape_ = tuple(image_shape)  # type: ignore[assignment]  # three numbers
+        probe.image_shape_ = tuple(image_shape)  # type: ignore[assignment]  # mypy cannot tell the length of this tuple, which is three
         probe._expect()
         return probe
 

@@ -29,7 +29,7 @@ class WrongError(Exception):
     Parameters
     ----------
     said : Said
-        What is wrong.
+        Explanation of the mistake.
     """
 
     def __init__(self, said: Said) -> None:

@@ -22,7 +22,7 @@ class ExerciseError(LessonError):
     exercise : str
         Name of the exercise.
     said : str
-        What is wrong.
+        Explanation of the mistake.
 
     Attributes
     ----------

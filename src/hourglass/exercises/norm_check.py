@@ -50,9 +50,9 @@ class BatchNormReport:
     passed : tuple of str
         Parts that are right, in the order in which they were tried.
     notes : tuple of str
-        What the class does not take, and remarks on number types.
+        Inputs that the class refuses, and remarks on number types.
     eps : float
-        What the class adds to the variance.
+        Epsilon: the number that the class adds to the variance.
     momentum : float or None
         Share of a new batch in the moving averages; None where it is not the same in every step.
     stored_variance : {"biased", "unbiased"}
@@ -168,10 +168,10 @@ float64
 @contextmanager
 def _untouched() -> Iterator[None]:
     """Gradients enabled, and the global states of random numbers put back afterwards."""
-    states = random.getstate(), np.random.get_state()  # noqa: NPY002  # that of others, which is put back
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002  # saves the global state, which is restored below
     try:
         with torch.random.fork_rng([]), torch.device("cpu"), torch.inference_mode(mode=False), torch.enable_grad():
             yield
     finally:
         random.setstate(states[0])
-        np.random.set_state(states[1])  # noqa: NPY002  # as above
+        np.random.set_state(states[1])  # noqa: NPY002  # restores the global state

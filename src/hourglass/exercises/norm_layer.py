@@ -40,7 +40,7 @@ def check_construction(trial: Trial) -> None:
             trial.shape, trial.dtype = shape, dtype
             try:
                 trial.layer()(trial.batch())
-            except Exception:  # noqa: S112  # said below, of the first combination
+            except Exception:  # noqa: S112  # if every combination fails, the call below reports why
                 continue
             return
     trial.shape, trial.dtype, trial.part = MAPS, torch.float32, "output"

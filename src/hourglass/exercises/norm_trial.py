@@ -69,7 +69,7 @@ class Trial:
     def layer(self) -> nn.Module:
         """New layer in training mode; always the same one, also where it draws random numbers."""
         torch.default_generator.manual_seed(0)
-        np.random.seed(0)  # noqa: NPY002  # from which somebody's own class may draw
+        np.random.seed(0)  # noqa: NPY002  # a learner's class may draw from the global generator
         random.seed(0)
         return self.norm(CHANNELS).to(self.dtype).train()
 
