@@ -26,23 +26,25 @@ QUALITY = json.loads((TARGET.parents[2] / "docs" / "results" / "photographs.json
 
 CARD = """# {title}
 
-Removes noise from {kind} images of any size. `hourglass denoise` and `hourglass.denoise` use it when no model is named.
+Removes noise from {kind} images of any size. `hourglass denoise` and `hourglass.denoise` use it for {kind} images when
+no model is named.
 
 - **Network**: `hourglass.nn.RestorationNet`, a U-Net that works at a half, a quarter and an eighth of the resolution,
-  with {widths} feature maps; {weights:,} weights, {megabytes:.1f} MB in float16. It can be told the level of the
-  noise, or judge it by the image.
+  with {widths} feature maps, respectively; {weights:,} weights, {megabytes:.1f} MB in float16. The level of the
+  noise can be given; otherwise the network estimates it from the image.
 - **Data**: 187 photographs, most of them landscapes (public domain, from Debian's package endless-sky-data), 22 larger
   ones of animals, buildings, plants and machines (CC0, budgie-backgrounds); eight of scikit-image's images that are
   free of rights; 64 drawn images with text, shapes and fine patterns.
 - **Recipe**: `tools/train_photos.py`. Noise: 45% normal of level 0 to 55/255; 15% the same, clipped and rounded to 8
-  bits, with no noise on a fifth of them; 13% photons with normal noise of reading; 17% as of a camera with a colour
-  mosaic and JPEG; 10% JPEG of quality 40 to 95. Half of the images come with their level. {steps:,} steps of 128 crops
-  of 64 × 64 pixels, or of 32 of 128 × 128 in the last 40%; mean absolute error, Adam, one cycle with a peak rate of
-  0.001, average of the weights. {minutes} minutes on one {card}, together with the other model.
+  bits, with no noise on a fifth of them; 13% photon noise with normal read noise; 17% camera noise after demosaicing
+  and JPEG; 10% JPEG of quality 40 to 95. For half of the images the network is given the level.
+  {steps:,} steps of 128 crops of 64 × 64 pixels, or of 32 of 128 × 128 in the last 40%; mean absolute error, Adam, one
+  cycle with a peak rate of 0.001, average of the weights. {minutes} minutes on one {card}, together with the
+  other model.
 - **Licence**: Apache-2.0, as the package.
 - **Not good at**: text, line drawings and pixel art under strong noise, whose edges it blurs; noise with lines or
   patches, such as banding and hot pixels; damage other than noise. What it restores is plausible and need not be true:
-  do not measure in restored images what only they show.
+  do not base measurements on detail that only the restored image shows.
 
 PSNR in dB, mean over the images. The noise is normal and is not clipped; the output is clipped. None of the images was
 trained on.

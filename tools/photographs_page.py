@@ -25,7 +25,7 @@ PAPERS: dict[str, dict[str, tuple[float, float, float]]] = {
         "SwinIR": (35.34, 32.89, 29.79),
     },
 }
-KINDS = {"photons": "photons and reading (Poisson and normal)", "camera": "mosaic, interpolation and JPEG (correlated)"}
+KINDS = {"photons": "photon and read noise (Poisson and normal)", "camera": "demosaicing and JPEG (correlated)"}
 
 
 def photographs() -> list[str]:
@@ -40,9 +40,8 @@ def photographs() -> list[str]:
     return [
         "## Photographs\n",
         "`hourglass denoise` and `hourglass.denoise` use the models `photo` and `photo-grey` unless another one is "
-        "named. `scripts/denoise-bench FOLDER` measured what follows, with the folder of the images, which are "
-        "not part "
-        "of this repository. No model was trained on any image of this section.\n",
+        "named. `scripts/denoise-bench FOLDER` measured what follows, with the folder of the images, which are not "
+        "part of this repository. No model was trained on an image that it is tested on here.\n",
         *(f"![Parts of {what} at twice their size: with noise of 25/255, restored by BM3D, restored by this package, "
           f"clean](results/photographs-{name}.png)\n" for name, what in (("coffee", "a cup"), ("chelsea", "a cat"))),
         *(part for name, write in SECTIONS.items() if name in document for part in write(document[name])),
@@ -53,13 +52,13 @@ def papers(sets: Mapping[str, Any]) -> list[str]:
     """Normal noise that is not clipped, beside the papers' figures."""
     parts = [
         "### As the papers measure\n",
-        "The noise is normal and is not clipped, the output is clipped, and PSNR is the mean over the images. The "
-        "level "
-        "is told or unknown; in the row 'as the command' the model finds it, and takes no more away than the image "
-        "can have noise. BM3D (the package bm3d) and the wavelets know the level. The strengths of non-local means and "
-        "total variation are those that are best on the first four images with their noise. The last rows are the "
-        "figures of the papers: Zhang et al. 2017 (DnCNN), 2018 (FFDNet) and 2021 (DRUNet), Liang et al. 2021 "
-        "(SwinIR).\n",
+        "The noise is normal and is not clipped, the output is clipped, and PSNR is the mean over the images. 'Level "
+        "told' gives the level to the model, 'level unknown' does not. 'As the command' is `hourglass denoise` with "
+        "its defaults: it finds the level of each image, leaves an image without noise unchanged, and limits the "
+        "change by an estimate of the most noise that the image can have. BM3D (the package bm3d) and the wavelets "
+        "know the level. The strengths of non-local means and total variation are those that are best on the first "
+        "four images with their noise. The last rows are the figures of the papers: Zhang et al. 2017 (DnCNN), 2018 "
+        "(FFDNet) and 2021 (DRUNet), Liang et al. 2021 (SwinIR).\n",
     ]
     for name, levels in sets.items():
         lines = [[SETS[name], *(f"σ = {level}/255" for level in levels)]]
@@ -75,12 +74,12 @@ def papers(sets: Mapping[str, Any]) -> list[str]:
 def camera(kinds: Mapping[str, Any]) -> list[str]:
     """Noise as a camera's."""
     return [
-        "### Noise as a camera's\n",
-        "The same crops of Kodak24 with noise whose strength depends on the brightness, and with noise that has a "
-        "grain, "
-        "as a colour mosaic and JPEG leave it (`tools/photos/noise.py`). Methods that take a level are told the "
-        "standard "
-        "deviation of each image's noise.\n",
+        "### Camera noise\n",
+        "The upper left 496 × 496 pixels of each crop of Kodak24 (whole blocks of JPEG), with noise whose strength "
+        "depends on the brightness, and with correlated noise as demosaicing and JPEG leave it "
+        "(`tools/photos/noise.py`). 'Level told' and BM3D are given the standard deviation of each image's noise, and "
+        "the wavelets its mean over the images. The strengths of non-local means and total variation are those that "
+        "are best on the first four images.\n",
         comparison({KINDS[kind]: rows for kind, rows in kinds.items()}),
     ]
 
@@ -88,8 +87,8 @@ def camera(kinds: Mapping[str, Any]) -> list[str]:
 def page(kinds: Mapping[str, Any]) -> list[str]:
     """scikit-image's photographs."""
     parts = [
-        "### Five images that everybody has\n",
-        "scikit-image's photographs with noise of level 25/255, clipped and rounded to 8 bits. All methods but 'as the "
+        "### scikit-image's photographs\n",
+        "camera, chelsea and coffee with noise of level 25/255, clipped and rounded to 8 bits. All methods but 'as the "
         "command' are told the level, or have the strength that is best on these images.\n",
     ]
     for kind, rows in kinds.items():
@@ -107,10 +106,10 @@ def self_supervised(found: Mapping[str, Any]) -> list[str]:
     rows = found["methods"]
     return [
         "### Learnt from noisy photographs alone\n",
-        f"{found['files']} photographs got noise of level 25/255 and were stored in 8 bits; no clean image was read. "
-        "`hourglass train --self-supervised --from scratch` learnt from them, and the models were tested on the "
-        "crops of "
-        "Kodak24 at the same level, which was not clipped.\n",
+        f"{found['files']} photographs got normal noise of level 25/255 and were stored in 8 bits; no clean image was "
+        "read. `hourglass train --self-supervised` learnt from them, for neighbor2neighbor with `--from scratch`, and "
+        "for noise2self with `--method noise2self --network conv`. The models were tested on the crops of Kodak24, "
+        "whose noise of the same level is not clipped. PSNR is in dB.\n",
         table([
             ["method", "steps", "minutes", "PSNR"],
             *([name, f"{row['steps']:,}", f"{row['minutes']:.0f}", f"{row['psnr']:.2f}"] for name, row in rows.items()),
@@ -137,11 +136,10 @@ def speed(found: Mapping[str, Any]) -> list[str]:
     """Seconds and memory."""
     parts = [
         "### Speed and memory\n",
-        f"One image of 1,000 × 1,000 pixels on {found['processor']}: the median of five rounds, in turn, and the "
-        f"largest "
-        "memory that the method took besides its own code. The package computes in bfloat16 where the processor "
-        "has it, "
-        "but in float32 here.\n",
+        f"One image of 1,000 × 1,000 pixels on {found['processor']}. Seconds are the median of five rounds, in which "
+        "the methods take turns. Memory is the largest amount by which a process grew during the call, after a first "
+        "call on a small image. `hourglass denoise` computes in bfloat16 where the processor has it; this table is in "
+        "float32, and the next one in both.\n",
     ]
     lines = [["method", "grey, seconds", "colour, seconds", "grey, MB", "colour, MB"]]
     rows = found["megapixel"]
@@ -158,12 +156,13 @@ def speed(found: Mapping[str, Any]) -> list[str]:
 def folders(found: Mapping[str, Sequence[float]]) -> list[str]:
     """Reading and writing beside computing."""
     said = " and ".join(
-        f"{statistics.median(ratios):.2f} times ({min(ratios):.2f} to {max(ratios):.2f}) for {style}"
+        f"{statistics.median(ratios):.2f} times as long ({min(ratios):.2f} to {max(ratios):.2f}, {len(ratios)} rounds) "
+        f"for {style}"
         for style, ratios in found.items()
     )
     return [
-        f"A folder of 100 colour files of 512 × 512 pixels takes {said} as long as the network alone takes for the "
-        "same images in memory, one after another: the median and the range of twenty rounds.\n"
+        f"To process a folder of 100 colour files of 512 × 512 pixels takes {said} as the network alone needs for the "
+        "same images in memory, one after another: the median and the range.\n"
     ]
 
 
