@@ -119,7 +119,7 @@ def test_a_run_leaves_its_files(folder, name):
         "conv": {"reconstructions", "codes", "curve", "checkerboards"},
         "denoise": {"reconstructions", "codes", "curve"},
         "dense-better": {"reconstructions", "codes", "curve"},
-        "conv-better": {"reconstructions", "codes", "curve", "checkerboards"},
+        "conv-better": {"reconstructions", "codes", "curve"},
         "denoise-better": {"reconstructions", "curve"},
     }.get(name, {"curves"})
     for seed in (0, 1):

@@ -54,7 +54,7 @@ GOOD, BAD = [(20.8, 0.869), (20.9, 0.868), (20.85, 0.87)], [(8.1, 0.1), (8.0, 0.
          "In this one run, the code of 32 numbers keeps more of the test images"),
         (group("denoise", GOOD, baselines=NOISY),
          "The outputs are closer to the clean test images than the noisy images are, and closer than those of PCA, by "
-         "PSNR the best method without a network: PSNR 20.85"),
+         "PSNR the best of the methods without a network that were tried: PSNR 20.85"),
         (group("denoise", [(11.0, 0.4), (11.1, 0.4), (11.05, 0.41)], baselines=NOISY),
          "closer to the clean test images than the noisy images are, but not as close as those of PCA"),
         (group("denoise", BAD, baselines=NOISY),
@@ -92,8 +92,8 @@ def test_an_answer_compares_as_far_as_the_seeds_allow():
     # What one section says of another one, that one says too.
     assert "a lower test accuracy than bn-layer (0.9500 ± 0.0100) and bn-manual" in said(none, layer, manual)
     one = said(group("bn-none", [(0.1,)]), layer)
-    assert "With the same single seed, it shows a lower test accuracy than bn-layer (0.9500)" in one
-    assert "one seed does not tell chance from a difference" in one
+    assert "With the one seed that both have, bn-none shows a lower test accuracy than bn-layer (0.9500)" in one
+    assert "a single seed cannot show whether a difference is due to chance" in one
     elsewhere = group("bn-layer", [(0.95,)], seeds=[7])
     assert len(answer(none, [none, elsewhere])) == 1
 

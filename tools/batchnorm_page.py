@@ -19,17 +19,19 @@ def page() -> str:
         "stopped. "
         "`hourglass explain bn-manual` shows the arithmetic of one small batch.\n",
         "To try a batch normalisation of your own, give the class as `norm=`, as in "
-        "`hg.ConvClassifier(norm=MyBatchNorm)`; `hg.check_batch_norm(MyBatchNorm)` says first whether it is right, and "
-        "explains what is not. [The user's guide](guide.md#5-learn-exercises-and-your-own-batch-normalisation) has a "
-        "complete class, and exercises that lead to it.\n",
-        "Numbers are means over seeds, with Student's 95% t interval in brackets; differences are between trainings of "
-        "the same seed. These intervals assume that results spread roughly normally over seeds. With three seeds they "
-        "are wide: 2.5 standard deviations to either side, against 0.5 with twenty. Intervals are not "
-        "limited to possible values: that of an accuracy can reach above 1, which means that there are too few seeds "
-        "for their spread. If all seeds give the same number, no interval can be computed, and the page says that they "
-        "are equal. The interval of a median lies between two of the measured numbers (order statistics). It assumes "
-        "nothing about the spread, and its exact coverage is stated. With fewer than six seeds there is no such "
-        "interval, and all values are shown instead. A larger `--seeds` adds seeds to those that are already stored.\n",
+        "`hg.ConvClassifier(norm=MyBatchNorm)` (`import hourglass as hg`). First run "
+        "`hg.check_batch_norm(MyBatchNorm)`: it says whether the class is right, and explains what is wrong. [The "
+        "user's guide](guide.md#5-learn-exercises-and-your-own-batch-normalisation) has a complete class, and "
+        "exercises that lead to it.\n",
+        "Numbers are means over seeds, with Student's 95% t interval in brackets; differences are between trainings "
+        "of the same seed. These intervals assume that results spread roughly normally over seeds. With three seeds "
+        "they are wide: 2.5 standard deviations to either side, against 0.5 with twenty. Intervals are not limited to "
+        "possible values: that of an accuracy can reach above 1 or below 0, which means that there are too few seeds "
+        "for their spread. If all seeds give the same number, no interval can be computed, and the page says that "
+        "they are equal. The interval of a median lies between two of the measured numbers (order statistics). It "
+        "assumes nothing about the spread, and its exact coverage is stated. With fewer than six seeds there is no "
+        "such interval, and all values are shown instead. A larger `--seeds` adds seeds to those that are already "
+        "stored.\n",
         "This page calls a number higher, lower, better or worse only where the difference is significant at 5% in a "
         "paired t-test. The test is corrected for all comparisons that answer the same question (Holm's procedure). "
         "If the best of several variants is determined by the same results, its comparisons are corrected "

@@ -62,7 +62,7 @@ def denoise(
     undo_clipping: Annotated[
         str | None,
         typer.Option(
-            metavar="LEVEL",
+            metavar="LEVEL|estimate",
             help="For self-supervised models: remove the bias that arises when noise of this level is clipped at "
             "black and white; estimate determines the level from each image.",
             show_default=False,
@@ -134,7 +134,7 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Folder of images to fit PCA on; only for models that compress.  [default: FOLDER]",
+            help="Folder of images to fit PCA on; only for models that compress.  [default: the images to evaluate]",
             show_default=False,
         ),
     ] = None,

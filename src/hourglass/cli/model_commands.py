@@ -51,8 +51,8 @@ def train(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Train a denoiser on pairs: for each image of the same relative name in this folder, clean, or noisy "
-            "too. Other suffixes are allowed, other sizes are not.",
+            help="Train a denoiser on pairs. For each image, this folder has one of the same scene, clean or with "
+            "other noise, under the same relative path. The suffix may differ, the size may not.",
             show_default=False,
         ),
     ] = None,
@@ -62,7 +62,7 @@ def train(
     method: Annotated[
         Literal["noise2self", "neighbor2neighbor"] | None,
         typer.Option(
-            help="Method of --self-supervised.  [default: neighbor2neighbor for denoiser, else noise2self]",
+            help="Method of --self-supervised.  [default: neighbor2neighbor for the network denoiser, else noise2self]",
             show_default=False,
         ),
     ] = None,
@@ -71,8 +71,8 @@ def train(
         typer.Option(
             "--from",
             metavar="NAME|FOLDER|scratch",
-            help="Denoiser with whose weights the training begins; scratch draws them at random. A folder named like a "
-            "model is written ./photo.  [default: photo]",
+            help="Denoiser whose weights the training starts from, or scratch for random weights. A folder with the "
+            "name of a model is given as ./photo.  [default: photo]",
             show_default=False,
         ),
     ] = None,
@@ -82,7 +82,7 @@ def train(
             "--network",
             parser=network_name,
             metavar="<conv|dense|denoiser>",
-            help="Kind of network.  [default: denoiser for a denoiser, else conv]",
+            help="Kind of network.  [default: denoiser with --noise, --targets or --self-supervised, else conv]",
             show_default=False,
         ),
     ] = None,
@@ -131,9 +131,10 @@ def train(
 ) -> None:
     """Train a model on a folder of images of any size.
 
-    With --noise, --targets or --self-supervised the model is a denoiser. It begins from the one of photographs in the
-    package, so that a few minutes make it better for images of your kind. A line on standard error says what was gained
-    on images that were held out. Without these options the model is an autoencoder that compresses images into codes.
+    With --noise, --targets or --self-supervised the model is a denoiser. Training starts from the package's denoiser of
+    photographs, and a few minutes adapt it to your images. With --noise or --targets and at least four images, some
+    images are held out, and a line on standard error says how much the PSNR on them rose. Without these three options
+    the model is an autoencoder that compresses images into codes.
     """
     from hourglass.image_training import train_on_images
 

@@ -23,8 +23,8 @@ Denoiser = Annotated[
     typer.Option(
         "--model",
         metavar="NAME|FOLDER",
-        help="Name of a model in the package, which `hourglass models` lists, or folder of a model; a folder of such a "
-        "name is written ./photo. photo is two models, one for colour and one for grey images.",
+        help="Name of a model in the package, which `hourglass models` lists, or folder of a model; a folder with "
+        "the name of a model is given as ./photo. photo is two models, one for colour and one for grey images.",
     ),
 ]
 Input = Annotated[Path, typer.Argument(metavar="IN", help="Folder of images, or one image.", show_default=False)]
@@ -68,9 +68,10 @@ Range = Annotated[
     typer.Option(
         "--range",
         metavar="auto|full|LOW,HIGH",
-        help="Numbers of a file that the network sees as 0 and 1. full is the range of the number type. auto is 0,255 "
-        "for 8-bit files; for others what the file declares, else the range that the model was trained with for this "
-        "number type, else the 0.1 and 99.9 percentiles.",
+        help="Numbers of a file that the network sees as 0 and 1. full is the range of the number type. auto is the "
+        "range of the training if that was one range for all files; else 0,255 for 8-bit files, and for others what "
+        "the file declares, the range of the training for this number type, or the 0.1 and 99.9 percentiles, "
+        "whichever is known first.",
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
@@ -88,8 +89,9 @@ Resizing = Annotated[
 ]
 
 READ = (
-    "It reads PNG, JPEG (.jpg .jpeg .jpe .jfif), TIFF and BigTIFF with all their pages, BMP, WebP, AVIF, JPEG 2000 "
-    "(.jp2 .j2k), NumPy's .npy and .npz and, with the extra heif, .heic and .heif. docs/formats.md describes each."
+    "This command reads PNG, JPEG (.jpg .jpeg .jpe .jfif), TIFF and BigTIFF with all their pages, BMP, WebP, AVIF, "
+    "JPEG 2000 (.jp2 .j2k), NumPy's .npy and .npz and, with the extra heif, .heic and .heif. docs/formats.md "
+    "describes each."
 )
 # Ranges of numbers that are named at the end of a command.
 _RANGES_SHOWN = 2

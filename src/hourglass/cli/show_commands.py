@@ -17,8 +17,8 @@ def show(
         str,
         typer.Argument(
             metavar="NAME|FOLDER",
-            help="Name of an experiment or of a model in the package, or folder of a model or of a run; a folder of "
-            "such a name is written ./photo. photo is the model of colour images.",
+            help="Name of an experiment or of a model in the package, or folder of a model or of a run; a folder with "
+            "the name of a model is given as ./photo. photo is the model of colour images.",
             show_default=False,
         ),
     ],

@@ -20,11 +20,11 @@ CAPTIONS = {
     "inference mode of the images that the legend names. No test image is used to choose anything.",
     "curves": "Loss and accuracy in inference mode: of the batch that was trained on last, and of the validation "
     "images, which are held out of the training images.",
-    "checkerboards": "Networks with this layout that differ in how their decoders enlarge an image; this figure trains "
-    "them for itself, with the number of steps in its title. A transposed 3×3 convolution of stride 2 (transposed) "
-    "sums one, two or four contributions into a pixel, depending on its place. This draws a checkerboard before any "
-    "training, and still early in it. All pixels are treated alike by resizing before the convolution (nearest), and "
-    "by a kernel as large as the stride (transposed-2x2).",
+    "checkerboards": "Networks with this layout that differ in how their decoders enlarge an image; they were trained "
+    "only for this figure, for the number of steps in its title. A transposed 3×3 convolution of stride 2 "
+    "(transposed) sums one, two or four contributions into a pixel, depending on its place. This draws a checkerboard "
+    "before any training, and still early in it. All pixels are treated alike by resizing before the convolution "
+    "(nearest), and by a kernel as large as the stride (transposed-2x2).",
 }
 """Caption of each figure, as far as it is the same for every run."""
 

@@ -185,8 +185,8 @@ EXPERIMENTS = {
             DenseAutoencoder(code_size=32, **(_BETTER | {"epochs": 250, "learning_rate": 0.02})),
             {"n_steps": 36_000},
             "Only the training differs from dense: it is longer, at a learning rate that rises and then falls to zero. "
-            "The large rate in the middle finds better weights, and its fall lets them settle, which a constant rate "
-            "keeps moving.",
+            "The high rate in the middle finds better weights. They settle while it falls; a constant rate would keep "
+            "moving them.",
         ),
         Experiment(
             "conv-better",
@@ -197,8 +197,9 @@ EXPERIMENTS = {
             ),
             {"n_steps": 3000},
             "The stages have 32, 64 and 128 feature maps, from which one more convolution computes the 8 maps of the "
-            "code, and convolutions with stride 2 take the place of the maximum. Wide stages can compute what 128 "
-            "numbers have to say, and strided convolutions keep where an edge was, which a maximum forgets.",
+            "code. Convolutions with stride 2 halve the image in place of the maximum, and transposed convolutions of "
+            "2 × 2 pixels double it in place of repeated pixels. Wide stages can compute a better code of 128 "
+            "numbers, and strided convolutions keep the positions of edges, which the maximum loses.",
         ),
         Experiment(
             "denoise-better",
@@ -208,8 +209,8 @@ EXPERIMENTS = {
                 channels=(16, 32, 64), skip=True, noise=0.5, **(_BETTER | {"epochs": 10, "batch_size": 64})
             ),
             {"n_steps": 4000},
-            "Each stage of the decoder also gets the encoder's feature maps of the same size. Detail passes beside the "
-            "code in this way, and the code only has to say what is noise.",
+            "Each stage of the decoder also gets the encoder's feature maps of the same size. In this way detail can "
+            "pass from the encoder to the decoder without going through the code.",
         ),
     )
 }

@@ -143,7 +143,8 @@ class ReconstructionProtocol(EvaluationProtocol):
         -------
         dict of str to matplotlib.figure.Figure
             ``reconstructions`` and ``curve``; ``codes`` where the network has a code; ``checkerboards`` where it has
-            the parameter ``upsample`` and removes no noise.
+            the parameter ``upsample``, removes no noise and has no layers of its own for the code, with which the
+            figure's short trainings learn nothing.
         """
         noise = noise_level(estimator)
         clean = data.test.images[:SHOWN]
@@ -165,7 +166,8 @@ class ReconstructionProtocol(EvaluationProtocol):
                 else "held-out training images",
             ),
         }
-        if noise is None and "upsample" in estimator.get_params():
+        parameters = estimator.get_params()
+        if noise is None and "upsample" in parameters and parameters["code_channels"] is None:
             figures["checkerboards"] = checkerboard_figure(estimator, data, seed)
         return figures
 

@@ -81,8 +81,8 @@ def answer(rows: Rows) -> str:
             said.append(f"With {SMALL} images per batch the accuracy {words} {LARGE} for {_shown(found, names)}.")
     if undecided:
         said.append(
-            f"The accuracies with {SMALL} and with {LARGE} images per batch cannot be distinguished for "
-            f"{_shown(found, undecided)}."
+            f"With {len(pairs[undecided[0]][0])} seeds, the difference between {SMALL} and {LARGE} images per batch is "
+            f"not significant for {_shown(found, undecided)}."
         )
     sizes: dict[int, list[str]] = {}
     never: list[str] = []

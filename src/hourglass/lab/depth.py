@@ -265,10 +265,12 @@ STUDY = Study(
     name="bn-depth",
     title="From 5 layers to 50",
     question="Why do deep networks need normalisation?",
-    setting="The lesson's classifier with 5 to 50 layers (the convolutions and the dense one) is trained for {n_steps} "
-    "steps with batches of 64, with {seeds} seeds. Gradients and inputs of the activations are measured on one batch "
-    "in training mode, at step 0 and during training. Their means are geometric. Where a value is 0 in float32, there "
-    "is no such mean: the table then has the values of all seeds, and the figures have none.",
+    setting="The lesson's classifier with 5 to 50 layers (the convolutions and the dense one) is trained for "
+    "{n_steps} steps with batches of 64, with {seeds} seeds. Two numbers are measured for every layer, on one batch "
+    "in training mode, at step 0 and during training: the root mean square of the gradient of its weights, and the "
+    "standard deviation of the input of its activation. The table has their geometric means over seeds at step 0. "
+    "Where a value is 0 in float32 there is no geometric mean: the table then has the values of all seeds, and the "
+    "figures have none.",
     source='Ioffe and Szegedy, ICML 2015; Glorot and Bengio, AISTATS 2010 (the measurement); Yang et al., "A Mean '
     'Field Theory of Batch Normalization", ICLR 2019 (gradients that grow with depth).',
     n_steps=200,

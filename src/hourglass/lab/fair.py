@@ -231,11 +231,12 @@ STUDY = Study(
     "and see the same batches, and what does each of them change?",
     setting="The lesson's 20-layer classifier is trained with its classic schedule of {n_steps} steps with batches of "
     "64. There are {seeds} seeds; networks with the same seed have the same initial weights and the same batches. As "
-    "in the notebooks, the framework's layer stores the variance of the convolutions with Bessel's correction, and the "
-    "written-out one stores it without. `batch` runs PyTorch's kernels and `batch-manual` the written-out ones, "
-    "forward and backward. The table has the accuracy on all test images; the curves show that on 500 held-out images "
-    "after every 25 steps. In training mode every full batch of 64 is normalised by its own moments; the population's "
-    "moments are those of 50 training batches.",
+    "in the notebooks, the framework's layer stores the variance of the convolutions with Bessel's correction, and "
+    "the written-out one stores it without. `batch` runs PyTorch's kernels and `batch-manual` the written-out ones, "
+    "forward and backward. The table has the accuracy on all test images. Its last two columns are the first steps at "
+    "which the curves reach 0.5; the curves show the accuracy on 500 held-out images, every 25 steps. In training "
+    "mode every full batch of 64 is normalised by its own moments; the population's moments are those of 50 training "
+    "batches.",
     source="Ioffe and Szegedy, ICML 2015; the lesson's notebooks.",
     n_steps=800,
     seeds=20,

@@ -90,9 +90,9 @@ def answer(rows: Rows) -> str:
     found = compare({"statistics": (moving, own), "folding": (speeds, [1.0] * len(rows))})
     conclusion = verdict(
         found["statistics"],
-        "A network in use needs the moving statistics",
-        "A network in use does better without the moving statistics",
-        "Moving statistics and the image's own moments cannot be distinguished",
+        "With one image at a time, inference needs the moving statistics",
+        "With one image at a time, inference does better without the moving statistics",
+        "With one image at a time, moving statistics and the image's own moments cannot be distinguished",
     )
     folding = verdict(
         found["folding"],
@@ -102,7 +102,7 @@ def answer(rows: Rows) -> str:
     )
     difference = max(row["measures"]["folding_difference"] for row in rows)
     return (
-        f"{conclusion}: with one image at a time the accuracy is {summarise(moving):.3f} with them and "
+        f"{conclusion}: the accuracy is {summarise(moving):.3f} with them and "
         f"{summarise(own):.3f} with the image's own moments. {folding}: its speed is {summarise(speeds):.2f} times "
         f"that of the unfolded one. In these runs folding changes no output by more than {scientific(difference)} of "
         "the largest output."
@@ -138,7 +138,7 @@ def figures(rows: Rows) -> "dict[str, Figure]":
 STUDY = Study(
     name="bn-inference",
     title="One image at a time, and folding",
-    question="What happens when a network in use normalises by the moments of the images it is given, and can the "
+    question="What happens when inference normalises by the moments of the images that it is given, and can the "
     "normalisation be folded into the convolutions?",
     setting="The 20-layer classifier with PyTorch's batch normalisation is trained with {seeds} seeds, each time for "
     "{n_steps} steps with batches of 64. It is tested on 1,000 images; 1 to 200 of them are given to it at once. Times "

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hourglass.data import Dataset
+from hourglass.experiments.captions import listed
 from hourglass.lab.cells import Cell, Measures, grouped
 from hourglass.lab.drawing import draw_medians, medians_note
 from hourglass.lab.networks import accuracy, examples
@@ -101,16 +102,13 @@ def answer(rows: Rows) -> str:
     others = [arm for arm in ARMS if arm != "plain"]
     found = compare({arm: (reached[arm], reached["plain"]) for arm in others})
     parts = [
-        f"starting at {arm} it "
-        + verdict(
-            found[arm], "raises the test accuracy", "lowers the test accuracy", "has no distinguishable effect on it"
-        )
-        + f" ({summarise(reached[arm]):.4f})"
+        verdict(found[arm], "raises it", "lowers it", "has no distinguishable effect on it")
+        + f" with {arm} ({summarise(reached[arm]):.4f})"
         for arm in others
     ]
     return (
-        f"Batch normalisation changes the plain network, which reaches {summarise(reached['plain']):.4f}, as follows: "
-        f"{'; '.join(parts)}. {_of_gradients(rows, reached)}"
+        f"The plain network reaches a test accuracy of {summarise(reached['plain']):.4f}. Batch normalisation "
+        f"{listed(parts)}. {_of_gradients(rows, reached)}"
     )
 
 
@@ -128,12 +126,9 @@ def _of_gradients(rows: Rows, reached: dict[str, list[float]]) -> str:
             f"{small} learns better than {large} although {large} passes on more of it: the start does not explain it"
         )
     else:
-        said = f"these runs do not decide whether that is why {small} and {large} differ"
+        said = f"these runs do not decide whether it explains the difference between {small} and {large}"
     shown = ", ".join(f"{Geometric(values).mean} ({arm})" for arm, values in gradients.items())
-    return (
-        f"Before training, the gradient that reaches the first row is this multiple of that at the last row: {shown}; "
-        f"{said}."
-    )
+    return f"Before training, the gradient at the first row divided by the gradient at the last row is {shown}; {said}."
 
 
 def _steps(steps: list[int | None]) -> str:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # In TensorFlow's convention: the share of the old value. PyTorch's is 1 minus this.
 MOMENTA = (0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
-KINDS = {"moving": "moving averages", "debiased": "moving averages without their start"}
+KINDS = {"moving": "moving statistics", "debiased": "moving statistics without their initial values"}
 _REPORTS, _SHOWN, _POPULATION = 8, 500, 30
 
 
@@ -120,7 +120,7 @@ def answer(rows: Rows) -> str:
     remedies = {
         "moving statistics without their initial values": _at(rows, "debiased", place, classic),
         "the population's moments": _at(rows, "precise", place),
-        "momentum 0.9": _at(rows, "moving", place, MOMENTA.index(0.9)),
+        "TensorFlow's momentum 0.9": _at(rows, "moving", place, MOMENTA.index(0.9)),
     }
     found = compare({"lag": (by_batch, plain), **{name: (values, plain) for name, values in remedies.items()}})
     conclusion = verdict(
@@ -131,8 +131,8 @@ def answer(rows: Rows) -> str:
     )
     better, worse, undecided = sorted_out(found)
     said = [
-        f"After {when} steps with momentum 0.99 (PyTorch's 0.01), {conclusion}: the initial values still make up "
-        f"{0.99**when:.0%} of the moving statistics, and the accuracy is {summarise(plain):.3f} with them and "
+        f"After {when} steps with TensorFlow's momentum 0.99 (PyTorch's 0.01), {conclusion}: the initial values still "
+        f"make up {0.99**when:.0%} of the moving statistics, and the accuracy is {summarise(plain):.3f} with them and "
         f"{summarise(by_batch):.3f} in training mode."
     ]
     for names, word in (
@@ -153,11 +153,11 @@ def _at_the_end(rows: Rows) -> str:
     difference = compare({"end": (ends[slowest], ends[classic])})["end"]
     conclusion = verdict(
         difference,
-        f"momentum {MOMENTA[slowest]:g} is ahead of 0.99",
-        f"momentum {MOMENTA[slowest]:g} is still behind 0.99",
-        f"momentum {MOMENTA[slowest]:g} and 0.99 cannot be distinguished",
+        f"with TensorFlow's momentum {MOMENTA[slowest]:g} the accuracy is higher than with 0.99",
+        f"with TensorFlow's momentum {MOMENTA[slowest]:g} the accuracy is still lower than with 0.99",
+        f"the accuracies with TensorFlow's momenta {MOMENTA[slowest]:g} and 0.99 cannot be distinguished",
     )
-    return f"After {steps} steps {conclusion}: {summarise(ends[slowest]):.3f} against {summarise(ends[classic]):.3f}."
+    return f"After {steps} steps, {conclusion}: {summarise(ends[slowest]):.3f} against {summarise(ends[classic]):.3f}."
 
 
 def table(rows: Rows) -> Table:
@@ -229,12 +229,12 @@ def _early(steps: list[int]) -> int:
 
 STUDY = Study(
     name="bn-momentum",
-    title="How long inference waits for the moving statistics",
+    title="After how many steps the moving statistics can be used",
     question="How does inference depend on the momentum and on the number of steps, and what helps?",
     setting="The 20-layer classifier with PyTorch's layer is trained for {n_steps} steps with batches of 64, with "
     "{seeds} seeds. Training does not use the moving statistics; therefore those of all momenta are computed during "
     "the same training. Accuracy is measured on 500 test images; in training mode on the 448 of them that fill batches "
-    "of 64.",
+    "of 64. The population's moments are computed from 30 batches of training images.",
     source="Kingma and Ba, ICLR 2015, section 3 (dividing out the start); Wu and Johnson, 2021 (precise statistics).",
     n_steps=800,
     seeds=5,

@@ -178,7 +178,7 @@ def table(rows: Rows) -> Table:
     lines = [
         [
             "network", "normalisation", "learning rate", "quality", "quality minus that of none", "images/s",
-            "speed / that of none", "kB kept an image",
+            "speed, as a multiple of that of none", "kB of memory per image",
         ]
     ]  # fmt: skip
     for network, (what, digits, _) in NETWORKS.items():

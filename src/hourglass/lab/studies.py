@@ -59,7 +59,8 @@ class Findings:
         seeds = len({cell["seed"] for cell in cells})
         said = self.study.setting.format(n_steps=n_steps, seeds=seeds)
         trained_on = int(cells[0]["trained_on"])
-        return f"{said} Data: {cells[0]['dataset']}, {trained_on:,} training images, besides the held-out ones."
+        images = f"{trained_on:,} training images; the held-out images are not among them"
+        return f"{said} Data: {cells[0]['dataset']}, {images}."
 
     @property
     def table(self) -> Table:

@@ -120,7 +120,7 @@ def _of_noise(verdicts: Mapping[str, Mapping[str, str]]) -> str:
         return f"The outputs show {_relation(verdicts['noisy'], 'the noisy images')}"
     said = "The outputs are closer to the clean test images than the noisy images are"
     for name, verdict in zip(best, others, strict=True):
-        whose = f"those of {_rival(name)}, by PSNR the best method without a network"
+        whose = f"those of {_rival(name)}, by PSNR the best of the methods without a network that were tried"
         if verdict == {_ABOVE}:
             said += f", and closer than {whose}"
         elif verdict == {_BELOW}:
@@ -209,9 +209,12 @@ def _beside(group: Group, compared: Sequence[Group], measures: Sequence[str]) ->
         "; ".join(_relation(dict(verdict), listed(names)) for (many, verdict), names in told.items() if many is wanted)
         for wanted in (True, False)
     )
-    said = [f"Over the same seeds, it shows {several}."] if several else []
+    said = [f"Over the same seeds, {group.name} shows {several}."] if several else []
     if one:
-        said.append(f"With the same single seed, it shows {one}; one seed does not tell chance from a difference.")
+        said.append(
+            f"With the one seed that both have, {group.name} shows {one}; a single seed cannot show whether a "
+            "difference is due to chance."
+        )
     return said
 
 

@@ -14,13 +14,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 TRICKS = {
-    "allocator": "in training on the CPU, memory that is freed stays with the process for the next step",
-    "few-outputs": "in training, convolutions with few output channels as a matrix product and nine shifted sums",
-    "one-pixel": "convolutions of feature maps of one pixel as matrix products",
-    "output-phases": "in inference, the decoder's last two convolutions without the large feature map between them",
-    "pieces": "in inference, large images in blocks, and groups of small ones, several at once on threads",
-    "pool-pairs": "in inference, 2×2 max pooling as maxima of neighbours, one axis after the other",
-    "upsample-phases": "in training, upsampling by 2 with a 3×3 convolution as four 2×2 convolutions of the small map",
+    "allocator": "in training on the CPU, freed memory stays with the process, so that the next step can use it again",
+    "few-outputs": "in training, a convolution with few output channels is computed as a matrix product and nine "
+    "shifted sums",
+    "one-pixel": "a convolution of feature maps of one pixel is computed as a matrix product",
+    "output-phases": "in inference, the decoder's last two convolutions are computed without storing the large map "
+    "between them",
+    "pieces": "in inference, large images are cut into blocks and many small ones into groups, and several are "
+    "computed at once",
+    "pool-pairs": "in inference, 2×2 max pooling takes the maxima of neighbours along one axis, and then along the "
+    "other",
+    "upsample-phases": "in training, upsampling by 2 and a 3×3 convolution are computed as four 2×2 convolutions of "
+    "the small map",
 }
 """Every trick by name."""
 
