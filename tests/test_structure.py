@@ -94,6 +94,17 @@ def test_no_circle_of_modules():
         visit(module, [])
 
 
+def test_the_figure_of_the_design_has_the_levels_in_this_order():
+    figure = (SOURCE.parents[1] / "docs" / "rooms.svg").read_text(encoding="utf-8")
+    drawn_names = re.findall(r'y="(\d+)" class="name">([^<]+)<', figure)
+    places = {name: int(y) for y, names in drawn_names for name in names.split(" · ")}
+    assert places.keys() == set().union(*FLOORS) - {"__init__", "__main__"}
+    heights = [{places[name] for name in rooms if name in places} for rooms in FLOORS]
+    drawn = [height for level in heights for height in level]
+    assert all(len(level) <= 1 for level in heights)
+    assert drawn == sorted(drawn, reverse=True)
+
+
 def test_no_module_imports_a_private_name_of_another():
     for path in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
