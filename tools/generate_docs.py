@@ -15,12 +15,13 @@ from pathlib import Path
 
 import batchnorm_page
 import benchmark_page
+import compression_page
 import formats_page
 import reliability_page
 from hourglass import cli
 from hourglass.cli.screens import PANELS
 from hourglass.experiments import EXPERIMENTS, RECIPES, stored_runs
-from hourglass.experiments.captions import caption, length
+from hourglass.experiments.captions import caption, length, listed
 from hourglass.experiments.groups import Group, groups_of
 from hourglass.experiments.measures import KINDS, METHODS, digits, heading, mean_and_deviation, shown
 from hourglass.lab.study import markdown
@@ -129,14 +130,14 @@ def baseline_table(group: Group) -> str:
 
 
 def machines(groups: Sequence[Group]) -> str:
-    """Every machine on which a run was measured."""
-    found = [run.result["environment"] for group in groups for run in group.runs]
-    return " or ".join(
-        dict.fromkeys(
-            f"{each['threads']} cores ({each['processor']}), PyTorch {each['torch']}, {each['precision']}"
-            for each in found
-        )
-    )
+    """Every machine on which a run was measured, and the experiments that were measured there."""
+    found: dict[str, dict[str, None]] = {}
+    for group in groups:
+        for run in group.runs:
+            each = run.result["environment"]
+            machine = f"{each['threads']} cores ({each['processor']}), PyTorch {each['torch']}, {each['precision']}"
+            found.setdefault(machine, {})[f"`{group.name}`"] = None
+    return " and on ".join(f"{machine}: {listed(names)}" for machine, names in found.items())
 
 
 def results() -> str:
@@ -152,7 +153,7 @@ def results() -> str:
         "parameter. There are 60,000 training images and 10,000 test images. The classifiers do not train on the first "
         "5,000 training images, but use them for validation. The scores of an autoencoder are computed for each test "
         "image and then averaged. If there are several seeds, the tables show the mean ± the standard deviation. "
-        f"Measured on {machines(groups)}. Other processes used the machine too, so that times vary from day to day.\n",
+        f"Measured on {machines(groups)}. Other processes used the machines too, so that times vary from day to day.\n",
         "## Autoencoders\n",
         table(autoencoders) + "\n",
         *speedups(autoencoders),
@@ -161,13 +162,17 @@ def results() -> str:
         "The lessons' notebooks do not print the loss of an autoencoder, but another published run of them does:\n",
         notebook_table(autoencoders) + "\n",
     ]
-    parts.append("Some experiments leave out what holds those of the notebooks back:\n")
+    parts.append("Three experiments change what limits the notebooks' autoencoders:\n")
     parts.append("\n".join(f"- `{each.name}`. {each.change}" for each in EXPERIMENTS.values() if each.change) + "\n")
     for group in first_of_each(autoencoders):
         if group.name not in NOTEBOOKS:
             continue  # the methods are the same
         parts += [f"### `{group.name}` against methods without a network\n", baseline_table(group) + "\n"]
         parts += [group.baseline_note + "\n"]
+    parts.append(
+        "The methods of `denoise-better` are those of `denoise` without PCA: detail also passes beside its code, so "
+        "that no number of components of PCA is equal to it.\n"
+    )
     parts += [
         "## Classifiers\n",
         table(classifiers) + "\n",
@@ -181,7 +186,7 @@ def results() -> str:
         f"![{len(compared)} classifiers on common axes](results/bn-comparison.png)\n",
         describe_comparison(compared) + "\n",
         "## Constants\n",
-        "The estimators have no parameters for the ε of the normalisation layers, which is added to the variance, and "
+        "The estimators have no parameters for the ε of the normalisation layers, which is added to the variance, or "
         "for the constants of the optimiser. The table has the values that the layers and the optimiser use. The "
         "momentum is the weight of the new batch in the moving statistics.\n",
         constants_table(groups) + "\n",
@@ -275,6 +280,7 @@ def main() -> int:
         (DOCS / "results.md", results()),
         (DOCS / "denoising.md", denoising()),
         (DOCS / "batchnorm.md", batchnorm_page.page()),
+        (DOCS / "compression.md", compression_page.page()),
         (DOCS / "benchmarks.md", benchmark_page.page()),
         (DOCS / "reliability.md", reliability_page.page()),
         (DOCS / "formats.md", formats_page.page()),
