@@ -50,6 +50,15 @@ def test_whole_photographs_have_the_codes_of_the_trained_network(model):
     assert wide.inverse_transform(code).shape == (1, 41, 35, 3)
 
 
+def test_pca_with_all_components_gives_blocks_back():
+    random = np.random.default_rng(0)
+    images = random.random((2, 15, 21, 3), np.float32)  # no multiples of 8
+    coder = measuring.BlockPCA(random.random((100, 16, 16, 3), np.float32), 192, images.shape[1:])
+    codes = coder.transform(images.reshape(2, -1))
+    assert codes.shape == (2, 2 * 3 * 192)
+    np.testing.assert_allclose(coder.inverse_transform(codes), images, atol=1e-5)
+
+
 def test_a_row_has_no_psnr_where_nothing_is_lost():
     images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 1)).astype(np.float32) / np.float32(255)
     exact, lossy = (measuring.row(None, hg.experiments.compress_files(images, name)) for name in ("PNG", "JPEG"))

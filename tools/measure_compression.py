@@ -119,7 +119,8 @@ class BlockPCA:
         """Encode flat photographs; those whose sides are no multiples of 8 are lengthened by their last pixels."""
         images = X.reshape(-1, *self.image_shape)
         blocks = self._blocks(images)
-        return self.pca.transform(blocks.reshape(-1, blocks.shape[-1])).reshape(len(images), -1).astype(np.float32)
+        codes: Stack = self.pca.transform(blocks.reshape(-1, blocks.shape[-1])).astype(np.float32)
+        return codes.reshape(len(images), -1)
 
     def inverse_transform(self, X: Stack) -> Stack:
         """Decode codes."""
@@ -193,13 +194,10 @@ def photographs(folder: Path) -> dict[str, Any]:
     for maps in MAPS:
         model = learn(folder / "photos", maps, STEPS)
         found["environment"] = environment(model)
-        coders: dict[str, tuple[Any, Any]] = {
-            f"code of {maps} maps": tuple(
-                WholePhotographs(model, shape) for shape in (seen.shape[1:], images.shape[1:])
-            ),
-            f"PCA, {maps} components": tuple(
-                BlockPCA(seen, maps, shape) for shape in (seen.shape[1:], images.shape[1:])
-            ),
+        shapes = (seen.shape[1:], images.shape[1:])
+        coders: dict[str, list[Any]] = {
+            f"code of {maps} maps": [WholePhotographs(model, shape) for shape in shapes],
+            f"PCA, {maps} components": [BlockPCA(seen, maps, shape) for shape in shapes],
         }
         for name, (of_crops, of_images) in coders.items():
             codes = of_crops.transform(seen.reshape(len(seen), -1))
@@ -276,9 +274,10 @@ def figures() -> None:
             column[1].set_xlabel("bytes an image")
         for axis, label in zip(axes[:, 0], ("PSNR (dB)", "SSIM"), strict=True):
             axis.set_ylabel(label)
-        for place, column, title in (("left", axes[0, 0], "digits"), ("right", axes[0, -1], "photographs")):
-            handles, names = column.get_legend_handles_labels()
-            figure.legend(handles, names, loc=f"outside lower {place}", ncols=4, title=title, fontsize=7)
+        legends: Any = (("outside lower left", 0, "digits"), ("outside lower right", -1, "photographs"))
+        for place, column, title in legends:
+            handles, names = axes[0, column].get_legend_handles_labels()
+            figure.legend(handles, names, loc=place, ncols=4, title=title, fontsize=7)
     plots.save_figure(figure, OUT.with_name("compression.png"))
 
 
