@@ -86,12 +86,12 @@ CASES: dict[str, tuple[Callable[..., dict], list[str], list[str], list[str]]] = 
     "bn-batch-size": (
         batch_size, ["With 4 images per batch the accuracy is lower than with 128 for"],
         ["With 4 images per batch the accuracy is higher than with 128 for"],
-        ["The accuracies with 4 and with 128 images per batch cannot be distinguished for"],
+        ["seeds, the difference between 4 and 128 images per batch is not significant for"],
     ),
     "bn-inference": (
-        inference, ["A network in use needs the moving statistics"],
-        ["A network in use does better without the moving statistics"],
-        ["Moving statistics and the image's own moments cannot be distinguished", "faster is undecided"],
+        inference, ["With one image at a time, inference needs the moving statistics"],
+        ["With one image at a time, inference does better without the moving statistics"],
+        ["moving statistics and the image's own moments cannot be distinguished", "faster is undecided"],
     ),
     "bn-depth": (
         depth, ["Normalisation raises the accuracy at 5, 10, 20, 30, 40 and 50 layers", "is larger with normalisation"],
@@ -99,9 +99,9 @@ CASES: dict[str, tuple[Callable[..., dict], list[str], list[str], list[str]]] = 
         ["Its effect is undecided at 5, 10, 20, 30, 40 and 50 layers", "is not distinguishably different"],
     ),
     "bn-lstm": (
-        lstm, ["starting at gamma 0.1 it raises the test accuracy", "starting at gamma 1 it raises the test accuracy"],
-        ["starting at gamma 0.1 it lowers the test accuracy", "starting at gamma 1 it lowers the test accuracy"],
-        ["starting at gamma 0.1 it has no distinguishable effect", "these runs do not decide"],
+        lstm, ["raises it with gamma 0.1", "raises it with gamma 1"],
+        ["lowers it with gamma 0.1", "lowers it with gamma 1"],
+        ["has no distinguishable effect on it with gamma 0.1", "these runs do not decide"],
     ),
     "norm-shootout": (
         shootout,

@@ -105,4 +105,4 @@ def test_the_readmes_python_runs(tmp_path, monkeypatch, few):
     assert names["restored"].dtype == noisy.dtype
     exec(compile(snippet, "README.md", "exec"), names)  # noqa: S102 - our own text
     assert names["codes"].shape == (len(few.test), 128)
-    assert names["clean"].shape == few.test.images.shape
+    assert names["restored"].shape == few.test.images.shape
