@@ -110,10 +110,10 @@ def said_of_photographs(methods: Mapping[str, Sequence[Row]], pixels: int) -> st
     return (
         " ".join(sentences)
         + " The formats code each place with as many bits as it needs, and predict what they can from what they have "
-        "already coded; these networks spend the same numbers on a sky as on leaves, and zlib finds little that "
-        "repeats. Networks that were made for compression learn a probability of each number of the code, and count "
-        "its bits in the loss (Ballé, Laparra and Simoncelli, ICLR 2017); they do surpass the formats, with far more "
-        "computation."
+        "already coded; these networks spend the same numbers on a sky as on leaves, and zlib only shortens "
+        "levels that are frequent. Networks that were made for compression learn a probability of each number of the "
+        "code, and count its bits in the loss (Ballé, Laparra and Simoncelli, ICLR 2017); they do surpass the formats, "
+        "with far more computation."
     )
 
 

@@ -74,7 +74,8 @@ def measured() -> list[str]:
                 f"`{name}` {row['cost']:+.1%} ({row['smallest']:+.1%} to {row['largest']:+.1%})"
                 for name, row in own["checkpoints"].items()
             )
-            + ". Other processes used the machine too, which explains most of the range. Writing one checkpoint takes "
+            + ". Other processes used the machine too, and three pairs do not separate their effect. Writing one "
+            "checkpoint takes "
             + ", ".join(f"{row['save_seconds'] * 1000:.0f} ms (`{name}`)" for name, row in own["checkpoints"].items())
             + ", which at the default interval is at most "
             + f"{max(row['save_seconds'] for row in own['checkpoints'].values()) / 60:.2%} of the time."

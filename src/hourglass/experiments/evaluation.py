@@ -167,7 +167,7 @@ class ReconstructionProtocol(EvaluationProtocol):
             ),
         }
         parameters = estimator.get_params()
-        if noise is None and "upsample" in parameters and parameters["code_channels"] is None:
+        if noise is None and "upsample" in parameters and parameters.get("code_channels") is None:
             figures["checkerboards"] = checkerboard_figure(estimator, data, seed)
         return figures
 
