@@ -59,7 +59,7 @@ def run(
     recipe: Annotated[
         Literal["classic", "fast"],
         typer.Option(
-            help="classic is the schedule of the lessons' notebooks; fast reaches the same quality sooner. "
+            help="classic is the schedule of the lessons' notebooks; fast reaches at least the same quality sooner. "
             "The experiments dense-better, conv-better and denoise-better are trained fully by classic, and for a "
             "shorter time by fast."
         ),

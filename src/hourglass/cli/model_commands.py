@@ -132,9 +132,10 @@ def train(
     """Train a model on a folder of images of any size.
 
     With --noise, --targets or --self-supervised the model is a denoiser. Training starts from the package's denoiser of
-    photographs, and a few minutes adapt it to your images. With --noise or --targets and at least four images, some
-    images are held out, and a line on standard error says how much the PSNR on them rose. Without these three options
-    the model is an autoencoder that compresses images into codes.
+    photographs, and a few minutes adapt it to your images. With --noise or --targets, at least four images and neither
+    --resize nor another --network, a tenth of the images is held out: the weights that are best on them are kept, and a
+    line on standard error compares their PSNR before and after. Without these three options the model is an autoencoder
+    that compresses images into codes.
     """
     from hourglass.image_training import train_on_images
 
