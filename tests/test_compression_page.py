@@ -1,6 +1,7 @@
 """The tools that measure compression, and the page of what they measured."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -68,10 +69,47 @@ def test_a_row_has_no_psnr_where_nothing_is_lost():
     json.dumps([exact, lossy])
 
 
+def test_a_row_of_which_some_images_are_exact_is_refused():
+    images = np.random.default_rng(0).random((2, 8, 8, 1), np.float32)
+    some = hg.experiments.Compression(100.0, 90.0, images, float("inf"), 0.8)
+    with pytest.raises(ValueError, match="some images are decoded exactly"):
+        measuring.row(50, some)
+
+
 def test_the_page_has_every_measured_row():
     document = json.loads(compression_page.SOURCE.read_text(encoding="utf-8"))
     lines = compression_page.page().splitlines()
     rows = sum(len(each) for each in document["digits"]["alone"].values())
     rows += sum(len(each) for each in document["photographs"]["methods"].values())
     assert sum(line.startswith("| ") for line in lines) == rows + 4  # two heads of two lines
-    assert all("inf" not in line and "nan" not in line for line in lines)
+    assert all(re.search(r"\b(inf|nan)\b", line) is None for line in lines)
+
+
+def test_the_columns_of_digits_are_those_of_their_headings():
+    single = {"setting": 8, "bytes": 40.0, "payload": 34.0, "psnr_db": 20.9, "ssim": 0.9}
+    shared = {"setting": 8, "bytes": 31.0, "payload": 30.0, "psnr_db": 20.6, "ssim": 0.852}
+    head, _, row = compression_page.of_digits({"`dense`": [single]}, {"`dense`": [shared]}).splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in (head, row)]
+    assert dict(zip(*cells, strict=True)) == {
+        "method": "`dense`",
+        "setting": "8 bits",
+        "bytes alone": "40",
+        "without header": "34",
+        "together": "31",
+        "PSNR": "20.6 dB",
+        "SSIM": "0.852",
+    }
+
+
+def test_the_columns_of_photographs_are_those_of_their_headings():
+    found = {"setting": None, "bytes": 25000.0, "payload": 1.0, "psnr_db": None, "ssim": 1.0}
+    head, _, row = compression_page.of_photographs({"PNG": [found]}, 250_000).splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in (head, row)]
+    assert dict(zip(*cells, strict=True)) == {
+        "method": "PNG",
+        "setting": "",
+        "kB an image": "25.0",
+        "bits a pixel": "0.80",
+        "PSNR": "exact",
+        "SSIM": "1.000",
+    }

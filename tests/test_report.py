@@ -9,7 +9,7 @@ import pytest
 import hourglass as hg
 from hourglass import plots, report
 from hourglass.experiments import Run, StoredRun, find, runs, stored_runs
-from hourglass.experiments.groups import Group, groups_of
+from hourglass.experiments.groups import Group, as_text, groups_of
 from hourglass.experiments.measures import meanings
 from hourglass.nn import NORMS
 from hourglass.report import answer, peers_of, single_image_note
@@ -239,3 +239,8 @@ def test_the_command_line_is_recorded(hourglass, few, monkeypatch):
     assert hourglass("run", "dense", "--steps", 2, "--set", "code_size=3", "--out", "a b", "-q")[0] == 0
     [run] = stored_runs(pathlib.Path("a b"))
     assert run.result["environment"]["command"] == "hourglass run dense --steps 2 --set code_size=3 --out 'a b' -q"
+
+
+def test_parameters_that_differ_are_written_differently():
+    assert as_text({"a": 0.1234567, "b": 1e-3}) != as_text({"a": 0.1234568, "b": 1e-3})
+    assert as_text({"learning_rate": 1e-3, "n_steps": 500}) == "learning_rate=0.001, n_steps=500"

@@ -32,9 +32,10 @@ def page() -> str:
         "## Digits\n",
         f"The first {digits['images']:,} test images of MNIST, 784 bytes each, compressed by experiments of this "
         f"package (fast recipe, seed 0, {machine(digits)}), by PCA with as many numbers as the code of `conv` has, and "
-        "by image formats. In a file of a single digit the header dominates: without it means less what a file of one "
-        "grey pixel has, or, for a code, less zlib's six bytes. Together means "
-        f"{digits['images_together']} digits in one image or in one stream.\n",
+        "by image formats. In a file of a single digit the header dominates. The column *without header* gives the "
+        "size less that of a file of one grey pixel; of a code it leaves out the six bytes that zlib adds. The column "
+        f"*together* gives the size of a digit where {digits['images_together']} digits are in one image or in one "
+        "stream. PSNR and SSIM are those of digits stored together.\n",
         of_digits(digits["alone"], digits["together"]) + "\n",
         said_of_digits(digits["together"]) + "\n",
         "## Photographs\n",
@@ -54,7 +55,7 @@ def page() -> str:
 
 def of_digits(alone: Mapping[str, Sequence[Row]], together: Mapping[str, Sequence[Row]]) -> str:
     """Sizes and quality of digits, as a Markdown table."""
-    lines = [["method", "setting", "bytes alone", "without header", "bytes together", "PSNR", "SSIM"]]
+    lines = [["method", "setting", "bytes alone", "without header", "together", "PSNR", "SSIM"]]
     for name, rows in alone.items():
         for single, shared in zip(rows, together[name], strict=True):
             sizes = [f"{size:.0f}" for size in (single["bytes"], single["payload"], shared["bytes"])]
@@ -74,7 +75,7 @@ def of_photographs(methods: Mapping[str, Sequence[Row]], pixels: int) -> str:
 
 def said_of_digits(methods: Mapping[str, Sequence[Row]]) -> str:
     """What the digits show, with the numbers of the best network's code of 4 bits."""
-    code = methods["`conv-better`"][-1]
+    fine, code = methods["`conv-better`"][0], methods["`conv-better`"][-1]
     needs = {name: size_for(methods[name], "psnr_db", code["psnr_db"]) for name in ("JPEG", "WebP")}
     similar = {name: size_for(methods[name], "ssim", code["ssim"]) for name in ("JPEG", "WebP")}
     return (
@@ -82,8 +83,9 @@ def said_of_digits(methods: Mapping[str, Sequence[Row]]) -> str:
         f"{code['psnr_db']:.1f} dB and an SSIM of {code['ssim']:.3f}. Digits together, JPEG needs "
         f"{needs['JPEG']} and WebP {needs['WebP']} for the same PSNR; for the same SSIM they need {similar['JPEG']} "
         f"and {similar['WebP']}. PNG gives every pixel back for {methods['PNG'][0]['bytes']:.0f} bytes. "
-        "The network has seen 60,000 digits and can do nothing else, and finer levels help it little, since its error "
-        "is mostly not that of the rounding. The formats know nothing of digits and reach any quality."
+        "The network has seen 60,000 digits and can do nothing else. Finer levels help it little: with "
+        f"{fine['setting']} bits it has {fine['psnr_db']:.1f} dB for {fine['bytes']:.0f} bytes, since most of its "
+        "error is not that of the rounding. The formats know nothing of digits and reach any quality."
     )
 
 

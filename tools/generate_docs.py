@@ -137,7 +137,7 @@ def machines(groups: Sequence[Group]) -> str:
             each = run.result["environment"]
             machine = f"{each['threads']} cores ({each['processor']}), PyTorch {each['torch']}, {each['precision']}"
             found.setdefault(machine, {})[f"`{group.name}`"] = None
-    return " and on ".join(f"{machine}: {listed(names)}" for machine, names in found.items())
+    return "; ".join(f"{listed(names)} on {machine}" for machine, names in found.items())
 
 
 def results() -> str:
@@ -153,7 +153,7 @@ def results() -> str:
         "parameter. There are 60,000 training images and 10,000 test images. The classifiers do not train on the first "
         "5,000 training images, but use them for validation. The scores of an autoencoder are computed for each test "
         "image and then averaged. If there are several seeds, the tables show the mean ± the standard deviation. "
-        f"Measured on {machines(groups)}. Other processes used the machines too, so that times vary from day to day.\n",
+        f"Measured: {machines(groups)}. Other processes used the machines too, so that times vary from day to day.\n",
         "## Autoencoders\n",
         table(autoencoders) + "\n",
         *speedups(autoencoders),

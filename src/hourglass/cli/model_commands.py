@@ -114,7 +114,16 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a parameter of the estimator; may be repeated."),
     ] = None,
-    value_range: Range = "auto",
+    value_range: Annotated[
+        str,
+        typer.Option(
+            "--range",
+            metavar="auto|full|LOW,HIGH",
+            help="Numbers of the files that the network sees as 0 and 1. full is the range of the number type. auto is "
+            "0,255 for 8-bit files, and for others what the files declare, or the 0.1 and 99.9 percentiles of all of "
+            "them.",
+        ),
+    ] = "auto",
     hidden: Hidden = False,
     device: Device = "auto",
     overwrite: Overwrite = False,

@@ -292,5 +292,5 @@ def as_text(changes: Mapping[str, Any]) -> str:
     str
         Text such as ``norm=layer, n_steps=500``; empty when there are no parameters.
     """
-    written = {name: f"{value:g}" if isinstance(value, float) else value for name, value in changes.items()}
+    written = {name: f"{value:.12g}" if isinstance(value, float) else value for name, value in changes.items()}
     return ", ".join(f"{name}={value}" for name, value in written.items())
