@@ -16,7 +16,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "hourglass"
 # Rooms from the lowest; a module imports from its own room and from lower ones.
 FLOORS = [
     {"__init__", "atomic", "errors", "markup", "pretrained", "renames", "runtime"},
-    {"data", "figure", "lessons", "metrics", "persistence"},
+    {"data", "figure", "lessons", "metrics", "persistence", "playground"},
     {"denoising", "nn", "training"},
     {"exercises", "plots"},
     {"estimators"},

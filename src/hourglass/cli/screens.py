@@ -13,7 +13,7 @@ PANELS = {
     IMAGES: ("denoise", "reconstruct", "evaluate"),
     MODELS: ("train", "encode", "decode", "export", "info", "show", "models"),
     EXPERIMENTS: ("list", "run", "report"),
-    LESSONS: ("lessons", "explain"),
+    LESSONS: ("lessons", "explain", "serve", "page"),
 }
 
 # Types of Python as the parser writes them.

@@ -1,0 +1,6 @@
+"""The playground: a page on which the networks compute in the browser, and a server of one's own for it."""
+
+from hourglass.playground.pages import STATIC, write_page
+from hourglass.playground.server import POLICY, page_server
+
+__all__ = ["POLICY", "STATIC", "page_server", "write_page"]

@@ -1,0 +1,233 @@
+// @ts-check
+/** Networks that differ in their normalisation alone, trained side by side. */
+
+import { BINS } from "../app/training.js";
+import { recordedRuns } from "../app/data.js";
+import { drawHistograms, drawLines } from "../app/chart.js";
+import { make } from "../app/dom.js";
+import { onLanguage, say } from "../app/language.js";
+import { settingsOf } from "./settings.js";
+/** @typedef {import("../engine/networks.js").Norm} Norm */
+/** @typedef {import("../app/chart.js").Line} Line */
+
+/** @type {Array<{norm: Norm, colour: string, dash: number[]}>} colours and dashes as in the package's figures */
+const ARMS = [
+  { norm: "none", colour: "--norm-none", dash: [2, 3] },
+  { norm: "batch", colour: "--norm-batch", dash: [] },
+  { norm: "batch-manual", colour: "--norm-manual", dash: [7, 4] },
+];
+const SMOOTHED = 10; // steps over which the loss of the batches is averaged
+
+/** @param {HTMLElement} panel */
+export async function build(panel) {
+  const recorded = await recordedRuns();
+  const arms = ARMS.map((arm) => ({ ...arm, ...networkOf(arm.norm, draw, failed) }));
+  const settings = settingsOf(restart, (learningRate) =>
+    arms.forEach(({ worker }) => worker.postMessage({ type: "learningRate", value: learningRate })),
+  );
+  const error = make("p", { class: "error", role: "alert" });
+  const status = make("p", { "aria-live": "off", class: "status" });
+  const run = make("button", { type: "button", class: "main", text: "run", onclick: toggle });
+  const controls = [
+    run,
+    make("button", { type: "button", text: "one step", onclick: () => advance(1) }),
+    make("button", { type: "button", text: "again", onclick: restart }),
+    make("button", { type: "button", text: "one by one", onclick: oneByOne }),
+  ];
+  const accuracy = make("canvas", { class: "chart", role: "img", label: "accuracy chart" });
+  const loss = make("canvas", { class: "chart", role: "img", label: "loss chart" });
+  const mode = make("select", { onchange: draw, label: "mode" });
+  mode.append(make("option", { value: "inference", text: "inference mode" }));
+  mode.append(make("option", { value: "batch", text: "training mode" }));
+  const histograms = arms.map(() => ({
+    numbers: make("canvas", { class: "pixels histogram", role: "img", label: "histogram numbers" }),
+    gradients: make("canvas", { class: "pixels histogram", role: "img", label: "histogram gradients" }),
+  }));
+  const answers = make("div", { "aria-live": "polite" });
+
+  /** Start all networks anew, with the present settings. */
+  function restart() {
+    error.textContent = "";
+    answers.replaceChildren();
+    for (const arm of arms) arm.start({ ...settings.values(), norm: arm.norm });
+    draw();
+  }
+  /** @param {number} steps */
+  function advance(steps) {
+    const target = Math.min(...arms.map(({ state }) => state.step)) + steps;
+    for (const { worker, state } of arms)
+      if (state.step < target) worker.postMessage({ type: "run", until: target });
+  }
+  /** Run until the end of the preset, or pause. */
+  function toggle() {
+    const isRunning = arms.some(({ state }) => state.running);
+    if (isRunning) arms.forEach(({ worker }) => worker.postMessage({ type: "pause" }));
+    else {
+      const done = Math.max(...arms.map(({ state }) => state.step));
+      const until = settings.steps() * (Math.floor(done / settings.steps()) + 1);
+      for (const { worker } of arms) worker.postMessage({ type: "run", until });
+    }
+  }
+  /** Classify test images alone and together. */
+  function oneByOne() {
+    answers.replaceChildren();
+    for (const { worker } of arms) worker.postMessage({ type: "oneByOne" });
+  }
+  /** @param {string} message */
+  function failed(message) {
+    error.textContent = `${say("failed training")} ${message}`;
+  }
+
+  /** Draw everything from what the workers have reported. */
+  function draw() {
+    const isRunning = arms.some(({ state }) => state.running);
+    run.textContent = say(isRunning ? "pause" : "run");
+    const last = Math.max(settings.steps(), ...arms.map(({ state }) => state.step));
+    const x = /** @type {[number, number]} */ ([0, last]);
+    const shown = mode.value === "batch" ? "batch" : "inference";
+    /** @type {Line[]} */
+    const curves = [];
+    if (settings.isRecorded())
+      for (const { norm, colour } of ARMS)
+        for (const run of recorded.arms[norm][shown])
+          curves.push({ points: recorded.steps.map((step, i) => [step, run[i]]), colour, width: 1, alpha: 0.18 });
+    for (const { state, colour, dash } of arms)
+      curves.push({ points: state.scores.map((each) => [each.step, each[shown].accuracy]), colour, dash, width: 3 });
+    const percent = (/** @type {number} */ value) => `${Math.round(100 * value)}%`;
+    drawLines(accuracy, curves, { x, y: [0, 1], xName: say("step"), written: percent });
+    const losses = arms.map(({ state, colour, dash }) => ({ points: smooth(state.steps), colour, dash, width: 2 }));
+    const finite = losses.flatMap(({ points }) => points.map(([, value]) => value)).filter(Number.isFinite);
+    const top = Math.min(1, Math.max(0.4, ...finite));
+    drawLines(loss, losses, { x, y: [0, top], xName: say("step"), written: (value) => value.toFixed(1) });
+    arms.forEach(({ state, colour }, i) => {
+      drawHistograms(histograms[i].numbers, state.histograms.map(({ numbers }) => numbers), colour);
+      drawHistograms(histograms[i].gradients, state.histograms.map(({ gradients }) => gradients), colour);
+    });
+    status.replaceChildren(...arms.map(describe));
+    panel.dataset.steps = String(Math.min(...arms.map(({ state }) => state.step)));
+    for (const { norm, state } of arms) if (state.answer) answer(norm, state);
+  }
+
+  /** @param {{norm: Norm, colour: string, state: State}} arm */
+  function describe({ norm, colour, state }) {
+    const mark = make("span", { class: "mark" });
+    mark.style.background = `var(${colour})`;
+    const score = state.scores.at(-1);
+    const speed = state.spent ? Math.round((state.step * settings.values().batchSize * 1000) / state.spent) : 0;
+    const percent = (/** @type {number | undefined} */ value) => `${Math.round(100 * (value ?? 0))}%`;
+    const values = {
+      name: say(`norm ${norm}`),
+      step: state.step,
+      inference: percent(score?.inference.accuracy),
+      batch: percent(score?.batch.accuracy),
+      speed,
+    };
+    return make("span", { class: "arm" }, mark, ` ${say("status", values)}`);
+  }
+
+  /** @param {Norm} norm @param {State} state */
+  function answer(norm, state) {
+    if (!state.answer) return;
+    const { inference, batch } = state.answer;
+    state.answer = null;
+    const values = { name: say(`norm ${norm}`), together: inference.together, same: inference.same };
+    answers.append(make("p", {}, say("answer", { ...values, batch: batch.together, alone: batch.alone })));
+  }
+
+  const [low, high] = [BINS.first, BINS.last].map((power) => `10^${power}`);
+  panel.append(
+    settings.presets,
+    settings.element,
+    make("div", { class: "row tight" }, ...controls),
+    error,
+    status,
+    answers,
+    make(
+      "div",
+      { class: "row charts" },
+      make("figure", {}, make("figcaption", { text: "accuracy of" }), mode, accuracy),
+      make("figure", {}, make("figcaption", { text: "loss of" }), loss),
+    ),
+    make("p", { class: "lead", text: "recorded explained" }),
+    make("h3", { text: "layers" }),
+    make("p", { class: "lead", text: "layers explained" }),
+    make(
+      "div",
+      { class: "row charts" },
+      ...ARMS.map(({ norm }, i) =>
+        make(
+          "figure",
+          {},
+          make("h3", { text: `norm ${norm}` }),
+          make("figcaption", { text: "numbers" }),
+          histograms[i].numbers,
+          make("figcaption", { text: "gradients" }),
+          histograms[i].gradients,
+          make("div", { class: "ends" }, make("span", {}, low), make("span", {}, high)),
+        ),
+      ),
+    ),
+  );
+  onLanguage(draw);
+  document.addEventListener("theme", draw);
+  window.addEventListener("resize", draw);
+  restart();
+}
+
+/**
+ * What a worker has reported.
+ * @typedef {object} State
+ * @property {number} step
+ * @property {boolean} running
+ * @property {number} spent milliseconds of computing
+ * @property {Array<{step: number, loss: number}>} steps
+ * @property {Array<{step: number, inference: import("../app/training.js").Score, batch: import("../app/training.js").Score}>} scores
+ * @property {ReturnType<import("../app/training.js").Training["histograms"]>} histograms
+ * @property {any} answer how it classified images alone and together; null when it was shown
+ */
+
+/**
+ * A network in a worker of its own.
+ * @param {Norm} norm
+ * @param {() => void} draw called after each report
+ * @param {(message: string) => void} failed
+ */
+function networkOf(norm, draw, failed) {
+  const worker = new Worker(new URL("../workers/training.js", import.meta.url), { type: "module", name: norm });
+  /** @type {State} */
+  const state = { step: 0, running: false, spent: 0, steps: [], scores: [], histograms: [], answer: null };
+  let run = 0; // reports of runs before the last start are not for this one
+  worker.onmessage = ({ data }) => {
+    if (data.type === "failed") return failed(data.message);
+    if (data.run !== run) return;
+    if (data.type === "oneByOne") state.answer = data;
+    else {
+      const { step, running, spent, histograms } = data;
+      Object.assign(state, { step, running, spent });
+      if (histograms.length) state.histograms = histograms;
+      state.steps.push(...data.steps);
+      state.scores.push(...data.scores);
+    }
+    draw();
+  };
+  worker.onerror = (event) => failed(event.message || String(event.type));
+  /** @param {import("../app/training.js").Settings} settings */
+  const start = (settings) => {
+    Object.assign(state, { step: 0, running: false, spent: 0, steps: [], scores: [], histograms: [], answer: null });
+    worker.postMessage({ type: "start", settings, run: ++run });
+  };
+  return { worker, state, start };
+}
+
+/**
+ * The mean loss of the last steps, at each step.
+ * @param {Array<{step: number, loss: number}>} steps
+ * @returns {Array<[number, number]>}
+ */
+function smooth(steps) {
+  let sum = 0;
+  return steps.map(({ step, loss }, i) => {
+    sum += loss - (i >= SMOOTHED ? steps[i - SMOOTHED].loss : 0);
+    return [step, sum / Math.min(i + 1, SMOOTHED)];
+  });
+}

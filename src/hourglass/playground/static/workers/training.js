@@ -1,0 +1,96 @@
+// @ts-check
+/**
+ * A worker that trains one network.
+ *
+ * It takes messages `{type: "start", settings}`, `{type: "run", until}`, `{type: "pause"}`, `{type: "learningRate",
+ * value}` and `{type: "oneByOne"}`, and posts `{type: "steps", …}` with what there is to draw, `{type: "oneByOne", …}`,
+ * and `{type: "failed", message}`.
+ */
+
+import { digits, engineModule } from "../app/data.js";
+import { Training } from "../app/training.js";
+
+const EVALUATE_EVERY = 25; // steps
+const REPORT_EVERY = 100; // milliseconds
+
+/** @type {Training | undefined} */
+let training;
+let until = 0; // the step at which to pause
+let running = false;
+let number = 0; // of the run, which every report names
+/** @type {Array<{step: number, loss: number, accuracy: number}>} steps that were not yet reported */
+let steps = [];
+/** @type {Array<{step: number, inference: import("../app/training.js").Score, batch: import("../app/training.js").Score}>} */
+let scores = [];
+let spent = 0; // milliseconds of computing
+/** @type {ReturnType<Training["histograms"]>} of the last batch of the training */
+let histograms = [];
+
+/** @type {Record<string, (message: any) => void | Promise<void>>} */
+const tasks = {
+  async start({ settings, run }) {
+    running = false;
+    number = run;
+    training = new Training(await engineModule(), await digits(), settings);
+    [steps, scores, spent, histograms] = [[], [], 0, []];
+    evaluate();
+    report();
+  },
+  run(message) {
+    until = message.until;
+    if (running || !training) return;
+    running = true;
+    go();
+  },
+  pause() {
+    running = false;
+  },
+  learningRate({ value }) {
+    if (training) training.optimiser.learningRate = value;
+  },
+  oneByOne() {
+    if (!training) return;
+    postMessage({ type: "oneByOne", run: number, inference: training.oneByOne("inference"), batch: training.oneByOne("batch") });
+  },
+};
+
+// One message after the other: what comes while a network is being made waits for it.
+let last = Promise.resolve();
+self.onmessage = ({ data }) => {
+  last = last
+    .then(() => tasks[data.type](data))
+    .catch((error) => postMessage({ type: "failed", message: error instanceof Error ? error.message : String(error) }));
+};
+
+/** Score test images in both modes. */
+function evaluate() {
+  const { steps: step } = /** @type {Training} */ (training);
+  const [inference, batch] = [training?.evaluate("inference"), training?.evaluate("batch")];
+  if (inference && batch) scores.push({ step, inference, batch });
+}
+
+/** Train for a while, report, and let messages in. */
+function go() {
+  if (!running || !training) return report();
+  const start = performance.now();
+  while (training.steps < until) {
+    const score = training.step();
+    steps.push({ step: training.steps, ...score });
+    const due = training.steps % EVALUATE_EVERY === 0;
+    const last = training.steps >= until || performance.now() - start >= REPORT_EVERY;
+    if (last) histograms = training.histograms(); // before the test images take the place of the batch
+    if (due) evaluate();
+    if (last) break;
+  }
+  spent += performance.now() - start;
+  if (training.steps >= until) running = false;
+  report();
+  if (running) setTimeout(go);
+}
+
+/** Post what is new. */
+function report() {
+  if (!training) return;
+  postMessage({ type: "steps", run: number, step: training.steps, running, spent, steps, scores, histograms });
+  [steps, scores] = [[], []];
+}

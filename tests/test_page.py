@@ -1,0 +1,265 @@
+"""The page in a real browser, as a visitor uses it."""
+
+import gzip
+import json
+import re
+import subprocess
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+
+import pytest
+from browsers import launched, node, served
+
+from hourglass.playground import POLICY, STATIC, page_server, write_page
+
+TABS = ("denoise", "code", "normalisation", "batch")
+READY = "section:not([hidden]):not([aria-busy])"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with launched() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def address():
+    with page_server() as server, served(server) as found:
+        yield found
+
+
+@contextmanager
+def visit(browser, address, state="", **context):
+    """Open the page; every request to another host and every complaint of the browser fails the test."""
+    with browser.new_context(**{"locale": "en-GB"} | context) as visitor:
+        page = visitor.new_page()
+        complaints, hosts = [], set()
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: hosts.add(re.match(r"(\w+://[^/]*|\w+:)", request.url)[1]))
+        page.goto(f"{address}/#{state}")
+        page.wait_for_selector(READY)
+        yield page
+        assert complaints == []
+        assert hosts == {address.removesuffix("/sub/folder")}
+
+
+def select(page, tab):
+    page.click(f"#tab-{tab}")
+    page.wait_for_selector(f"#panel-{tab}:not([aria-busy])")
+
+
+def shown(page, selector):
+    """The pixels of a canvas, as text."""
+    return page.eval_on_selector(selector, "canvas => canvas.toDataURL()")
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("size", [(1280, 800), (390, 844)])
+def test_every_tab_opens(browser, address, language, size):
+    viewport = {"width": size[0], "height": size[1]}
+    with visit(browser, address, f"language={language}", viewport=viewport) as page:
+        for tab in TABS:
+            select(page, tab)
+            assert page.locator(f"#panel-{tab} canvas, #panel-{tab} svg").count() > 0
+            assert page.locator(".error:not(:empty)").count() == 0
+            # Nothing but what scrolls by itself is wider than the window.
+            assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth"), tab
+
+
+def test_a_drawing_is_denoised(browser, address):
+    with visit(browser, address, "tab=denoise&noise=0.3") as page:
+        page.get_by_role("button", name="Clear").click()
+        before = shown(page, "canvas.large >> nth=2")
+        box = page.locator("canvas.drawing").bounding_box()
+        middle = box["x"] + box["width"] / 2
+        page.mouse.move(middle, box["y"] + 0.2 * box["height"])
+        page.mouse.down()
+        page.mouse.move(middle, box["y"] + 0.8 * box["height"], steps=10)
+        page.mouse.up()
+        assert shown(page, "canvas.large >> nth=2") != before
+        captions = page.locator("figcaption").all_inner_texts()
+        noisy, denoised = (float(re.search(r"PSNR ([\d.]+) dB", text)[1]) for text in captions[1:3])
+        assert denoised > noisy + 3  # a stroke is easy for the network
+
+
+def test_maps_and_kernels_are_shown(browser, address):
+    with visit(browser, address, "tab=denoise") as page:
+        page.get_by_text("What every layer computes").click()
+        page.get_by_role("button", name="encoder, stage 2, map 3", exact=True).click()
+        assert page.get_by_text("Kernel of encoder, stage 2, map 3").is_visible()
+        assert page.locator(".card .images canvas").count() == 16  # one for each input
+
+
+def test_pulling_a_bar_changes_the_image(browser, address):
+    with visit(browser, address, "tab=code") as page:
+        before = shown(page, "#panel-code canvas.large >> nth=1")
+        page.get_by_label("Number 20 of the code").focus()
+        page.keyboard.press("End")
+        assert shown(page, "#panel-code canvas.large >> nth=1") != before
+        page.select_option("#panel-code select", "conv")
+        page.get_by_label("Map 1, row 1, column 1").wait_for()
+
+
+def test_a_walk_ends_at_the_other_image(browser, address):
+    with visit(browser, address, "tab=code&first=0&second=1") as page:
+        page.get_by_label("Way").focus()
+        page.keyboard.press("End")
+        arrived = shown(page, "#panel-code canvas.large >> nth=1")
+        page.get_by_role("button", name="Test image 1,").first.click()
+        assert shown(page, "#panel-code canvas.large >> nth=1") == arrived
+
+
+def test_a_click_between_the_points_decodes(browser, address):
+    with visit(browser, address, "tab=code") as page:
+        before = shown(page, "#panel-code canvas.large >> nth=1")
+        page.locator("canvas.scatter").click(position={"x": 50, "y": 400})
+        assert shown(page, "#panel-code canvas.large >> nth=1") != before
+
+
+@pytest.mark.long
+def test_networks_train(browser, address):
+    """100 steps of three small networks, until batch normalisation is ahead in training mode."""
+    state = "tab=normalisation&layers=8&steps=100&learningRate=0.005"
+    with visit(browser, address, state) as page:
+        page.get_by_role("button", name="Run").click()
+        page.wait_for_selector("#panel-normalisation[data-steps='100']", timeout=60_000)
+        texts = page.locator(".status .arm").all_inner_texts()
+        none, batch, manual = (int(re.search(r"(\d+)% in training mode", text)[1]) for text in texts)
+        assert min(batch, manual) > max(none, 50)
+        page.get_by_role("button", name="Classify 100 images").click()
+        page.get_by_text("get the same digit alone as together").nth(2).wait_for()
+        for answer in page.get_by_text("get the same digit alone as together").all_inner_texts():
+            assert "100 of 100 get the same digit" in answer
+
+
+def test_one_step_pause_and_again(browser, address):
+    with visit(browser, address, "tab=normalisation&layers=5&batchSize=8&steps=2000") as page:
+        page.get_by_role("button", name="One step").click()
+        page.wait_for_selector("#panel-normalisation[data-steps='1']")
+        page.get_by_role("button", name="Run").click()
+        page.get_by_role("button", name="Pause").click()
+        page.get_by_role("button", name="Run").wait_for()
+        page.get_by_role("button", name="Again").click()
+        page.wait_for_selector("#panel-normalisation[data-steps='0']")
+
+
+def test_a_changed_number_changes_all_outputs(browser, address):
+    with visit(browser, address, "tab=batch") as page:
+        rows = page.locator("table.numbers tr")
+        before = rows.nth(2).locator("td").all_inner_texts()
+        page.get_by_label("Input x of image 4").fill("20")
+        after = rows.nth(2).locator("td").all_inner_texts()
+        assert all(a != b for a, b in zip(before, after, strict=True))
+        gradients = [float(text.replace("−", "-")) for text in rows.nth(5).locator("td").all_inner_texts()]
+        assert abs(sum(gradients)) < 0.005  # of eight rounded numbers
+
+
+def test_the_languages_are_switched_in_place(browser, address):
+    with visit(browser, address) as page:
+        assert page.locator("h2:visible").inner_text() == "Denoise"
+        page.click("#language")
+        assert page.locator("h2:visible").inner_text() == "去噪"
+        assert page.evaluate("document.documentElement.lang") == "zh-CN"
+        assert "language=zh" in page.url
+
+
+def test_both_languages_have_every_text():
+    script = (
+        "import { texts as en } from './texts-en.js'; import { texts as zh } from './texts-zh.js';"
+        "console.log(JSON.stringify([en, zh]))"
+    )
+    command = [node(), "--input-type=module", "--eval", script]
+    done = subprocess.run(command, cwd=STATIC / "app", capture_output=True, text=True, check=True)
+    english, chinese = json.loads(done.stdout)
+    assert list(english) == list(chinese)
+    for key, text in english.items():
+        assert sorted(re.findall(r"\{\w+\}", text)) == sorted(re.findall(r"\{\w+\}", chinese[key])), key
+
+
+def test_the_keyboard_reaches_everything(browser, address):
+    with visit(browser, address) as page:
+        page.focus("#tab-denoise")
+        for tab in TABS[1:]:
+            page.keyboard.press("ArrowRight")
+            page.wait_for_selector(f"#panel-{tab}:not([aria-busy])")
+            assert page.evaluate("document.activeElement.id") == f"tab-{tab}"
+        page.focus("#tab-batch")
+        page.keyboard.press("ArrowRight")
+        page.wait_for_selector(f"#panel-denoise{':not([aria-busy])'}")
+        page.get_by_role("button", name="Clear").click()
+        before = shown(page, "canvas.drawing")
+        page.focus("canvas.drawing")
+        for key in (" ", *["ArrowDown"] * 4, "Tab"):
+            page.keyboard.press(key)
+        assert shown(page, "canvas.drawing") != before
+        unnamed = page.evaluate(
+            "[...document.querySelectorAll('button, input, select, canvas[tabindex]')].filter(each => "
+            "!(each.getAttribute('aria-label') || each.textContent.trim() || each.labels?.length)).length"
+        )
+        assert unnamed == 0
+
+
+def test_a_link_holds_the_state(browser, address):
+    with visit(browser, address, "tab=denoise") as page:
+        page.get_by_label("Noise level").fill("0.2")
+        page.get_by_role("button", name="Test image 3,").click()
+        link, pixels = page.url, shown(page, "canvas.large >> nth=2")
+    with visit(browser, address, link.split("#")[1]) as page:
+        assert shown(page, "canvas.large >> nth=2") == pixels
+
+
+def test_dark_and_light(browser, address):
+    with visit(browser, address, color_scheme="dark") as page:
+        ground = "getComputedStyle(document.body).backgroundColor"
+        dark = page.evaluate(ground)
+        page.click("#theme")
+        assert page.evaluate(ground) != dark
+
+
+def test_under_a_folder_of_a_host(browser, tmp_path):
+    write_page(tmp_path / "sub" / "folder")
+    (tmp_path / "index.html").write_text("a host")
+    with page_server(tmp_path) as server, served(server) as address, visit(browser, f"{address}/sub/folder") as page:
+        for tab in TABS:
+            select(page, tab)
+            assert page.locator(".error:not(:empty)").count() == 0
+
+
+def test_a_file_shows_the_command_that_serves_it(browser):
+    page = browser.new_page()
+    page.goto((STATIC / "index.html").as_uri())
+    page.locator("#notice").wait_for(state="visible")
+    assert "hourglass serve" in page.locator("#notice").inner_text()
+
+
+def test_the_page_is_small_and_has_the_policy(tmp_path):
+    written = write_page(tmp_path)
+    # Text is compressed by hosts; the data are compressed already.
+    assert sum(len(gzip.compress(path.read_bytes())) for path in written) < 5_000_000
+    assert f'content="{POLICY}"' in " ".join((tmp_path / "index.html").read_text(encoding="utf-8").split())
+
+
+def test_the_server_sends_types_and_policy_and_lists_no_folder(address):
+    for path, kind in {"": "text/html", "main.js": "text/javascript", "engine/engine.wasm": "application/wasm"}.items():
+        with urllib.request.urlopen(f"{address}/{path}") as answer:  # noqa: S310 - of this process
+            assert answer.headers["Content-Type"].startswith(kind)
+            assert answer.headers["Content-Security-Policy"].startswith(POLICY)
+            assert answer.headers["Cache-Control"] == "no-cache"
+    for path in ("data/", "missing", "..%2f__init__.py", "../__init__.py"):
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(f"{address}/{path}")  # noqa: S310 - of this process
+
+
+def test_the_commands(hourglass, tmp_path):
+    code, out, err = hourglass("page", "out")
+    assert (code, err) == (0, "")
+    assert "hourglass serve out" in out
+    code, _, err = hourglass("page", "out")
+    assert code == 1
+    assert "exists; overwrite (--overwrite) replaces it" in err
+    assert hourglass("page", "out", "--overwrite")[0] == 0
+    code, _, err = hourglass("serve", tmp_path, "--no-browser")
+    assert code == 1
+    assert "has no index.html" in err

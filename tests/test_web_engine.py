@@ -1,0 +1,111 @@
+"""The page's engine computes what the package computes: outputs, gradients and training, in Node and in a browser.
+
+WebAssembly rounds alike on every processor, so that the errors here are the same everywhere but for the last digits of
+PyTorch's float64.
+"""
+
+import hashlib
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import web_fixtures
+from browsers import launched, node, served
+
+from hourglass.playground import STATIC, page_server
+
+HERE = Path(__file__).parent
+MODULES = {"float32": STATIC / "engine" / "engine.wasm", "float64": HERE / "data" / "engine-float64.wasm"}
+NAMES = list(web_fixtures.PLANS)
+# Steps that are compared. In float32, nineteen normalised layers turn rounding into tenths within fifteen steps.
+STEPS = {
+    "float32": {name: 1 if name in ("bn-layer", "bn-manual") else 20 for name in NAMES},
+    "float64": dict.fromkeys(NAMES, 20),
+}
+# Errors allowed: of the loss (relative), and of outputs and gradients (relative to a tensor's largest value). In
+# float64, 3e-10 was measured for normalised networks and 2e-14 for others; the trained network is compared there.
+BOUNDS = {
+    "float32": {"loss": 1e-3, "outputs": 1e-5, "gradients": 1e-4},
+    "float64": {"loss": 1e-6, "outputs": 1e-9, "gradients": 1e-9, "trained": 1e-6},
+}
+
+
+@pytest.fixture(scope="module")
+def fixtures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fixtures")
+    for name in NAMES:
+        web_fixtures.write(name, folder)
+    return folder
+
+
+def check(errors, dtype):
+    assert list(errors) == NAMES
+    for name, found in errors.items():
+        for what, bound in BOUNDS[dtype].items():
+            assert found[what] is not None, f"{name}: {what} is no number"
+            assert found[what] < bound, f"{name}: {what} is off by {found[what]}"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("dtype", MODULES)
+def test_in_node(dtype, fixtures):
+    plans = [f"{name}={steps}" for name, steps in STEPS[dtype].items()]
+    command = [node(), HERE / "web" / "node.mjs", fixtures, STATIC, MODULES[dtype], dtype, *plans]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    check(json.loads(done.stdout), dtype)
+
+
+@pytest.mark.long
+def test_in_a_browser(fixtures):
+    """The engine of the page, served as the page is."""
+    replay = (HERE / "web" / "replay.js").read_text(encoding="utf-8")
+
+    def answer(route):
+        name = route.request.url.rsplit("/", 1)[-1]
+        content, kind = (replay, "text/javascript") if name == "replay.js" else (None, "application/octet-stream")
+        route.fulfill(body=content or (fixtures / name).read_bytes(), content_type=kind)
+
+    with page_server() as server, served(server) as address, launched() as browser:
+        page = browser.new_page()
+        page.route("**/fixtures/*", answer)
+        page.goto(f"{address}/icon.svg")
+        script = """async ([plans, page]) => {
+            const { replay } = await import(`${page}/fixtures/replay.js`);
+            const { Engine } = await import(`${page}/engine/engine.js`);
+            const read = async (file) => (await fetch(`${page}/fixtures/${file}`)).arrayBuffer();
+            const module = await Engine.module();
+            const found = {};
+            for (const [name, steps] of Object.entries(plans))
+                found[name] = await replay(name, read, page, module, false, steps);
+            return found;
+        }"""
+        check(page.evaluate(script, [STEPS["float32"], address]), "float32")
+
+
+@pytest.mark.parametrize("dtype", MODULES)
+def test_the_module_is_that_of_its_checksum(dtype):
+    sums = dict(reversed(line.split()) for line in (HERE.parent / "web" / "checksums").read_text().splitlines())
+    assert hashlib.sha256(MODULES[dtype].read_bytes()).hexdigest() == sums[MODULES[dtype].name]
+
+
+def test_the_compiler_makes_the_modules_that_are_committed(tmp_path, fixtures):
+    """The same bytes with the version that made them; with another, a module that computes the same."""
+    if not shutil.which("clang") or not shutil.which("wasm-ld"):
+        pytest.skip("needs clang and lld, to build the engine again")
+    subprocess.run([HERE.parent / "scripts" / "web", tmp_path], check=True, capture_output=True)
+    for dtype, path in MODULES.items():
+        built = tmp_path / path.name
+        if same_compiler():
+            assert built.read_bytes() == path.read_bytes(), f"web/engine has changed since {path.name}: run scripts/web"
+        command = [node(), HERE / "web" / "node.mjs", fixtures, STATIC, built, dtype, "dense=20"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert json.loads(done.stdout)["dense"]["loss"] < BOUNDS[dtype]["loss"]
+
+
+def same_compiler():
+    version = subprocess.run(["clang", "--version"], capture_output=True, text=True, check=True).stdout
+    wanted = (HERE.parent / "web" / "compiler").read_text().strip()
+    return wanted in version
