@@ -8,12 +8,14 @@ import urllib.error
 import urllib.request
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
-from browsers import launched, node, served
+from PIL import Image
 
+from browsers import launched, node, served
 from hourglass.playground import POLICY, STATIC, page_server, write_page
 
-TABS = ("denoise", "code", "normalisation", "batch")
+TABS = ("denoise", "code", "normalisation", "batch", "photograph")
 READY = "section:not([hidden]):not([aria-busy])"
 
 
@@ -62,7 +64,7 @@ def test_every_tab_opens(browser, address, language, size):
     with visit(browser, address, f"language={language}", viewport=viewport) as page:
         for tab in TABS:
             select(page, tab)
-            assert page.locator(f"#panel-{tab} canvas, #panel-{tab} svg").count() > 0
+            assert page.locator(f"#panel-{tab} :is(canvas, svg)").count() > 0
             assert page.locator(".error:not(:empty)").count() == 0
             # Nothing but what scrolls by itself is wider than the window.
             assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth"), tab
@@ -156,6 +158,33 @@ def test_a_changed_number_changes_all_outputs(browser, address):
         assert abs(sum(gradients)) < 0.005  # of eight rounded numbers
 
 
+def test_a_photograph_is_denoised_and_saved(browser, address, tmp_path):
+    random = np.random.default_rng(0)
+    ramp = np.broadcast_to(np.linspace(60, 200, 61)[:, None], (45, 61, 3))
+    noisy = np.clip(ramp + random.normal(0, 25, ramp.shape), 0, 255).astype(np.uint8)
+    Image.fromarray(noisy).save(tmp_path / "ramp.png")
+    with visit(browser, address, "tab=photograph") as page:
+        page.set_input_files("#photograph-file", tmp_path / "ramp.png")
+        page.wait_for_selector("#panel-photograph[data-restored]")
+        level = float(re.search(r"noise of level ([\d.]+\d)", page.get_by_text("45 pixels in").inner_text())[1])
+        assert 0.07 < level < 0.13  # 25/255 is 0.098
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Save as PNG").click()
+        assert download.value.suggested_filename == "ramp-denoised.png"
+        restored = np.asarray(Image.open(download.value.path()).convert("RGB"))
+        page.get_by_label("Noise level").fill("0")
+        page.wait_for_selector("#panel-photograph[data-restored='2']")
+    assert restored.shape == ramp.shape
+    assert np.abs(restored - ramp).mean() < np.abs(noisy - ramp).mean() / 3
+
+
+def test_a_file_that_is_no_image_is_named(browser, address, tmp_path):
+    (tmp_path / "notes.png").write_text("no image")
+    with visit(browser, address, "tab=photograph") as page:
+        page.set_input_files("#photograph-file", tmp_path / "notes.png")
+        page.get_by_text("notes.png is not an image that this browser can read").wait_for()
+
+
 def test_the_languages_are_switched_in_place(browser, address):
     with visit(browser, address) as page:
         assert page.locator("h2:visible").inner_text() == "Denoise"
@@ -185,9 +214,9 @@ def test_the_keyboard_reaches_everything(browser, address):
             page.keyboard.press("ArrowRight")
             page.wait_for_selector(f"#panel-{tab}:not([aria-busy])")
             assert page.evaluate("document.activeElement.id") == f"tab-{tab}"
-        page.focus("#tab-batch")
+        page.focus(f"#tab-{TABS[-1]}")
         page.keyboard.press("ArrowRight")
-        page.wait_for_selector(f"#panel-denoise{':not([aria-busy])'}")
+        page.wait_for_selector("#panel-denoise:not([aria-busy])")
         page.get_by_role("button", name="Clear").click()
         before = shown(page, "canvas.drawing")
         page.focus("canvas.drawing")

@@ -8,13 +8,20 @@ import hashlib
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+
 import web_fixtures
 from browsers import launched, node, served
-
+from hourglass.models import load_pretrained
 from hourglass.playground import STATIC, page_server
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+import make_page_data
 
 HERE = Path(__file__).parent
 MODULES = {"float32": STATIC / "engine" / "engine.wasm", "float64": HERE / "data" / "engine-float64.wasm"}
@@ -109,3 +116,20 @@ def same_compiler():
     version = subprocess.run(["clang", "--version"], capture_output=True, text=True, check=True).stdout
     wanted = (HERE.parent / "web" / "compiler").read_text().strip()
     return wanted in version
+
+
+@pytest.mark.parametrize(("size", "level"), [((40, 57), 0.1), ((8, 9), None), ((16, 700), 0.05)], ids=str)
+def test_photographs_are_restored_as_by_the_package(size, level, tmp_path):
+    """Of sizes that are no multiples of 8, with and without a known level, and in tiles."""
+    network = load_pretrained("photo").network_.eval()
+    image = np.random.default_rng(0).random((*size, 3), np.float32)
+    weights, source, output = (tmp_path / name for name in ("weights", "source", "output"))
+    make_page_data.restoration_weights(network).astype("<f4").tofile(weights)
+    image.tofile(source)
+    words = [STATIC, MODULES["float32"], weights, source, *map(str, size), "none" if level is None else str(level)]
+    subprocess.run([node(), HERE / "web" / "restore.mjs", *words, output], check=True, capture_output=True)
+    with torch.no_grad():
+        known = None if level is None else torch.tensor([level])
+        expected = network(torch.from_numpy(image).permute(2, 0, 1)[None], known)[0].permute(1, 2, 0)
+    found = np.fromfile(output, np.float32).reshape(image.shape)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)  # measured: 1.3e-6

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import skimage.data
 from numpy.typing import NDArray
+from PIL import Image
 from sklearn.manifold import TSNE
 from torch import nn
 
@@ -28,8 +30,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     sample = hg.load("sample")
-    digits = [as_bytes(sample.train.images), sample.train.labels, as_bytes(sample.test.images), sample.test.labels]
-    write("digits.bin", b"".join(each.astype(np.uint8).tobytes() for each in digits))
+    digits = []
+    for part in (sample.train, sample.test):
+        digits += [as_bytes(part.images), np.asarray(part.labels, np.uint8)]
+    write("digits.bin", b"".join(each.tobytes() for each in digits))
 
     write("recorded.bin", json.dumps(recorded_runs()).encode())
     full = hg.load("mnist", folder / "mnist").train.images
@@ -50,6 +54,9 @@ def main() -> None:
     for name, model in models.items():
         places = TSNE(random_state=0).fit_transform(model.transform(sample.test.images))
         add(catalogue, parts, f"{name} places", (places - places.min(0)) / np.ptp(places, axis=0))
+    write("photograph.bin", restoration_weights(load_pretrained("photo").network_).astype("<f2").tobytes())
+    example = Image.fromarray(skimage.data.coffee()[:, 44:556])
+    example.save(PLACE / "example.jpg", quality=90)
     write("networks.bin", json.dumps(catalogue).encode())
     write("weights.bin", np.concatenate([part.reshape(-1) for part in parts]).astype("<f2").tobytes())
 
@@ -81,10 +88,10 @@ def as_bytes(images: Numbers) -> NDArray[np.uint8]:
 
 def weights_of(network: nn.Module) -> Numbers:
     """All weights in the order in which images pass them, and in the page's layout: (h, w, in, out) and (in, out)."""
-    layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    layers: list[nn.Module] = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     joins = list(getattr(network, "joins", []))
     if joins:  # each stage of the decoder is followed by its join
-        stages = [stage.conv for stage in network.get_submodule("decoder").children()]
+        stages = [stage.get_submodule("conv") for stage in network.get_submodule("decoder").children()]
         encoder = list(network.get_submodule("encoder").children())
         layers = [*encoder, *(layer for pair in zip(stages, joins, strict=True) for layer in pair)]
         layers.append(network.get_submodule("output"))
@@ -92,6 +99,16 @@ def weights_of(network: nn.Module) -> Numbers:
     for layer in layers:
         weight = layer.get_parameter("weight").detach()
         values += [weight.permute(2, 3, 1, 0) if weight.dim() == 4 else weight.T, layer.get_parameter("bias").detach()]
+    return np.concatenate([value.cpu().numpy().reshape(-1) for value in values])
+
+
+def restoration_weights(network: nn.Module) -> Numbers:
+    """All weights of a ``RestorationNet`` in order: (h, w, in, out), and (in, h, w, out) where it enlarges."""
+    values = []
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            order = (2, 3, 1, 0) if isinstance(layer, nn.Conv2d) else (0, 2, 3, 1)
+            values += [layer.weight.detach().permute(order), layer.get_parameter("bias").detach()]
     return np.concatenate([value.cpu().numpy().reshape(-1) for value in values])
 
 

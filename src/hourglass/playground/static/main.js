@@ -6,7 +6,7 @@ import { current, labelled, say, speak } from "./app/language.js";
 import { keep, recall } from "./app/state.js";
 
 /** Tabs by name, with the modules that fill them when they are first shown. */
-const TABS = ["denoise", "code", "normalisation", "batch"];
+const TABS = ["denoise", "code", "normalisation", "batch", "photograph"];
 const built = new Set();
 
 /** @param {string} id */

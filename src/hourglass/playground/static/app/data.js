@@ -88,6 +88,9 @@ export async function placesOf(name) {
   return fromFloat16(new Uint16Array(await weights(), 2 * start, count));
 }
 
+/** The weights of the denoiser of photographs. */
+export const photographWeights = once(async () => fromFloat16(new Uint16Array(await fetchData("photograph.bin"))));
+
 /**
  * The package's own runs of the lesson's three networks on all of MNIST: accuracies at some steps, of 20 seeds each.
  * @typedef {object} RecordedRuns

@@ -53,6 +53,7 @@ export const texts = {
   "map explained":
     "Each point is a test image, coloured by its digit. Images with similar codes lie near each other (t-SNE; the network was never told the digits). Point at an image to see it. Click anywhere, or move with the arrow keys, to decode the mean code of the five images nearest to that place.",
   "point at": "Point at an image",
+  "decoded here": "Decoded from the place of the square",
 
   "tab batch": "Inside one batch",
   "lead batch":
@@ -120,9 +121,30 @@ export const texts = {
   "recorded explained":
     "Faint lines are 20 recorded runs of each network on all 60,000 images of MNIST, from the package's lab; they are shown where the settings are theirs. Thick lines are trained now, on 4,000 images.",
   "layers explained":
-    "Each row is a layer, from the first convolution at the top to the output at the bottom. From left to right, numbers become larger: each column is a quarter of a power of ten. Dark cells have many numbers. Without normalisation the numbers shrink from layer to layer, and so do the gradients on their way back.",
+    "Each row is a layer, from the first convolution at the top to the output at the bottom. From left to right, numbers become larger: each column is a quarter of a power of ten. Strongly coloured cells have many numbers. Take one step after “Again”: without normalisation the numbers become smaller from layer to layer, and the gradients become smaller still on their way back, from the bottom row to the top.",
   numbers: "Numbers before each activation",
   gradients: "Their gradients",
   "histogram numbers": "Histograms of the sizes of the numbers, layer by layer",
   "histogram gradients": "Histograms of the sizes of the gradients, layer by layer",
+
+  "tab photograph": "Photograph",
+  "lead photograph":
+    "A larger network, the package's default denoiser, removes noise from photographs. Your photograph stays in this page: it is sent nowhere.",
+  "choose photograph": "Choose a photograph",
+  example: "Try an example with noise",
+  drop: "or drop one here.",
+  "no photograph": "No photograph yet.",
+  reading: "Reading {name} …",
+  "no image": "{name} is not an image that this browser can read. Try PNG, JPEG or WebP.",
+  "too large": "{name} has {megapixels} million pixels, and this page takes {most}. The command `hourglass denoise` takes any size.",
+  working: "Denoising … {percent}%",
+  restored: "{width} × {height} pixels in {seconds} s, with noise of level {level}.",
+  "photograph failed": "The photograph could not be denoised: {message}",
+  divider: "Before on the left, after on the right",
+  "level of photograph": "Noise level, found in the photograph; more is smoother",
+  before: "Before",
+  after: "After",
+  save: "Save as PNG",
+  "photograph explained":
+    "The level is that of the noise which the network finds in the middle of the photograph. Pull it down if detail is lost, and up if noise is left. The command `hourglass denoise` also keeps 16-bit files, metadata and many formats.",
 };

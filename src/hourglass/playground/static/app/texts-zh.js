@@ -53,6 +53,7 @@ export const texts = {
   "map explained":
     "每个点是一幅测试图像，颜色表示数字。编码相近的图像离得近（t-SNE；网络从来不知道图像是什么数字）。指向一个点，可以看到图像。单击任意位置，或用方向键移动，就把离那里最近的五幅图像的编码平均后解码。",
   "point at": "指向一幅图像",
+  "decoded here": "由方框所在的位置解码",
 
   "tab batch": "一个批次之内",
   "lead batch":
@@ -119,9 +120,29 @@ export const texts = {
   "recorded explained":
     "淡线是软件包实验室里记录的运行：每个网络用 MNIST 的全部 60,000 幅图像训练，各 20 次；设置相同时才显示。粗线是此刻用 4,000 幅图像训练的结果。",
   "layers explained":
-    "每一行是一层，最上面是第一个卷积层，最下面是输出层。从左到右，数越来越大：每一列是十的四分之一次方。颜色深的格子里数多。不归一化时，数一层层变小，梯度往回传时也一层层变小。",
+    "每一行是一层，最上面是第一个卷积层，最下面是输出层。从左到右，数越来越大：每一列是十的四分之一次方。颜色浓的格子里数多。按“重新开始”后走一步：不归一化时，数一层层变小，梯度从最下面一行往上传时又一层层变得更小。",
   numbers: "激活函数之前的数",
   gradients: "它们的梯度",
   "histogram numbers": "各层中数的大小的直方图",
   "histogram gradients": "各层中梯度大小的直方图",
+
+  "tab photograph": "照片",
+  "lead photograph": "更大的一个网络，也就是软件包默认的去噪器，去掉照片里的噪声。照片只留在本页面中，不会发送到任何地方。",
+  "choose photograph": "选一张照片",
+  example: "试试带噪声的示例",
+  drop: "或者拖放到这里。",
+  "no photograph": "还没有照片。",
+  reading: "正在读取 {name} …",
+  "no image": "{name} 不是这个浏览器能读取的图像。请用 PNG、JPEG 或 WebP。",
+  "too large": "{name} 有 {megapixels} 百万像素，本页面最多处理 {most} 百万。命令 `hourglass denoise` 能处理任意大小。",
+  working: "正在去噪 … {percent}%",
+  restored: "{width} × {height} 像素，用时 {seconds} 秒，噪声水平 {level}。",
+  "photograph failed": "照片无法去噪：{message}",
+  divider: "左边是去噪前，右边是去噪后",
+  "level of photograph": "噪声水平，从照片中估计；越大越平滑",
+  before: "去噪前",
+  after: "去噪后",
+  save: "保存为 PNG",
+  "photograph explained":
+    "噪声水平是网络在照片中央估计出来的。细节丢失时调低，还有噪声时调高。命令 `hourglass denoise` 还能保留 16 位文件、元数据和多种格式。",
 };

@@ -165,9 +165,10 @@ export class RestorationNet {
  * @returns {Float32Array} (height, width, 3), not limited to [0, 1]
  */
 export function restoreImage(networkFor, pixels, [height, width], level, progress = () => {}) {
-  const [tall, wide] = [height, width].map((length) => Math.min(TILE, Math.ceil(length / STRIDE) * STRIDE));
+  const extended = [height, width].map((length) => Math.ceil(length / STRIDE) * STRIDE);
+  const [tall, wide] = extended.map((length) => Math.min(TILE, length));
   const network = networkFor([tall, wide]);
-  const [rows, columns] = [startsOf(height, tall), startsOf(width, wide)];
+  const [rows, columns] = [startsOf(extended[0], tall), startsOf(extended[1], wide)];
   const restored = new Float32Array(pixels.length);
   const tile = new Float32Array(tall * wide * CHANNELS);
   rows.forEach((top, i) =>
@@ -191,14 +192,14 @@ export function restoreImage(networkFor, pixels, [height, width], level, progres
 const TILE = 512;
 
 /**
- * Where tiles start along an axis, such that neighbours share at least twice the halo.
+ * Where tiles start along an axis, such that neighbours share at least twice the halo and the last one ends with it.
  * @param {number} length of the axis
  * @param {number} tile
  */
 function startsOf(length, tile) {
-  const starts = [0];
-  while (starts[starts.length - 1] + tile < length) starts.push(starts[starts.length - 1] + tile - 2 * HALO);
-  return starts;
+  const starts = [];
+  for (let start = 0; start + tile < length; start += tile - 2 * HALO) starts.push(start);
+  return [...starts, length - tile];
 }
 
 /**

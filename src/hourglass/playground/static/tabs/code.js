@@ -109,8 +109,12 @@ function contentOf(network, places, data) {
     code = from.map((value, i) => (1 - part) * value + part * to[i]);
     show("whole");
   }
-  /** Decode a place of the map: the mean code of its nearest images, nearer ones weighing more. */
-  /** @param {number} x @param {number} y */
+  /**
+   * Decode a place of the map: the mean code of its nearest images, nearer ones weighing more.
+   * @param {number} x
+   * @param {number} y
+   * @returns {Float32Array} the image
+   */
   function decodePlace(x, y) {
     const near = Array.from({ length: count }, (_, i) => ({
       i,
@@ -125,6 +129,7 @@ function contentOf(network, places, data) {
       for (let k = 0; k < size; k++) code[k] += weight * codes[i * size + k];
     }
     show("whole");
+    return shown;
   }
 
   const indices = [...Array(SHOWN).keys()];
@@ -140,8 +145,8 @@ function contentOf(network, places, data) {
       "div",
       { class: "row" },
       make("figure", {}, original, make("figcaption", { text: "original" })),
-      make("div", { class: "card" }, make("h3", { text: "code" }), numbers.element),
       make("figure", {}, decoded, caption),
+      make("div", { class: "card" }, make("h3", { text: "code" }), numbers.element),
     ),
     make("h3", { text: "choose image" }),
     firstStrip.element,

@@ -48,7 +48,6 @@ export async function build(panel) {
   /** Start all networks anew, with the present settings. */
   function restart() {
     error.textContent = "";
-    answers.replaceChildren();
     for (const arm of arms) arm.start({ ...settings.values(), norm: arm.norm });
     draw();
   }
@@ -70,7 +69,8 @@ export async function build(panel) {
   }
   /** Classify test images alone and together. */
   function oneByOne() {
-    answers.replaceChildren();
+    for (const { state } of arms) state.answer = null;
+    draw();
     for (const { worker } of arms) worker.postMessage({ type: "oneByOne" });
   }
   /** @param {string} message */
@@ -105,7 +105,7 @@ export async function build(panel) {
     });
     status.replaceChildren(...arms.map(describe));
     panel.dataset.steps = String(Math.min(...arms.map(({ state }) => state.step)));
-    for (const { norm, state } of arms) if (state.answer) answer(norm, state);
+    answers.replaceChildren(...arms.filter(({ state }) => state.answer).map(answer));
   }
 
   /** @param {{norm: Norm, colour: string, state: State}} arm */
@@ -125,16 +125,14 @@ export async function build(panel) {
     return make("span", { class: "arm" }, mark, ` ${say("status", values)}`);
   }
 
-  /** @param {Norm} norm @param {State} state */
-  function answer(norm, state) {
-    if (!state.answer) return;
-    const { inference, batch } = state.answer;
-    state.answer = null;
+  /** @param {{norm: Norm, state: State}} arm */
+  function answer({ norm, state: { answer } }) {
+    const { inference, batch } = answer;
     const values = { name: say(`norm ${norm}`), together: inference.together, same: inference.same };
-    answers.append(make("p", {}, say("answer", { ...values, batch: batch.together, alone: batch.alone })));
+    return make("p", {}, say("answer", { ...values, batch: batch.together, alone: batch.alone }));
   }
 
-  const [low, high] = [BINS.first, BINS.last].map((power) => `10^${power}`);
+  const [low, high] = [BINS.first, BINS.last].map((power) => make("span", {}, "10", make("sup", {}, minus(power))));
   panel.append(
     settings.presets,
     settings.element,
@@ -163,7 +161,7 @@ export async function build(panel) {
           histograms[i].numbers,
           make("figcaption", { text: "gradients" }),
           histograms[i].gradients,
-          make("div", { class: "ends" }, make("span", {}, low), make("span", {}, high)),
+          make("div", { class: "ends" }, low.cloneNode(true), high.cloneNode(true)),
         ),
       ),
     ),
@@ -183,7 +181,7 @@ export async function build(panel) {
  * @property {Array<{step: number, loss: number}>} steps
  * @property {Array<{step: number, inference: import("../app/training.js").Score, batch: import("../app/training.js").Score}>} scores
  * @property {ReturnType<import("../app/training.js").Training["histograms"]>} histograms
- * @property {any} answer how it classified images alone and together; null when it was shown
+ * @property {any} answer how it classified images alone and together; null before it has
  */
 
 /**
@@ -218,6 +216,9 @@ function networkOf(norm, draw, failed) {
   };
   return { worker, state, start };
 }
+
+/** @param {number} value */
+const minus = (value) => String(value).replace("-", "−");
 
 /**
  * The mean loss of the last steps, at each step.

@@ -27,7 +27,7 @@ const EDGE = 0.03; // empty share on each side
  * @param {Float32Array} places x and y of each image in [0, 1]
  * @param {Uint8Array} labels
  * @param {(index: number) => Float32Array} image
- * @param {(x: number, y: number) => void} decode
+ * @param {(x: number, y: number) => Float32Array} decode makes the image of a place
  */
 export function scatter(places, labels, image, decode) {
   const canvas = make("canvas", { width: SIZE, height: SIZE, tabindex: 0, role: "application", label: "map of codes" });
@@ -37,8 +37,9 @@ export function scatter(places, labels, image, decode) {
   const caption = make("figcaption", { text: "point at" });
   /** @type {[number, number] | null} the place that is decoded */
   let cursor = null;
-  /** @type {number | null} */
+  /** @type {number | null} the image that is pointed at */
   let hovered = null;
+  let isDecoded = false; // what the small image shows
 
   /** @param {number} value in [0, 1] */
   const toPixel = (value) => SIZE * (EDGE + (1 - 2 * EDGE) * value);
@@ -68,7 +69,9 @@ export function scatter(places, labels, image, decode) {
   /** @param {number} x @param {number} y */
   function choose(x, y) {
     cursor = [Math.max(0, Math.min(1, x)), Math.max(0, Math.min(1, y))];
-    decode(...cursor);
+    drawGrey(preview, decode(...cursor), SIDE);
+    isDecoded = true;
+    name();
     draw();
   }
 
@@ -78,7 +81,10 @@ export function scatter(places, labels, image, decode) {
     for (let i = 1; i < labels.length; i++)
       if (distance(i, x, y) < distance(best, x, y)) best = i;
     hovered = distance(best, x, y) < 0.03 ? best : null;
-    if (hovered !== null) drawGrey(preview, image(hovered), SIDE);
+    if (hovered !== null) {
+      drawGrey(preview, image(hovered), SIDE);
+      isDecoded = false;
+    }
     name();
     draw();
   });
@@ -99,8 +105,9 @@ export function scatter(places, labels, image, decode) {
 
   /** Say what is under the pointer. */
   function name() {
-    caption.textContent =
-      hovered === null ? say("point at") : say("test image", { label: labels[hovered], index: hovered });
+    if (isDecoded) caption.textContent = say("decoded here");
+    else if (hovered !== null) caption.textContent = say("test image", { label: labels[hovered], index: hovered });
+    else caption.textContent = say("point at");
   }
   onLanguage(name);
   document.addEventListener("theme", draw);
