@@ -18,7 +18,7 @@ export async function replay(name, read, page, module, double, steps) {
   /** @param {string} key */
   const numbers = async (key) => new Float64Array(await read(`${name}-${key}.bin`));
   const layers = networks[plan.network](...plan.options);
-  const limit = plan.batch_size;
+  const limit = Math.max(plan.batch_size, plan.tested);
   const network = new Network(new Engine(module, double), [28, 28, 1], layers, { limit, trained: true });
   network.setParameters(await numbers("weights"));
   const optimiser = new Adam(network, plan.learning_rate);
@@ -35,11 +35,12 @@ export async function replay(name, read, page, module, double, steps) {
     const loss = network.gradients(batch(inputs, step), batch(targets, step));
     errors.loss = Math.max(errors.loss, Math.abs(loss / losses[step] - 1));
     if (step === 0) {
-      errors.outputs = difference(network.last.output.values, await numbers("outputs"));
-      const expected = await numbers("gradients");
+      const expected = await numbers("outputs");
+      errors.outputs = difference(network.last.output.values.subarray(0, expected.length), expected);
+      const gradients = await numbers("gradients");
       let at = 0;
       for (const { gradient } of network.parameters) {
-        const wanted = expected.subarray(at, (at += gradient.size));
+        const wanted = gradients.subarray(at, (at += gradient.size));
         errors.gradients = Math.max(errors.gradients, difference(gradient.values, wanted));
       }
     }

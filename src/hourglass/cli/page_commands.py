@@ -1,4 +1,4 @@
-"""The commands on the page."""
+"""The commands on the page in the browser."""
 
 import shlex
 import webbrowser
@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from hourglass.cli.app import app
-from hourglass.cli.shared import Overwrite
+from hourglass.cli.app import Misuse, app
+from hourglass.cli.choices import dataset_name
+from hourglass.cli.shared import Device, Hidden, Overwrite, Quiet, Range, Resizing, Tally, ranges_of
 
 
 @app.command()
@@ -33,7 +34,11 @@ def serve(
         typer.Argument(metavar="[FOLDER]", help="Folder with a page; by default the package's.", show_default=False),
     ] = None,
     host: Annotated[
-        str, typer.Option(help="Address to listen at; other machines reach the page only at another than 127.0.0.1.")
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Address to listen at. At 127.0.0.1, only this machine can reach the page; 0.0.0.0 lets others in.",
+        ),
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen at; 0 is a free one.", min=0, max=65535)] = 0,
     browser: Annotated[bool, typer.Option(help="Whether to open the page in a browser.")] = True,
@@ -54,3 +59,78 @@ def serve(
             server.serve_forever()
         except KeyboardInterrupt:
             typer.echo("stopped")
+
+
+@app.command()
+def inspect(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="Folder of an autoencoder, as train and run write it.",
+            show_default=False,
+        ),
+    ],
+    sources: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[IMAGES]…", help="Images and folders of images.", show_default=False),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the page.", show_default=False)] = ...,  # type: ignore[assignment]  # required
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            parser=dataset_name,
+            help="Test images of a data set, in place of IMAGES.",
+            show_default=False,
+        ),
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            envvar="HOURGLASS_DATA",
+            help="Folder with the data set's IDX files, or with a subfolder of that name.",
+            show_default=False,
+        ),
+    ] = None,
+    value_range: Range = "auto",
+    hidden: Hidden = False,
+    resize: Resizing = False,
+    overwrite: Overwrite = False,
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Show what an autoencoder makes of images, on a page: a map of their codes, the worst reconstructions, the scores.
+
+    `hourglass serve DIR` shows the page. Its folder also has the scores as a table, scores.csv.
+    """
+    from hourglass.data import load
+    from hourglass.imagefiles.codes import read_for_model
+    from hourglass.inspection import write_inspection
+    from hourglass.inspection.codes import MOST_IMAGES
+    from hourglass.models import load_named
+
+    if bool(sources) == bool(dataset):
+        raise Misuse("give IMAGES or --dataset, one of them")
+    estimator, *_ = load_named(model, device=device)
+    labels = None
+    with Tally("inspect", quiet=quiet) as tally:
+        if dataset:
+            test = load(dataset, data_dir).test
+            images, labels = test.images, test.labels
+            names = [f"{dataset} {i}" for i in range(len(images))]
+        else:
+            names, images = read_for_model(
+                estimator,
+                sources or [],
+                most=MOST_IMAGES,
+                ranges=ranges_of(value_range, estimator),
+                resizing=resize,
+                hidden=hidden,
+                on_found=tally.begin,
+                on_outcome=tally.note,
+            )
+    write_inspection(estimator, images, out, names=names, labels=labels, overwrite=overwrite)
+    typer.echo(f"{len(images)} images; to see the page: hourglass serve {shlex.quote(str(out))}")
+    tally.exit()

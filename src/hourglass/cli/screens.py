@@ -11,7 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 IMAGES, MODELS, EXPERIMENTS, LESSONS = "Images", "Models", "Experiments", "Lessons"
 PANELS = {
     IMAGES: ("denoise", "reconstruct", "evaluate"),
-    MODELS: ("train", "encode", "decode", "export", "info", "show", "models"),
+    MODELS: ("train", "encode", "decode", "export", "info", "show", "inspect", "models"),
     EXPERIMENTS: ("list", "run", "report"),
     LESSONS: ("lessons", "explain", "serve", "page"),
 }

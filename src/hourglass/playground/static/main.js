@@ -7,6 +7,8 @@ import { keep, recall } from "./app/state.js";
 
 /** Tabs by name, with the modules that fill them when they are first shown. */
 const TABS = ["denoise", "code", "normalisation", "batch", "photograph"];
+// A page that `hourglass inspect` has written shows images of its user first.
+if ("inspect" in document.documentElement.dataset) TABS.unshift("inspect");
 const built = new Set();
 
 /** @param {string} id */

@@ -147,4 +147,20 @@ export const texts = {
   save: "Save as PNG",
   "photograph explained":
     "The level is that of the noise which the network finds in the middle of the photograph. Pull it down if detail is lost, and up if noise is left. The command `hourglass denoise` also keeps 16-bit files, metadata and many formats.",
+
+  "tab inspect": "Your images",
+  "lead inspect": "What your autoencoder makes of your images. Everything was computed by `hourglass inspect`, and is in this folder.",
+  inspected: "{count} images; {title}. Mean squared error {mean} on average.",
+  "inspected image": "{name}: mean squared error {error}",
+  "scores as table": "Scores as a table (CSV)",
+  "error map": "Error: white is large",
+  nearest: "Images with the most similar codes",
+  worst: "The worst reconstructions",
+  "worst explained": "Original, reconstruction and error, from the largest mean squared error on. Images that are unlike those of the training are here.",
+  more: "More",
+  "inspected map explained":
+    "Each point is an image. Images with similar codes lie near each other (t-SNE). Point at one to see it, and click to look at it above.",
+  "what numbers do": "What the numbers of the code do",
+  "numbers explained":
+    "The mean code is decoded with one number changed, from small to large values (2nd, 25th, 50th, 75th and 98th percentile of your images). Shown are {shown} of {size} numbers, those that vary most first.",
 };

@@ -145,4 +145,19 @@ export const texts = {
   save: "保存为 PNG",
   "photograph explained":
     "噪声水平是网络在照片中央估计出来的。细节丢失时调低，还有噪声时调高。命令 `hourglass denoise` 还能保留 16 位文件、元数据和多种格式。",
+
+  "tab inspect": "你的图像",
+  "lead inspect": "你的自编码器怎样处理你的图像。一切都由 `hourglass inspect` 算好，放在这个文件夹里。",
+  inspected: "{count} 幅图像；{title}。均方误差平均为 {mean}。",
+  "inspected image": "{name}：均方误差 {error}",
+  "scores as table": "得分表（CSV）",
+  "error map": "误差：越白越大",
+  nearest: "编码最相近的图像",
+  worst: "重建得最差的图像",
+  "worst explained": "原图、重建和误差，从均方误差最大的开始。与训练图像不相像的图像会出现在这里。",
+  more: "更多",
+  "inspected map explained": "每个点是一幅图像，编码相近的图像离得近（t-SNE）。指向一个点可以看到图像，单击后在上面细看。",
+  "what numbers do": "编码的各个数起什么作用",
+  "numbers explained":
+    "把平均编码解码，其中只改变一个数，从小到大（你的图像的第 2、25、50、75、98 百分位数）。共 {size} 个数，这里显示变化最大的 {shown} 个。",
 };

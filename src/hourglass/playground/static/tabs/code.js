@@ -111,11 +111,11 @@ function contentOf(network, places, data) {
   }
   /**
    * Decode a place of the map: the mean code of its nearest images, nearer ones weighing more.
+   * @param {HTMLCanvasElement} canvas receives the image
    * @param {number} x
    * @param {number} y
-   * @returns {Float32Array} the image
    */
-  function decodePlace(x, y) {
+  function decodePlace(canvas, x, y) {
     const near = Array.from({ length: count }, (_, i) => ({
       i,
       distance: Math.hypot(places[2 * i] - x, places[2 * i + 1] - y),
@@ -129,7 +129,7 @@ function contentOf(network, places, data) {
       for (let k = 0; k < size; k++) code[k] += weight * codes[i * size + k];
     }
     show("whole");
-    return shown;
+    drawGrey(canvas, shown, SIDE);
   }
 
   const indices = [...Array(SHOWN).keys()];
@@ -137,7 +137,12 @@ function contentOf(network, places, data) {
   const secondStrip = strip(data.test, data.testLabels, indices, pickSecond);
   const percent = (/** @type {number} */ value) => `${Math.round(100 * value)}%`;
   const walk = slider({ text: "way", min: 0, max: 1, step: 0.01, value: 0, show: percent, change: between });
-  const map = scatter(places, data.testLabels, (index) => imageOf(data.test, index), decodePlace);
+  const map = scatter(places, {
+    labels: data.testLabels,
+    show: (canvas, index) => drawGrey(canvas, imageOf(data.test, index), SIDE),
+    name: (index) => say("test image", { label: data.testLabels[index], index }),
+    decode: decodePlace,
+  });
   pickSecond(second);
   pickFirst(first);
   return [

@@ -1,9 +1,7 @@
 // @ts-check
 /** Images as points of a plane. */
 
-import { SIDE } from "../app/data.js";
 import { make } from "../app/dom.js";
-import { drawGrey } from "../app/images.js";
 import { onLanguage, say } from "../app/language.js";
 
 /** Colours of the ten digits, which can be told apart on light and dark ground (Tableau 10). */
@@ -23,13 +21,22 @@ const SIZE = 640; // pixels of the canvas
 const EDGE = 0.03; // empty share on each side
 
 /**
- * Draw points; pointing at one shows its image, and a click, or the arrow keys, decode a place.
- * @param {Float32Array} places x and y of each image in [0, 1]
- * @param {Uint8Array} labels
- * @param {(index: number) => Float32Array} image
- * @param {(x: number, y: number) => Float32Array} decode makes the image of a place
+ * @typedef {object} Points what a map shows, and what it does
+ * @property {ArrayLike<number> | null} labels digits, which colour the points
+ * @property {(canvas: HTMLCanvasElement, index: number) => void} show draws an image
+ * @property {(index: number) => string} name of an image
+ * @property {(canvas: HTMLCanvasElement, x: number, y: number) => void} [decode] draws what a place is decoded to, which
+ *   is chosen by a click or the arrow keys
+ * @property {(index: number) => void} [choose] called with the image nearest to a place that is chosen
  */
-export function scatter(places, labels, image, decode) {
+
+/**
+ * Draw points; pointing at one shows its image.
+ * @param {Float32Array} places x and y of each image in [0, 1], one after the other
+ * @param {Points} points
+ */
+export function scatter(places, { labels, show, name: nameOf, decode, choose: chosen }) {
+  const count = places.length / 2;
   const canvas = make("canvas", { width: SIZE, height: SIZE, tabindex: 0, role: "application", label: "map of codes" });
   canvas.className = "scatter";
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
@@ -53,8 +60,9 @@ export function scatter(places, labels, image, decode) {
   /** Draw all points, the legend's colours, and the cursor. */
   function draw() {
     context.clearRect(0, 0, SIZE, SIZE);
-    for (let i = 0; i < labels.length; i++) {
-      context.fillStyle = COLOURS[labels[i]];
+    const plain = getComputedStyle(document.documentElement).getPropertyValue("--accent");
+    for (let i = 0; i < count; i++) {
+      context.fillStyle = labels ? COLOURS[labels[i]] : plain;
       context.beginPath();
       context.arc(toPixel(places[2 * i]), toPixel(places[2 * i + 1]), i === hovered ? 8 : 4, 0, 7);
       context.fill();
@@ -69,20 +77,24 @@ export function scatter(places, labels, image, decode) {
   /** @param {number} x @param {number} y */
   function choose(x, y) {
     cursor = [Math.max(0, Math.min(1, x)), Math.max(0, Math.min(1, y))];
-    drawGrey(preview, decode(...cursor), SIDE);
-    isDecoded = true;
+    if (decode) {
+      decode(preview, ...cursor);
+      isDecoded = true;
+    } else {
+      hovered = nearest(...cursor);
+      show(preview, hovered);
+      chosen?.(hovered);
+    }
     name();
     draw();
   }
 
   canvas.addEventListener("pointermove", (event) => {
     const [x, y] = place(event);
-    let best = 0;
-    for (let i = 1; i < labels.length; i++)
-      if (distance(i, x, y) < distance(best, x, y)) best = i;
+    const best = nearest(x, y);
     hovered = distance(best, x, y) < 0.03 ? best : null;
     if (hovered !== null) {
-      drawGrey(preview, image(hovered), SIDE);
+      show(preview, hovered);
       isDecoded = false;
     }
     name();
@@ -103,24 +115,31 @@ export function scatter(places, labels, image, decode) {
     return Math.hypot(places[2 * i] - x, places[2 * i + 1] - y);
   }
 
+  /** The image nearest to a place. @param {number} x @param {number} y */
+  function nearest(x, y) {
+    let best = 0;
+    for (let i = 1; i < count; i++) if (distance(i, x, y) < distance(best, x, y)) best = i;
+    return best;
+  }
+
   /** Say what is under the pointer. */
   function name() {
     if (isDecoded) caption.textContent = say("decoded here");
-    else if (hovered !== null) caption.textContent = say("test image", { label: labels[hovered], index: hovered });
+    else if (hovered !== null) caption.textContent = nameOf(hovered);
     else caption.textContent = say("point at");
   }
   onLanguage(name);
   document.addEventListener("theme", draw);
+  const digits = labels ? COLOURS : [];
   const legend = make(
     "p",
     { class: "legend" },
-    ...COLOURS.map((colour, digit) => {
+    ...digits.map((colour, digit) => {
       const mark = make("span", { class: "mark" });
       mark.style.background = colour;
       return make("span", {}, mark, ` ${digit} `);
     }),
   );
-  drawGrey(preview, new Float32Array(SIDE * SIDE), SIDE);
   draw();
   return make("div", { class: "row" }, make("figure", {}, canvas, legend), make("figure", {}, preview, caption));
 }
