@@ -109,7 +109,7 @@ def write_inspection(
         "columns": _COLUMNS,
         "names": names,
         "labels": classes,
-        "places": _places(codes, random_state).round(4).tolist(),
+        "places": _places(codes, random_state).astype(np.float64).round(4).tolist(),
         "neighbours": _neighbours(codes).tolist(),
         "errors": (-scores).tolist(),
         "largest_error": largest,

@@ -136,7 +136,7 @@ export const texts = {
   "no photograph": "No photograph yet.",
   reading: "Reading {name} …",
   "no image": "{name} is not an image that this browser can read. Try PNG, JPEG or WebP.",
-  "too large": "{name} has {megapixels} million pixels, and this page takes {most}. The command `hourglass denoise` takes any size.",
+  "too large": "{name} has {megapixels} million pixels, and this page takes {most}. The command “hourglass denoise” takes any size.",
   working: "Denoising … {percent}%",
   restored: "{width} × {height} pixels in {seconds} s, with noise of level {level}.",
   "photograph failed": "The photograph could not be denoised: {message}",
@@ -146,10 +146,10 @@ export const texts = {
   after: "After",
   save: "Save as PNG",
   "photograph explained":
-    "The level is that of the noise which the network finds in the middle of the photograph. Pull it down if detail is lost, and up if noise is left. The command `hourglass denoise` also keeps 16-bit files, metadata and many formats.",
+    "The level is that of the noise which the network finds in the middle of the photograph. Pull it down if detail is lost, and up if noise is left. The command “hourglass denoise” also keeps 16-bit files, metadata and many formats.",
 
   "tab inspect": "Your images",
-  "lead inspect": "What your autoencoder makes of your images. Everything was computed by `hourglass inspect`, and is in this folder.",
+  "lead inspect": "What your autoencoder makes of your images. Everything was computed by “hourglass inspect”, and is in this folder.",
   inspected: "{count} images; {title}. Mean squared error {mean} on average.",
   "inspected image": "{name}: mean squared error {error}",
   "scores as table": "Scores as a table (CSV)",

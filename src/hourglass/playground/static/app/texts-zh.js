@@ -134,7 +134,7 @@ export const texts = {
   "no photograph": "还没有照片。",
   reading: "正在读取 {name} …",
   "no image": "{name} 不是这个浏览器能读取的图像。请用 PNG、JPEG 或 WebP。",
-  "too large": "{name} 有 {megapixels} 百万像素，本页面最多处理 {most} 百万。命令 `hourglass denoise` 能处理任意大小。",
+  "too large": "{name} 有 {megapixels} 百万像素，本页面最多处理 {most} 百万。命令 “hourglass denoise” 能处理任意大小。",
   working: "正在去噪 … {percent}%",
   restored: "{width} × {height} 像素，用时 {seconds} 秒，噪声水平 {level}。",
   "photograph failed": "照片无法去噪：{message}",
@@ -144,10 +144,10 @@ export const texts = {
   after: "去噪后",
   save: "保存为 PNG",
   "photograph explained":
-    "噪声水平是网络在照片中央估计出来的。细节丢失时调低，还有噪声时调高。命令 `hourglass denoise` 还能保留 16 位文件、元数据和多种格式。",
+    "噪声水平是网络在照片中央估计出来的。细节丢失时调低，还有噪声时调高。命令 “hourglass denoise” 还能保留 16 位文件、元数据和多种格式。",
 
   "tab inspect": "你的图像",
-  "lead inspect": "你的自编码器怎样处理你的图像。一切都由 `hourglass inspect` 算好，放在这个文件夹里。",
+  "lead inspect": "你的自编码器怎样处理你的图像。一切都由 “hourglass inspect” 算好，放在这个文件夹里。",
   inspected: "{count} 幅图像；{title}。均方误差平均为 {mean}。",
   "inspected image": "{name}：均方误差 {error}",
   "scores as table": "得分表（CSV）",
