@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh-CN.md")}
 PROGRAM = re.compile(r"(?:\.venv/bin/)?hourglass (.*)")
 # These take longer than 20 seconds.
-LONG = ("train", "run")
+LONG = ("train", "run", "serve")  # the last one until it is stopped
 
 
 def blocks(text):
@@ -75,4 +75,15 @@ def test_the_short_commands_run(hourglass, tmp_path, monkeypatch, few):
         code, _, err = hourglass(*words)
         assert code == 0, f"{line}\n{err}"
         ran.add(words[0])
-    assert {"denoise", "evaluate", "reconstruct", "encode", "export", "list", "explain", "lessons"} <= ran
+    assert {
+        "denoise",
+        "evaluate",
+        "reconstruct",
+        "encode",
+        "export",
+        "list",
+        "explain",
+        "lessons",
+        "inspect",
+        "page",
+    } <= ran

@@ -17,6 +17,7 @@ import batchnorm_page
 import benchmark_page
 import compression_page
 import formats_page
+import playground_page
 import reliability_page
 from hourglass import cli
 from hourglass.cli.screens import PANELS
@@ -281,6 +282,7 @@ def main() -> int:
         (DOCS / "denoising.md", denoising()),
         (DOCS / "batchnorm.md", batchnorm_page.page()),
         (DOCS / "compression.md", compression_page.page()),
+        (DOCS / "playground.md", playground_page.page()),
         (DOCS / "benchmarks.md", benchmark_page.page()),
         (DOCS / "reliability.md", reliability_page.page()),
         (DOCS / "formats.md", formats_page.page()),

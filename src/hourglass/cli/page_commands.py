@@ -108,7 +108,7 @@ def inspect(
     from hourglass.data import load
     from hourglass.imagefiles.codes import read_for_model
     from hourglass.inspection import write_inspection
-    from hourglass.inspection.codes import MOST_IMAGES
+    from hourglass.inspection.code_pages import MOST_IMAGES
     from hourglass.models import load_named
 
     if bool(sources) == bool(dataset):

@@ -28,7 +28,7 @@ export const texts = {
   "layer decoder": "decoder, stage {number}",
   "layer joined": "joined with the encoder, stage {number}",
   "layer code": "code",
-  "layer output": "output (logits)",
+  "layer output": "output, before the sigmoid",
 
   "tab code": "Code",
   "lead code":
@@ -103,9 +103,9 @@ export const texts = {
   again: "Again",
   "one by one": "Classify 100 images one by one",
   "failed training": "The training stopped:",
-  "norm none": "without",
+  "norm none": "without normalisation",
   "norm batch": "batch normalisation",
-  "norm batch-manual": "written by hand",
+  "norm batch-manual": "the same, written by hand",
   status:
     "{name}: step {step}, accuracy {inference} in inference mode and {batch} in training mode, {speed} images/s",
   answer:

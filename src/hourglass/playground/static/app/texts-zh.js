@@ -28,7 +28,7 @@ export const texts = {
   "layer decoder": "解码器第 {number} 级",
   "layer joined": "与编码器拼接，第 {number} 级",
   "layer code": "编码",
-  "layer output": "输出（logits）",
+  "layer output": "输出（sigmoid 之前）",
 
   "tab code": "编码",
   "lead code":
@@ -55,7 +55,7 @@ export const texts = {
   "point at": "指向一幅图像",
   "decoded here": "由方框所在的位置解码",
 
-  "tab batch": "一个批次之内",
+  "tab batch": "一个小批量之内",
   "lead batch":
     "网络的一个通道对八幅图像给出这八个数。批量归一化先减去它们的均值，再除以标准差，然后乘以缩放 γ，加上平移 β。随便改一个数试试。",
   "image number": "图像",
@@ -75,7 +75,7 @@ export const texts = {
 
   "tab normalisation": "批量归一化",
   "lead normalisation":
-    "三个数字分类网络，只有归一化不同，在这里从同样的权重出发，用同样的批次训练。选一个预设，然后运行。",
+    "三个数字分类网络，只有归一化不同，在这里从同样的权重出发，用同样的小批量训练。选一个预设，然后运行。",
   presets: "预设：",
   "preset 20 layers": "20 层",
   "preset learning rate 1": "学习率 1",
@@ -83,7 +83,7 @@ export const texts = {
   "preset a batch of 2": "每批 2 幅",
   layers: "层",
   "learning rate": "学习率",
-  "batch size": "每批的图像数",
+  "batch size": "小批量的图像数",
   momentum: "滑动平均的动量",
   deviation: "初始权重的标准差",
   optimiser: "优化器",
@@ -106,14 +106,14 @@ export const texts = {
   "norm none": "不归一化",
   "norm batch": "批量归一化",
   "norm batch-manual": "自己写的批量归一化",
-  status: "{name}：第 {step} 步，准确率：推理模式 {inference}，训练模式 {batch}；每秒 {speed} 幅图像",
+  status: "{name}：第 {step} 步，准确率：推断模式 {inference}，训练模式 {batch}；每秒 {speed} 幅图像",
   answer:
-    "{name}：推理模式下，100 幅图像中有 {together} 幅分类正确，其中单独分类与一起分类结果相同的有 {same} 幅。训练模式下，一起分类时 {batch} 幅正确，单独分类时 {alone} 幅正确。",
+    "{name}：推断模式下，100 幅图像中有 {together} 幅分类正确，其中单独分类与一起分类结果相同的有 {same} 幅。训练模式下，一起分类时 {batch} 幅正确，单独分类时 {alone} 幅正确。",
   "accuracy of": "256 幅测试图像上的准确率，模式：",
   mode: "准确率的模式",
-  "inference mode": "推理模式（滑动平均）",
+  "inference mode": "推断模式（滑动平均）",
   "training mode": "训练模式（本批的均值和方差）",
-  "loss of": "训练批次的损失（10 步平均），训练模式",
+  "loss of": "训练中各小批量的损失（10 步平均），训练模式",
   "accuracy chart": "各网络的准确率随步数的变化",
   "loss chart": "各网络的损失随步数的变化",
   step: "步",

@@ -50,7 +50,7 @@ export function mapsOf(network) {
     });
     kernel.replaceChildren(
       make("h3", {}, say("kernel of", { name: nameOf(layer), i: channel + 1, inputs })),
-      make("div", { class: "images" }, ...canvases),
+      make("div", { class: "images kernels" }, ...canvases),
       make("p", { class: "lead" }, say("kernel colours", { largest: largest.toFixed(2) })),
     );
   }
