@@ -164,5 +164,5 @@ def test_the_command(hourglass, model, images, tmp_path):
     assert "exists; overwrite (--overwrite) replaces it" in err
     assert hourglass("inspect", "model", "--dataset", "sample", "--out", "sample")[0] == 0
     code, _, err = hourglass("inspect", "model", "--out", "none")
-    assert (code, err) == (2, "hourglass: give IMAGES or --dataset, one of them\n")
+    assert (code, err) == (2, "hourglass: give either IMAGES or --dataset\n")
     assert not (tmp_path / "none").exists()

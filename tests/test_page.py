@@ -106,7 +106,7 @@ def test_pulling_a_bar_changes_the_image(browser, address):
 
 def test_a_walk_ends_at_the_other_image(browser, address):
     with visit(browser, address, "tab=code&first=0&second=1") as page:
-        page.get_by_label("Way").focus()
+        page.get_by_label("Position between the two").focus()
         page.keyboard.press("End")
         arrived = shown(page, "#panel-code canvas.large >> nth=1")
         page.get_by_role("button", name="Test image 1,").first.click()
@@ -131,9 +131,9 @@ def test_networks_train(browser, address):
         _, batch, manual = (int(re.search(r"(\d+)% in training mode", text)[1]) for text in texts)
         assert min(batch, manual) > 50
         page.get_by_role("button", name="Classify 100 images").click()
-        page.get_by_text("get the same digit alone as together").nth(2).wait_for()
-        for answer in page.get_by_text("get the same digit alone as together").all_inner_texts():
-            assert "100 of 100 get the same digit" in answer
+        page.get_by_text("get the same answer").nth(2).wait_for()
+        for answer in page.get_by_text("get the same answer").all_inner_texts():
+            assert "and 100 get the same answer" in answer
 
 
 def test_one_step_pause_and_again(browser, address):
@@ -143,7 +143,7 @@ def test_one_step_pause_and_again(browser, address):
         page.get_by_role("button", name="Run").click()
         page.get_by_role("button", name="Pause").click()
         page.get_by_role("button", name="Run").wait_for()
-        page.get_by_role("button", name="Again").click()
+        page.get_by_role("button", name="Start again").click()
         page.wait_for_selector("#panel-normalisation[data-steps='0']")
 
 
@@ -166,7 +166,7 @@ def test_a_photograph_is_denoised_and_saved(browser, address, tmp_path):
     with visit(browser, address, "tab=photograph") as page:
         page.set_input_files("#photograph-file", tmp_path / "ramp.png")
         page.wait_for_selector("#panel-photograph[data-restored]")
-        level = float(re.search(r"noise of level ([\d.]+\d)", page.get_by_text("45 pixels in").inner_text())[1])
+        level = float(re.search(r"noise level ([\d.]+\d)", page.get_by_text("45 pixels, denoised in").inner_text())[1])
         assert 0.07 < level < 0.13  # 25/255 is 0.098
         with page.expect_download() as download:
             page.get_by_role("button", name="Save as PNG").click()

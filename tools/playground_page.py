@@ -19,25 +19,26 @@ TABS = (
     ),
     (
         "code",
-        "Code",
-        "The code of an image as bars (`dense`) or maps (`conv`). Pull a number, and the image follows. Walk in a "
+        "Codes of images",
+        "The code of an image as bars (`dense`) or maps (`conv`). Drag a number, and the image follows. Walk in a "
         "straight line from one code to another. On the map of all 1,000 test images, point at one to see it, and "
         "click between them to decode there.",
     ),
     (
         "normalisation",
         "Batch normalisation",
-        "Networks of 5 to 20 layers without normalisation, with it, and with one written by hand, which are trained in "
-        "the page from the same weights on the same batches. Learning rate, first weights, activation, depth, batch "
-        "size and momentum can be changed. The page shows the loss in training mode, the accuracy in both modes beside "
-        "20 recorded runs, and histograms of the numbers and gradients of every layer; and it classifies 100 images "
-        "one by one. The presets tell the stories of the fourth lesson.",
+        "Three networks of 5 to 20 layers are trained in the page from the same weights and on the same batches: "
+        "without normalisation, with batch normalisation, and with batch normalisation written by hand. Learning rate, "
+        "initial weights, activation, depth, batch size and momentum can be changed. The page shows the loss in "
+        "training mode, the accuracy in both modes beside 20 recorded runs, and histograms of the numbers and "
+        "gradients of every layer. It also classifies 100 images, together and one by one. Each preset shows one "
+        "finding of the fourth lesson.",
     ),
     (
         "batch",
         "Inside one batch",
-        "Eight numbers, their mean and variance, normalised, scaled and shifted, and the gradient on its way back. "
-        "Change one, and see all others change.",
+        "The tab normalises eight numbers with their mean and variance, scales and shifts them, and computes the "
+        "gradient on its way back. Change one input, and all eight outputs change.",
     ),
     (
         "photograph",
@@ -49,8 +50,8 @@ TABS = (
         "inspect",
         "Your images",
         "Only on pages that `hourglass inspect` writes: your images on a map of their codes, the most similar ones, "
-        "the worst reconstructions first with maps of their errors, and what each number of the code does. The scores are "
-        "also a table, `scores.csv`.",
+        "the reconstructions, worst first, with maps of their errors, and what each number of the code does. The "
+        "scores are also a table, `scores.csv`.",
     ),
 )
 
@@ -59,9 +60,10 @@ def page() -> str:
     """The document."""
     parts = [
         "# The playground\n",
-        "The lesson in the browser. Everything is computed in the page, by a small engine in WebAssembly: no image "
-        "leaves the machine, no server is needed, and every reader brings their own processor. The page is in English "
-        "and Chinese, and a link to it holds what was chosen, so that a teacher can share it.\n",
+        "The playground lets you try the lessons in the browser. A small engine in WebAssembly computes everything in "
+        "the page, on the visitor's own processor. No image leaves the machine, and a server only has to deliver "
+        "files. The page is in English and Chinese. Its address records the settings, so that a teacher can share them "
+        "as a link.\n",
         "```sh\n"
         "hourglass serve                                       # show the page on this machine\n"
         "hourglass page site/                                  # write it into a folder, for any web host\n"
@@ -70,8 +72,8 @@ def page() -> str:
         "```\n",
         "Browsers do not load the parts of a page that is opened as a file; such a page shows the command that serves "
         "it. `serve` listens at 127.0.0.1, which only this machine can reach, unless `--host` says otherwise. The page "
-        "has a content-security policy that forbids every other host. Any host that serves files can show the folder "
-        "that `page` writes, also below a path.\n",
+        "has a content-security policy that forbids requests to any other host. Any host that serves files can show "
+        "the folder that `page` writes, also in a subfolder of a site.\n",
     ]
     for name, heading, text in TABS:
         parts += [f"## {heading}\n", f"{text}\n", f"![The tab “{heading}”](playground/{name}-light.png)\n"]
@@ -87,9 +89,9 @@ def page() -> str:
         "types`).\n",
         "Tests compare it with the package: from the same weights and batches, outputs agree to 10⁻⁵ and gradients to "
         "10⁻⁴ of a tensor's largest value in float32, which the page uses. Compiled for float64, the losses of 20 "
-        "steps of all six networks agree to 10⁻⁶. In float32, networks of 19 normalised layers multiply rounding by "
-        "ten at each step, so that after fifteen steps two correct programs differ. The denoiser of photographs gives "
-        "PyTorch's result, with its weights rounded to 16 bits.\n",
+        "steps of all six networks agree to 10⁻⁶. In float32, rounding errors in the normalised networks grow "
+        "about tenfold with each step, so that two correct programs differ after fifteen steps. The denoiser of "
+        "photographs gives PyTorch's result, with its weights rounded to 16 bits.\n",
     ]
     return "\n".join(parts)
 
@@ -99,17 +101,32 @@ def speed(found: dict[str, Any]) -> str:
     one, three = median(found["one_network_s"]), median(found["three_networks_s"])
     steps = found["steps"]
     rows = [
-        ["what", "time"],
-        ["from a stroke to the denoised digit, computing", f"{found['computing_ms']:.1f} ms"],
-        ["from a stroke to the denoised digit, on the screen", f"{found['shown_ms']:.0f} ms"],
-        [f"{steps} steps of the 20-layer network with batch normalisation, batches of 64", f"{one:.1f} s"],
-        [f"{steps} steps of all three networks of the preset at once", f"{three:.1f} s"],
-        ["a colour photograph of 512 × 512 pixels", f"{found['photograph_s']:.2f} s"],
+        ["what", "time", "median of"],
+        [
+            "from a stroke to the denoised digit, computation only",
+            f"{found['computing_ms']:.1f} ms",
+            f"{found['strokes']} strokes",
+        ],
+        [
+            "from a stroke to the denoised digit, until it is on the screen",
+            f"{found['shown_ms']:.0f} ms",
+            f"{found['strokes']} strokes",
+        ],
+        [
+            f"{steps} steps of the 20-layer network with batch normalisation, batches of 64",
+            f"{one:.1f} s",
+            f"{len(found['one_network_s'])} trainings",
+        ],
+        [
+            f"{steps} steps of all three networks of the preset at once",
+            f"{three:.1f} s",
+            f"{len(found['three_networks_s'])} trainings",
+        ],
+        ["a colour photograph of 512 × 512 pixels", f"{found['photograph_s']:.2f} s", "5 photographs"],
     ]
     return (
         f"Measured in {found['browser']} on 2 cores of {found['processor']} on {found['date']} by "
-        f"`tools/measure_page.py` (medians of {found['strokes']} strokes, of 5 trainings of one network, of "
-        f"{len(found['three_networks_s'])} of three, and of 5 photographs). One network learns from "
-        f"{steps * 64 / one:,.0f} images a second, evaluations included. The whole page is "
+        f"`tools/measure_page.py`. One network learns from {steps * 64 / one:,.0f} images a second, evaluations "
+        f"included. The whole page is "
         f"{found['bytes'] / 1e6:.1f} MB, compressed.\n\n{markdown(rows)}"
     )

@@ -19,7 +19,7 @@ def page(
 ) -> None:
     """Write the playground, a web page that computes in the browser, into a folder for any web host.
 
-    The folder needs no code on the server, and the page sends nothing to it.
+    The web host only has to serve files, and the page sends no data to it.
     """
     from hourglass.playground import write_page
 
@@ -31,22 +31,26 @@ def page(
 def serve(
     folder: Annotated[
         Path | None,
-        typer.Argument(metavar="[FOLDER]", help="Folder with a page; by default the package's.", show_default=False),
+        typer.Argument(
+            metavar="[FOLDER]",
+            help="Folder that page or inspect wrote; by default the package's own.",
+            show_default=False,
+        ),
     ] = None,
     host: Annotated[
         str,
         typer.Option(
             metavar="ADDRESS",
-            help="Address to listen at. At 127.0.0.1, only this machine can reach the page; 0.0.0.0 lets others in.",
+            help="Address to listen on. At 127.0.0.1 only this machine can reach the page, at 0.0.0.0 others can too.",
         ),
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen at; 0 is a free one.", min=0, max=65535)] = 0,
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 chooses a free port.", min=0, max=65535)] = 0,
     browser: Annotated[bool, typer.Option(help="Whether to open the page in a browser.")] = True,
 ) -> None:
-    """Show the playground in a browser, from this machine, until Ctrl-C.
+    """Serve the playground from this machine, and open it in a browser. Ctrl-C stops it.
 
-    Draw digits and denoise them, change the codes of autoencoders, and follow batch normalisation. Everything is
-    computed in the browser.
+    Draw digits and denoise them, change the codes of images, train networks with and without batch normalisation, and
+    denoise photographs. Everything is computed in the browser.
     """
     from hourglass.playground import STATIC, page_server
 
@@ -67,7 +71,7 @@ def inspect(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="Folder of an autoencoder, as train and run write it.",
+            help="Folder of an autoencoder that train or run wrote.",
             show_default=False,
         ),
     ],
@@ -101,9 +105,9 @@ def inspect(
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Show what an autoencoder makes of images, on a page: a map of their codes, the worst reconstructions, the scores.
+    """Write a page that shows how an autoencoder reconstructs images: a map of codes, the worst images, the scores.
 
-    `hourglass serve DIR` shows the page. Its folder also has the scores as a table, scores.csv.
+    `hourglass serve DIR` opens the page. DIR also has the scores as a table, scores.csv.
     """
     from hourglass.data import load
     from hourglass.imagefiles.codes import read_for_model
@@ -112,7 +116,7 @@ def inspect(
     from hourglass.models import load_named
 
     if bool(sources) == bool(dataset):
-        raise Misuse("give IMAGES or --dataset, one of them")
+        raise Misuse("give either IMAGES or --dataset")
     estimator, *_ = load_named(model, device=device)
     labels = None
     with Tally("inspect", quiet=quiet) as tally:

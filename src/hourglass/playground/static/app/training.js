@@ -99,7 +99,7 @@ export class Training {
    */
   evaluate(mode) {
     const { test, testLabels } = this.digits;
-    const size = Math.min(this.settings.batchSize, TESTED);
+    const size = mode === "inference" ? this.network.limit : Math.min(this.settings.batchSize, TESTED);
     let [right, loss] = [0, 0];
     for (let start = 0; start < TESTED; start += size) {
       const batch = Array.from({ length: Math.min(size, TESTED - start) }, (_, i) => start + i);

@@ -78,8 +78,19 @@ export async function build(panel) {
     error.textContent = `${say("failed training")} ${message}`;
   }
 
-  /** Draw everything from what the workers have reported. */
+  let isDue = false;
+  /** Draw in the next frame, once for all reports until then. */
   function draw() {
+    if (isDue) return;
+    isDue = true;
+    requestAnimationFrame(() => {
+      isDue = false;
+      drawNow();
+    });
+  }
+
+  /** Draw everything from what the workers have reported. */
+  function drawNow() {
     const isRunning = arms.some(({ state }) => state.running);
     run.textContent = say(isRunning ? "pause" : "run");
     const last = Math.max(settings.steps(), ...arms.map(({ state }) => state.step));

@@ -13,7 +13,10 @@ export function build(panel) {
   const worker = new Worker(new URL("../workers/photograph.js", import.meta.url), { type: "module" });
   /** @type {{name: string, pixels: Float32Array, size: [number, number], alpha: Uint8ClampedArray} | null} */
   let photograph = null;
-  let number = 0; // of the last order to the worker
+  let number = 0; // of the last order
+  let isBusy = false; // whether the worker has an order
+  /** @type {number | null | undefined} the level of an order that waits for the worker */
+  let waiting;
   /** @type {{key: string, values: Record<string, string | number>}} */
   let message = { key: "no photograph", values: {} };
 
@@ -89,11 +92,25 @@ export function build(panel) {
   function order(strength) {
     if (!photograph) return;
     save.disabled = true;
+    number++;
+    if (isBusy) return void (waiting = strength);
+    isBusy = true;
     tell("working", { percent: 0 });
-    worker.postMessage({ number: ++number, pixels: photograph.pixels, size: photograph.size, level: strength });
+    worker.postMessage({ number, pixels: photograph.pixels, size: photograph.size, level: strength });
+  }
+
+  /** Give the worker, which is done, the last order that came meanwhile. */
+  function next() {
+    isBusy = false;
+    if (waiting === undefined) return;
+    const level = waiting;
+    waiting = undefined;
+    number--; // the order has its number already
+    order(level);
   }
 
   worker.onmessage = ({ data }) => {
+    if (data.type !== "progress") next();
     if (data.number !== number || !photograph) return; // of an order that a newer one replaced
     if (data.type === "progress") return tell("working", { percent: Math.round(100 * data.done) });
     if (data.type === "failed") return tell("photograph failed", { message: data.message });
@@ -111,7 +128,10 @@ export function build(panel) {
     panel.dataset.restored = String(data.number);
     panel.dataset.seconds = String(data.seconds);
   };
-  worker.onerror = (event) => tell("photograph failed", { message: event.message || event.type });
+  worker.onerror = (event) => {
+    isBusy = false;
+    tell("photograph failed", { message: event.message || event.type });
+  };
 
   /** Show the photograph as it was on the left of a line. @param {number} part of the width */
   function divide(part) {
