@@ -11,7 +11,7 @@ from PIL import Image
 import hourglass as hg
 from browsers import served
 from hourglass.inspection import write_inspection
-from hourglass.playground import page_server
+from hourglass.playground import page_server, write_page
 from test_page import browser, visit  # noqa: F401 - `browser` is a fixture
 
 
@@ -136,12 +136,34 @@ def test_a_training_on_another_scale(tmp_path):
     np.testing.assert_allclose(found, (images[1, ..., 0] - low) / (high - low) * 255, atol=0.51)
 
 
+def test_bytes_and_rows_are_shown_as_numbers_are(model, images, tmp_path):
+    """Pixels as bytes, and images as rows, as the estimators take them."""
+    as_bytes = np.rint(images * 255).astype(np.uint8)
+    write_inspection(model, as_bytes / np.float32(255), tmp_path / "numbers")
+    write_inspection(model, as_bytes, tmp_path / "bytes")
+    write_inspection(model, (as_bytes / np.float32(255)).reshape(len(images), -1), tmp_path / "rows")
+    for name in ("inspect.json", "originals.png", "errors.png"):
+        expected = (tmp_path / "numbers" / "data" / name).read_bytes()
+        assert (tmp_path / "bytes" / "data" / name).read_bytes() == expected
+        assert (tmp_path / "rows" / "data" / name).read_bytes() == expected
+
+
+def test_a_plain_page_does_not_replace_one_with_images(page):
+    """Its images would stay in the folder, and be published with it."""
+    before = (page / "index.html").read_bytes()
+    with pytest.raises(FileExistsError, match="has a page with images"):
+        write_page(page, overwrite=True)
+    assert (page / "index.html").read_bytes() == before
+
+
 def test_what_cannot_be_shown_is_refused(model, images, tmp_path):
     for count, message in ((1, "1 images; a page shows from 2"), (0, "0 images")):
         with pytest.raises(ValueError, match=message):
             write_inspection(model, images[:count], tmp_path / "page")
     with pytest.raises(ValueError, match="3 names for 40 images"):
         write_inspection(model, images, tmp_path / "page", names=["a", "b", "c"])
+    with pytest.raises(ValueError, match="labels are not all whole numbers from 0 to 9"):
+        write_inspection(model, images, tmp_path / "page", labels=np.arange(len(images)))
     with pytest.raises(ValueError, match="no code"):
         write_inspection(hg.load_pretrained("photo"), images, tmp_path / "page")
     assert not (tmp_path / "page").exists()
@@ -159,8 +181,8 @@ def test_the_command(hourglass, model, images, tmp_path):
     assert "broken.png" in err
     document = json.loads((tmp_path / "page" / "data" / "inspect.json").read_text())
     assert document["names"] == [f"images/{i}.png" for i in range(5)]
-    code, _, err = hourglass("inspect", "model", "images", "--out", "page")
-    assert code == 1
+    code, _, err = hourglass("inspect", "model", "nowhere", "--out", "page")
+    assert code == 1  # before anything is read
     assert "exists; overwrite (--overwrite) replaces it" in err
     assert hourglass("inspect", "model", "--dataset", "sample", "--out", "sample")[0] == 0
     code, _, err = hourglass("inspect", "model", "--out", "none")

@@ -3,7 +3,9 @@
 import gzip
 import json
 import re
+import signal
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
@@ -191,7 +193,7 @@ def test_the_languages_are_switched_in_place(browser, address):
         page.click("#language")
         assert page.locator("h2:visible").inner_text() == "去噪"
         assert page.evaluate("document.documentElement.lang") == "zh-CN"
-        assert "language=zh" in page.url
+        page.wait_for_url("**language=zh**")
 
 
 def test_both_languages_have_every_text():
@@ -234,9 +236,35 @@ def test_a_link_holds_the_state(browser, address):
     with visit(browser, address, "tab=denoise") as page:
         page.get_by_label("Noise level").fill("0.2")
         page.get_by_role("button", name="Test image 3,").click()
+        page.wait_for_url("**image=3**")
         link, pixels = page.url, shown(page, "canvas.large >> nth=2")
     with visit(browser, address, link.split("#")[1]) as page:
         assert shown(page, "canvas.large >> nth=2") == pixels
+
+
+def test_a_link_that_is_pasted_into_the_page_is_followed(browser, address):
+    with visit(browser, address, "tab=denoise") as page:
+        page.evaluate("location.hash = 'tab=batch&gamma=2'")
+        page.get_by_text("Scale γ 2.0").wait_for()
+
+
+def test_a_preset_is_in_the_link(browser, address):
+    with visit(browser, address, "tab=normalisation") as page:
+        page.get_by_role("button", name="a batch of 2").click()
+        page.wait_for_url("**batchSize=2**")
+        link = page.url
+    with visit(browser, address, link.split("#")[1]) as page:
+        assert page.get_by_label("Batch size").get_attribute("aria-valuetext") == "2"
+
+
+def test_a_training_that_diverges_says_so(browser, address):
+    state = (
+        "tab=normalisation&layers=12&batchSize=8&steps=40&learningRate=3&optimiser=sgd&start=deviation&deviation=0.5"
+    )
+    with visit(browser, address, state) as page:
+        page.get_by_role("button", name="Run").click()
+        page.wait_for_selector("#panel-normalisation[data-steps='40']", timeout=60_000)
+        assert "diverged" in page.locator(".status .arm").first.inner_text()
 
 
 def test_dark_and_light(browser, address):
@@ -279,6 +307,28 @@ def test_the_server_sends_types_and_policy_and_lists_no_folder(address):
     for path in ("data/", "missing", "..%2f__init__.py", "../__init__.py"):
         with pytest.raises(urllib.error.HTTPError, match="404"):
             urllib.request.urlopen(f"{address}/{path}")  # noqa: S310 - of this process
+
+
+def test_other_names_of_this_machine_are_not_answered(address):
+    """A site whose name is made to stand for 127.0.0.1 must not read the page."""
+    for host, status in (("example.org", 403), ("127.0.0.1.example.org", 403), ("localhost", 200), ("[::1]:80", 200)):
+        request = urllib.request.Request(address, headers={"Host": host})  # noqa: S310 - of this process
+        try:
+            found = urllib.request.urlopen(request).status  # noqa: S310 - of this process
+        except urllib.error.HTTPError as error:
+            found = error.code
+        assert found == status, host
+
+
+def test_serve_answers_until_it_is_interrupted(tmp_path):
+    command = [sys.executable, "-m", "hourglass", "serve", "--no-browser"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        line = process.stdout.readline()
+        found = re.fullmatch(r"(http://127\.0\.0\.1:\d+/) \(Ctrl-C to stop\)\n", line)[1]
+        assert b"hourglass playground" in urllib.request.urlopen(found).read()  # noqa: S310 - of that process
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (0, "stopped\n", "")
 
 
 def test_the_commands(hourglass, tmp_path):

@@ -1,6 +1,7 @@
 """What the package computes from given weights and batches, written for the engine of the page to compute again."""
 
 import json
+from functools import cache
 from math import sqrt
 from pathlib import Path
 
@@ -24,22 +25,47 @@ PLANS = {
     "bn-layer": (lambda: ConvNet(SHAPE, 10, norm="batch"), "classifier", [{"norm": "batch"}]),
     "bn-manual": (lambda: ConvNet(SHAPE, 10, norm="batch-manual"), "classifier", [{"norm": "batch-manual"}]),
 }
+# Other activations, losses and optimisers than the six experiments have: with their options for the loss and the rate.
+VARIANTS = {
+    "sigmoid-sgd": ({"activation": "sigmoid"}, {"optimiser": "sgd", "learning_rate": 0.5}),
+    "tanh-sgd": ({"activation": "tanh"}, {"optimiser": "sgd", "learning_rate": 0.1}),
+    "dense-mse": (None, {"loss": "squared_error"}),
+}
+
+
+def _variant(options):
+    if options is None:
+        return lambda: DenseCodec(SHAPE), "denseAutoencoder", [SHAPE]
+    shallow = {"norm": "batch", "depth": 5, **options}
+    return lambda: ConvNet(SHAPE, 10, **shallow), "classifier", [shallow]
+
+
+PLANS |= {name: _variant(options) for name, (options, _) in VARIANTS.items()}
 STEPS, TESTED = 20, 32
 BATCHES = {"conv": 16, "denoise": 16}  # the networks that take longest; others have 64 images in a batch
+
+
+@cache
+def digits():
+    """Images of digits (5000, 1, 28, 28) in float64, and their labels."""
+    pixels, labels = mnist_data()
+    return torch.from_numpy((pixels / np.float32(255)).astype(np.float64)).view(-1, 1, 28, 28), labels
 
 
 def write(name: str, folder: Path) -> None:
     """Write the numbers of an experiment's first steps in float64, one file a tensor."""
     make, page_name, options = PLANS[name]
     random = np.random.default_rng(0)
-    pixels, labels = mnist_data()
-    images = torch.from_numpy((pixels / np.float32(255)).astype(np.float64)).view(-1, 1, 28, 28)
-    is_classifier = name.startswith("bn-")
+    images, labels = digits()
     network = make().double()
     start(network, random)
-    learning_rate = 2e-3 if is_classifier else 1e-3
+    is_classifier = isinstance(network, ConvNet)
+    _, special = VARIANTS.get(name, (None, {}))
+    learning_rate = special.get("learning_rate", 2e-3 if is_classifier else 1e-3)
     batch_size = BATCHES.get(name, 64)
-    optimiser = Adam(network.parameters(), learning_rate)
+    is_sgd = special.get("optimiser") == "sgd"
+    optimiser = (torch.optim.SGD if is_sgd else Adam)(network.parameters(), lr=learning_rate)
+    loss_of = F.mse_loss if special.get("loss") == "squared_error" else F.binary_cross_entropy_with_logits
     inputs, targets, losses = [], [], []
     numbers = {"weights": flat(parameters_of(network))}
     network.train()
@@ -50,7 +76,7 @@ def write(name: str, folder: Path) -> None:
         if name == "denoise":
             batch = GaussianNoise(0.5).add(batch, torch.from_numpy(random.standard_normal(batch.shape)), 0.5)
         output = network(batch)
-        loss = F.binary_cross_entropy_with_logits(output, target)
+        loss = loss_of(output, target)
         optimiser.zero_grad()
         loss.backward()
         if step == 0:
@@ -73,6 +99,8 @@ def write(name: str, folder: Path) -> None:
         "learning_rate": learning_rate,
         "steps": STEPS,
         "tested": TESTED,
+        "optimiser": special.get("optimiser", "adam"),
+        "loss": special.get("loss", "cross_entropy"),
     }
     (folder / f"{name}.json").write_text(json.dumps(plan))
 

@@ -21,6 +21,7 @@ from hourglass.models import load_pretrained
 
 PLACE = Path(__file__).parents[1] / "src" / "hourglass" / "playground" / "static" / "data"
 RUNS = Path(__file__).parents[1] / "docs" / "results" / "lab" / "bn-fair" / "cells.jsonl"
+TESTED = 1000
 Numbers = NDArray[np.floating[Any]]
 
 
@@ -29,16 +30,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
-    sample = hg.load("sample")
+    full = hg.load("mnist", folder / "mnist")
+    # The sample comes from MNIST's training images, from which the networks learn. What is shown as test images, they
+    # have not seen.
+    train, tested = hg.load("sample").train, full.test[:TESTED]
     digits = []
-    for part in (sample.train, sample.test):
+    for part in (train, tested):
         digits += [as_bytes(part.images), np.asarray(part.labels, np.uint8)]
     write("digits.bin", b"".join(each.tobytes() for each in digits))
 
     write("recorded.bin", json.dumps(recorded_runs()).encode())
-    full = hg.load("mnist", folder / "mnist").train.images
     models = {
-        name: hg.EXPERIMENTS[name].configure("fast").set_params(random_state=0).fit(full) for name in ("dense", "conv")
+        name: hg.EXPERIMENTS[name].configure("fast").set_params(random_state=0).fit(full.train.images)
+        for name in ("dense", "conv")
     }
     shape = [28, 28, 1]
     calls = {
@@ -52,7 +56,7 @@ def main() -> None:
         model = models[name] if name in models else load_pretrained(name)
         add(catalogue, parts, name, weights_of(model.network_), network=network, options=options)
     for name, model in models.items():
-        places = TSNE(random_state=0).fit_transform(model.transform(sample.test.images))
+        places = TSNE(random_state=0).fit_transform(model.transform(tested.images))
         add(catalogue, parts, f"{name} places", (places - places.min(0)) / np.ptp(places, axis=0))
     write("photograph.bin", restoration_weights(load_pretrained("photo").network_).astype("<f2").tobytes())
     example = Image.fromarray(skimage.data.coffee()[:, 44:556])

@@ -12,7 +12,7 @@
  */
 export async function replay(name, read, page, module, double, steps) {
   const { Engine } = await import(`${page}/engine/engine.js`);
-  const { Adam, Network } = await import(`${page}/engine/network.js`);
+  const { Adam, GradientDescent, Network } = await import(`${page}/engine/network.js`);
   const networks = await import(`${page}/engine/networks.js`);
   const plan = JSON.parse(new TextDecoder().decode(await read(`${name}.json`)));
   /** @param {string} key */
@@ -21,7 +21,8 @@ export async function replay(name, read, page, module, double, steps) {
   const limit = Math.max(plan.batch_size, plan.tested);
   const network = new Network(new Engine(module, double), [28, 28, 1], layers, { limit, trained: true });
   network.setParameters(await numbers("weights"));
-  const optimiser = new Adam(network, plan.learning_rate);
+  const Optimiser = plan.optimiser === "sgd" ? GradientDescent : Adam;
+  const optimiser = new Optimiser(network, plan.learning_rate);
   const [inputs, targets, losses] = [await numbers("inputs"), await numbers("targets"), await numbers("losses")];
   /** @param {Float64Array} values @param {number} step */
   const batch = (values, step) => {
@@ -32,7 +33,7 @@ export async function replay(name, read, page, module, double, steps) {
   /** @type {Record<string, number>} */
   const errors = { loss: 0, gradients: 0 };
   for (let step = 0; step < steps; step++) {
-    const loss = network.gradients(batch(inputs, step), batch(targets, step));
+    const loss = network.gradients(batch(inputs, step), batch(targets, step), plan.loss);
     errors.loss = Math.max(errors.loss, Math.abs(loss / losses[step] - 1));
     if (step === 0) {
       const expected = await numbers("outputs");
@@ -43,6 +44,11 @@ export async function replay(name, read, page, module, double, steps) {
         const wanted = gradients.subarray(at, (at += gradient.size));
         errors.gradients = Math.max(errors.gradients, difference(gradient.values, wanted));
       }
+    }
+    // By the moments of the batch, which are not stored this time: the trained network would show it.
+    if (step === 0) {
+      const expected = await numbers("outputs");
+      errors.batch = difference(network.forward(batch(inputs, 0), { mode: "batch" }), expected);
     }
     optimiser.step();
   }

@@ -2,17 +2,18 @@
 
 #include "engine.h"
 
+/* Comparisons are such that a number that is none stays one, and a network that has diverged shows it. */
 void EXPORT(rectify)(const real *from, real *to, int size)
 {
     for (int i = 0; i < size; i++)
-        to[i] = from[i] > 0 ? from[i] : 0;
+        to[i] = from[i] < 0 ? 0 : from[i];
 }
 
 /* Gradient through a ReLU, from its output. */
 void EXPORT(rectify_back)(const real *output, const real *gradient, real *to, int size)
 {
     for (int i = 0; i < size; i++)
-        to[i] = output[i] > 0 ? gradient[i] : 0;
+        to[i] = output[i] <= 0 ? 0 : gradient[i];
 }
 
 void EXPORT(sigmoid)(const real *from, real *to, int size)
@@ -55,7 +56,7 @@ void EXPORT(pool)(const real *images, real *to, int n, int height, int width, in
                         continue;
                     const real *other = first + (down * width + right) * channels;
                     for (int c = 0; c < channels; c++)
-                        to[c] = other[c] > to[c] ? other[c] : to[c];
+                        to[c] = other[c] <= to[c] || to[c] != to[c] ? to[c] : other[c];
                 }
             }
 }

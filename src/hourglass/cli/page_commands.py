@@ -1,6 +1,7 @@
 """The commands on the page in the browser."""
 
 import shlex
+import threading
 import webbrowser
 from pathlib import Path
 from typing import Annotated
@@ -55,14 +56,20 @@ def serve(
     from hourglass.playground import STATIC, page_server
 
     with page_server(folder or STATIC, host=host, port=port) as server:
-        address = f"http://{host}:{server.server_address[1]}/"
-        typer.echo(f"{address} (Ctrl-C to stop)")
-        if browser:
-            webbrowser.open(address)
+        # A browser on this machine finds a server that listens at all addresses at the usual one.
+        name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 - asked for by the user
+        address = f"http://{name}:{server.server_address[1]}/"
+        answering = threading.Thread(target=server.serve_forever, daemon=True)
         try:
-            server.serve_forever()
+            answering.start()
+            typer.echo(f"{address} (Ctrl-C to stop)")
+            if browser:
+                webbrowser.open(address)  # a browser of the terminal returns when it is closed
+            answering.join()
         except KeyboardInterrupt:
             typer.echo("stopped")
+        finally:
+            server.shutdown()
 
 
 @app.command()
@@ -112,12 +119,13 @@ def inspect(
     from hourglass.data import load
     from hourglass.imagefiles.codes import read_for_model
     from hourglass.inspection import write_inspection
-    from hourglass.inspection.code_pages import MOST_IMAGES
+    from hourglass.inspection.code_pages import MOST_IMAGES, check_inspection
     from hourglass.models import load_named
 
     if bool(sources) == bool(dataset):
         raise Misuse("give either IMAGES or --dataset")
     estimator, *_ = load_named(model, device=device)
+    check_inspection(estimator, out, overwrite=overwrite)
     labels = None
     with Tally("inspect", quiet=quiet) as tally:
         if dataset:

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from hourglass.data.arrays import to_images
 from hourglass.errors import OptionError
 from hourglass.estimators.autoencoder_base import Autoencoder
-from hourglass.playground import write_page
+from hourglass.playground import INSPECTION, check_page, write_page
 
 MOST_IMAGES = 10_000
 """Images that a page shows at most: their map takes a minute."""
@@ -50,8 +51,8 @@ def write_inspection(
     ----------
     estimator : Autoencoder
         A fitted model that has a code.
-    images : array-like of shape (n, h, w, c) or (n, h, w)
-        From 2 to 10,000 images of the size that the model takes, with numbers on the scale of its training.
+    images : array-like of shape (n, h, w, c), (n, h, w) or (n, features)
+        From 2 to 10,000 images of the size that the model takes, as its method ``transform`` takes them.
     folder : path-like
         Folder for the page; it is made if it does not exist.
     names : sequence of str, optional
@@ -71,7 +72,8 @@ def write_inspection(
     Raises
     ------
     OptionError
-        When there are fewer than 2 images or more than 10,000, or another number of names or labels; a ValueError.
+        When there are fewer than 2 images or more than 10,000, another number of names or labels, or labels that are
+        not from 0 to 9; a ValueError.
     ValueError
         When the model has no code, or the images are of another size or scale than in training.
     FileExistsError
@@ -79,20 +81,18 @@ def write_inspection(
     OSError
         When the folder cannot be written.
     """
-    if not estimator.has_code:
-        raise ValueError(
-            "the model has skip connections or predicts a residue, and no code; train an autoencoder without noise"
-        )
-    pixels = np.asarray(images)
-    pixels = pixels[..., None] if pixels.ndim == 3 else pixels
-    n = len(pixels)
+    check_inspection(estimator, folder, overwrite=overwrite)
+    n = len(np.asarray(images))
     if not 2 <= n <= MOST_IMAGES:
         raise OptionError(f"{n} images; a page shows from 2 to {MOST_IMAGES:,}, so choose others")
-    names = [str(i) for i in range(n)] if names is None else list(names)
+    names = [str(name) for name in (range(n) if names is None else names)]
     classes = None if labels is None else np.asarray(labels).tolist()
     for what, values in (("names", names), ("labels", classes)):
         if values is not None and len(values) != n:
             raise OptionError(f"{len(values)} {what} for {n} images; give one for each")
+    if classes is not None and not set(classes) <= set(range(10)):
+        raise OptionError("labels are not all whole numbers from 0 to 9, which have colours; leave them out")
+    pixels = to_images(images, estimator.image_shape_)
 
     codes = estimator.transform(pixels)
     restored = estimator.reconstruct(pixels).reshape(pixels.shape)
@@ -120,7 +120,7 @@ def write_inspection(
     return write_page(
         folder,
         inspected={
-            "data/inspect.json": json.dumps(document, ensure_ascii=False).encode(errors="replace"),
+            INSPECTION: json.dumps(document, ensure_ascii=False).encode(errors="replace"),
             "data/originals.png": _sheet((pixels - low) * scale, size),
             "data/restored.png": _sheet((restored - low) * scale, size),
             "data/errors.png": _sheet(errors / largest, size),
@@ -129,6 +129,34 @@ def write_inspection(
         },
         overwrite=overwrite,
     )
+
+
+def check_inspection(estimator: Autoencoder, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Check, before any work is done, that the page of an autoencoder can be written.
+
+    Parameters
+    ----------
+    estimator : Autoencoder
+        A fitted model.
+    folder : path-like
+        Folder for the page, which need not exist.
+    overwrite : bool, default=False
+        Whether files of the same names may be replaced.
+
+    Raises
+    ------
+    ValueError
+        When the model has no code.
+    FileExistsError
+        When the folder has a page and ``overwrite`` is not set.
+    OSError
+        When the folder cannot be written.
+    """
+    if not estimator.has_code:
+        raise ValueError(
+            "the model has skip connections or predicts a residue, and no code; train an autoencoder without noise"
+        )
+    check_page(folder, overwrite=overwrite)
 
 
 def _places(codes: Floats, random_state: int) -> Floats:

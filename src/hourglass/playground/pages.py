@@ -10,8 +10,31 @@ STATIC = Path(__file__).parent / "static"
 """Folder in the package that has the page's files."""
 
 
+INSPECTION = "data/inspect.json"
+"""File of a page that shows images of one's own, which the others of that page belong to."""
 # What marks a page that has the tab on images of one's own.
 _PLAIN, _WITH_INSPECTION = '<html lang="en">', '<html lang="en" data-inspect>'
+
+
+def check_page(folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Check, before any work is done, that a page can be written.
+
+    Parameters
+    ----------
+    folder : path-like
+        Folder for the files, which need not exist.
+    overwrite : bool, default=False
+        Whether files of the same names may be replaced.
+
+    Raises
+    ------
+    FileExistsError
+        When the folder has a page and ``overwrite`` is not set.
+    OSError
+        When the folder cannot be written.
+    """
+    check_writable(folder)
+    check_free(Path(folder) / "index.html", overwrite=overwrite)
 
 
 def write_page(
@@ -37,7 +60,8 @@ def write_page(
     Raises
     ------
     FileExistsError
-        When a file exists and ``overwrite`` is not set. Nothing is written then.
+        When a file exists and ``overwrite`` is not set, or when a page without images would replace one with images,
+        whose files would stay. Nothing is written then.
     OSError
         When the folder cannot be written.
     """
@@ -48,6 +72,8 @@ def write_page(
         index = contents[folder / "index.html"]
         contents[folder / "index.html"] = index.replace(_PLAIN.encode(), _WITH_INSPECTION.encode())
         contents |= {folder / name: content for name, content in inspected.items()}
+    elif (folder / INSPECTION).exists():
+        raise FileExistsError(f"{folder} has a page with images; choose another folder, or remove this one first")
     check_writable(folder)
     check_free(*contents, overwrite=overwrite)
     for parent in {path.parent for path in contents}:

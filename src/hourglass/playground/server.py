@@ -1,6 +1,8 @@
 """A web server for the page, on this machine."""
 
+import ipaddress
 import os
+import socket
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -31,11 +33,23 @@ class _PageHandler(SimpleHTTPRequestHandler):
         "": "application/octet-stream",
     }
 
+    def __init__(self, *args: Any, local: bool, **kwargs: Any) -> None:
+        self.local = local  # whether only this machine can reach the server
+        super().__init__(*args, **kwargs)
+
+    def send_head(self) -> IO[bytes] | None:  # type: ignore[override]  # the base class names its types more exactly
+        # A page of another site could have its own name stand for this machine (DNS rebinding), and read what is here.
+        if self.local and not _is_local(self.headers.get("Host", "")):
+            self.send_error(403, "Only this machine's names are answered")
+            return None
+        return super().send_head()
+
     def end_headers(self) -> None:
         # The files may change with the package; browsers ask each time, and are answered "not modified".
         self.send_header("Cache-Control", "no-cache")
         self.send_header("Content-Security-Policy", POLICY + "; frame-ancestors 'none'")
         self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Cross-Origin-Resource-Policy", "same-origin")
         self.send_header("Referrer-Policy", "no-referrer")
         super().end_headers()
 
@@ -45,6 +59,19 @@ class _PageHandler(SimpleHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
         pass
+
+
+class _Server6(ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+
+
+def _is_local(host: str) -> bool:
+    """Whether a host, with or without a port, names this machine and no network."""
+    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
+    try:
+        return ipaddress.ip_address(name.strip("[]")).is_loopback
+    except ValueError:
+        return name == "localhost"
 
 
 def page_server(
@@ -75,4 +102,5 @@ def page_server(
     """
     if not (Path(folder) / "index.html").is_file():
         raise FileNotFoundError(f"{folder} has no index.html; write the page with `hourglass page {folder}`")
-    return ThreadingHTTPServer((host, port), partial(_PageHandler, directory=os.fspath(folder)))
+    handler = partial(_PageHandler, directory=os.fspath(folder), local=_is_local(f"[{host}]" if ":" in host else host))
+    return (_Server6 if ":" in host else ThreadingHTTPServer)((host, port), handler)

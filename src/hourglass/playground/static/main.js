@@ -23,14 +23,17 @@ async function show(name) {
     find(`panel-${each}`).hidden = each !== name;
   }
   keep("tab", name);
+  document.dispatchEvent(new Event("shown"));
   if (built.has(name)) return;
   built.add(name);
   const panel = find(`panel-${name}`);
+  panel.querySelector(".error")?.remove();
   panel.setAttribute("aria-busy", "true");
   try {
     const { build } = await import(`./tabs/${name}.js`);
     await build(panel);
   } catch (error) {
+    built.delete(name); // the tab can be chosen again
     const message = error instanceof Error ? error.message : String(error);
     panel.append(make("p", { class: "error", role: "alert" }, `${say("failed")} ${message}`));
     console.error(error);

@@ -16,7 +16,8 @@ export function steps(x, gradient, { gamma, beta, epsilon }) {
   const meanGradient = meanOf(gradient);
   const meanProduct = meanOf(gradient.map((value, i) => value * normalised[i]));
   const ofInput = gradient.map((value, i) => (gamma / root) * (value - meanGradient - normalised[i] * meanProduct));
-  return { mean, variance, normalised, output, ofInput, ofGamma: x.length * meanProduct, ofBeta: x.length * meanGradient };
+  const [deviation, outputDeviation] = [Math.sqrt(variance) / root, (Math.abs(gamma) * Math.sqrt(variance)) / root];
+  return { mean, variance, normalised, deviation, output, outputDeviation, ofInput, ofGamma: x.length * meanProduct, ofBeta: x.length * meanGradient };
 }
 
 /** @param {number[]} values */

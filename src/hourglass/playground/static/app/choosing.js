@@ -12,9 +12,10 @@ import { drawGrey } from "./images.js";
  * @param {Uint8Array} labels
  * @param {number[]} indices which images
  * @param {(index: number) => void} choose
+ * @param {string} [label] key of the strip's accessible name
  */
-export function strip(images, labels, indices, choose) {
-  const element = make("div", { class: "images", role: "group", label: "test images" });
+export function strip(images, labels, indices, choose, label = "test images") {
+  const element = make("div", { class: "images", role: "group", label });
   const buttons = indices.map((index) => {
     const canvas = make("canvas", { class: "pixels" });
     drawGrey(canvas, imageOf(images, index), SIDE);

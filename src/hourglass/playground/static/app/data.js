@@ -30,14 +30,18 @@ async function fetchData(name) {
 function once(load) {
   /** @type {Promise<T> | undefined} */
   let promise;
-  return () => (promise ??= load());
+  return () =>
+    (promise ??= load().catch((error) => {
+      promise = undefined; // what failed is tried again
+      throw error;
+    }));
 }
 
 /** The compiled engine. */
 export const engineModule = once(() => Engine.module());
 
 /**
- * Digits: 4,000 to train on, and 1,000 to test on, pixels as bytes, with their labels.
+ * Digits: 4,000 to train on, and 1,000 of MNIST's test images, pixels as bytes, with their labels.
  * @typedef {object} Digits
  * @property {Uint8Array} train
  * @property {Uint8Array} trainLabels
@@ -92,7 +96,8 @@ export async function placesOf(name) {
 export const photographWeights = once(async () => fromFloat16(new Uint16Array(await fetchData("photograph.bin"))));
 
 /**
- * The package's own runs of the lesson's three networks on all of MNIST: accuracies at some steps, of 20 seeds each.
+ * The package's own runs of the lesson's three networks on 55,000 images of MNIST: accuracies on 500 others at some steps,
+ * of 20 seeds each.
  * @typedef {object} RecordedRuns
  * @property {number[]} steps
  * @property {Record<string, {inference: number[][], batch: number[][]}>} arms by normalisation

@@ -42,13 +42,14 @@ export function drawable(canvas, pixels, changed) {
   };
 
   canvas.addEventListener("pointerdown", (event) => {
+    if (!event.isPrimary || event.button !== 0) return;
     canvas.setPointerCapture(event.pointerId);
     last = place(event);
     line(last, last);
     changed();
   });
   canvas.addEventListener("pointermove", (event) => {
-    if (!last) return;
+    if (!last || !event.isPrimary) return;
     const next = place(event);
     line(last, next);
     last = next;
@@ -65,9 +66,11 @@ export function drawable(canvas, pixels, changed) {
       pen.y = Math.max(0, Math.min(SIDE, pen.y + moves[event.key][1]));
     } else return;
     event.preventDefault();
-    if (pen.down) dot(pen.x, pen.y);
-    changed();
-    if (document.activeElement === canvas) showPen();
+    if (pen.down) {
+      dot(pen.x, pen.y);
+      changed();
+    } else drawGrey(canvas, pixels, SIDE);
+    showPen();
   });
   canvas.addEventListener("blur", () => drawGrey(canvas, pixels, SIDE));
 

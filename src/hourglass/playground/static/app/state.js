@@ -22,12 +22,26 @@ export function recallNumber(name, otherwise, min, max) {
   return Number.isFinite(value) ? Math.min(max, Math.max(min, value)) : otherwise;
 }
 
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let writing;
+
 /**
- * Keep a value in the link.
+ * Keep a value in the link. The address is written a little later, since browsers refuse to write it many times a second.
  * @param {string} name
  * @param {string | number} value
  */
 export function keep(name, value) {
   values.set(name, String(value));
-  history.replaceState(null, "", `#${values}`);
+  clearTimeout(writing);
+  writing = setTimeout(() => {
+    // Some browsers have no address to write, as in a frame of another page.
+    try {
+      history.replaceState(null, "", `#${values}`);
+    } catch (error) {
+      console.warn(error);
+    }
+  }, 200);
 }
+
+// A link that is pasted into the address of the open page.
+window.addEventListener("hashchange", () => location.reload());

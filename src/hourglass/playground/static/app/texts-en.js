@@ -10,7 +10,7 @@ export const texts = {
   "tab denoise": "Denoise",
   "lead denoise":
     "Draw a digit, or choose one. The page adds noise to it, and a convolutional network removes the noise. The network was trained on pairs of noisy and clean digits. Everything is computed in this page; no image leaves your machine.",
-  "draw here": "Draw here",
+  "draw here": "Draw here with the mouse, a finger, or the keys (arrows move the pen, Space puts it down)",
   noisy: "With noise",
   denoised: "Denoised",
   "noise level": "Noise level (standard deviation; black is 0, white is 1)",
@@ -73,7 +73,7 @@ export const texts = {
     "Mean μ = {mean}, variance σ² = {variance}; gradient of the loss with respect to γ: {ofGamma}, to β: {ofBeta}.",
   lines: "The numbers of each row as points, with their mean and standard deviation",
   "batch explained":
-    "The line marks the mean, and the band is one standard deviation on each side. Change one x: all eight outputs change, because the mean and the variance change. The eight gradients with respect to x always sum to 0, because adding the same number to all inputs changes no output.",
+    "The line marks the mean, and the band is one standard deviation on each side. Change one x: all eight outputs change, because the mean and the variance change. The eight gradients with respect to x always sum to 0, because adding the same number to all inputs changes no output. (ε = 0.001 is added to the variance before the root is taken.)",
 
   "tab normalisation": "Batch normalisation",
   "lead normalisation":
@@ -108,23 +108,23 @@ export const texts = {
   "norm none": "without normalisation",
   "norm batch": "batch normalisation",
   "norm batch-manual": "batch normalisation, written by hand",
-  status:
-    "{name}: step {step}, accuracy {inference} in inference mode and {batch} in training mode, {speed} images/s",
+  status: "{name}: step {step}, {speed} images/s;",
   answer:
     "{name}, 100 test images. Inference mode: {together} are right when they are classified together, and {same} get the same answer when they are classified one at a time. Training mode: {batch} are right together, and {alone} one at a time.",
-  "accuracy of": "Accuracy on 256 test images, in",
-  mode: "Mode of the accuracy",
+  "accuracy of": "Accuracy on 256 test images",
+  mode: "Scores of the test images in",
   "inference mode": "inference mode (moving averages of mean and variance)",
   "training mode": "training mode (mean and variance of the batch)",
-  "loss of": "Loss on the training batches (mean over 10 steps), in training mode",
+  "loss of":
+    "Loss on these test images (thick), and on the training batches (thin: mean over 10 steps, in training mode)",
   "accuracy chart": "Accuracy by step, a line for each network",
   "loss chart": "Loss by step, a line for each network",
   step: "step",
   "recorded explained":
-    "Faint lines are recorded runs from the package's batch-normalisation lab, 20 for each network, trained on all 60,000 images of MNIST. They are shown only while your settings are the same as theirs. Thick lines show the networks that are trained in this page, on 4,000 images.",
+    "Thick lines show the networks that are trained in this page, on 4,000 images. Faint lines of accuracy are recorded runs from the package's batch-normalisation lab, 20 for each network: trained on 55,000 images of MNIST, with the accuracy on 500 others. They are shown only while your settings are the same as theirs.",
   "layers explained":
     "Each row is a layer: the first convolution at the top, the output at the bottom. Sizes (absolute values) grow from left to right; four columns are a factor of 10. The stronger the colour of a cell, the more numbers are in it. Choose the preset “20 layers” and take one step: without normalisation the numbers shrink from layer to layer, and the gradients shrink further on their way back, from the bottom row to the top.",
-  numbers: "Numbers before each activation",
+  numbers: "Numbers before each activation, first layer at the top",
   gradients: "Gradients of the loss with respect to them",
   "histogram numbers": "Histograms of the sizes of the numbers, layer by layer",
   "histogram gradients": "Histograms of the sizes of the gradients, layer by layer",
@@ -168,4 +168,17 @@ export const texts = {
   "what numbers do": "What the numbers of the code do",
   "numbers explained":
     "Each group of images decodes the mean code with one number changed, to its 2nd, 25th, 50th, 75th and 98th percentile over your images. The {shown} of {size} numbers that vary most are shown, in this order.",
+
+  drawing: "Drawing of a digit. The arrow keys move the pen, Space puts it down and lifts it.",
+
+  "second images": "Images to walk to",
+
+  "decoded changed": "Decoded from the changed code",
+
+  accuracies: "at step {scored}, accuracy {inference} in inference mode and {batch} in training mode.",
+
+  diverged: "The training has diverged.",
+
+  "manual explained":
+    "The layer written by hand computes the same as the framework's. They differ in one thing: for convolutions the framework stores the variance multiplied by n/(n − 1), where n is the number of values of a channel in the batch.",
 };

@@ -149,14 +149,15 @@ export class Training {
   }
 }
 
-/** Numbers of a layer that its histograms count, at least, where it has more: more would slow the training. */
+/** Numbers of a layer that its histograms count, about: more would slow the training. */
 const COUNTED = 4096;
+/** Steps from one counted number to the next. These primes divide no number of channels, so that all are counted. */
+const STEPS = [23, 47, 79];
 
 /** @param {ArrayLike<number>} values @param {number} size how many of them */
 function magnitudes(values, size) {
   const counts = new Array(BINS.count).fill(0);
-  // Odd, so that all channels are counted, whose number is a multiple of 4 in every convolution.
-  const step = size > 2 * COUNTED ? Math.floor(size / COUNTED / 2) * 2 - 1 : 1;
+  const step = STEPS.findLast((each) => each * COUNTED <= size) ?? 1;
   const share = 1 / Math.ceil(size / step);
   for (let i = 0; i < size; i += step) {
     const bin = Math.floor((Math.log10(Math.abs(values[i])) - BINS.first) / BINS.each);

@@ -69,8 +69,8 @@ export function build(panel) {
     );
     const lines = [
       { name: say("row x"), values: x, mean: found.mean, deviation: Math.sqrt(found.variance) },
-      { name: say("row normalised"), values: found.normalised, mean: 0, deviation: 1 },
-      { name: say("row output"), values: found.output, mean: constants.beta, deviation: Math.abs(constants.gamma) },
+      { name: say("row normalised"), values: found.normalised, mean: 0, deviation: found.deviation },
+      { name: say("row output"), values: found.output, mean: constants.beta, deviation: found.outputDeviation },
       { name: say("row gradient"), values: gradient },
       { name: say("row ofInput"), values: found.ofInput },
     ];

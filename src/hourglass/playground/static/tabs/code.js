@@ -17,6 +17,9 @@ const NEAREST = 5; // images whose codes are averaged for a place between them
 export async function build(panel) {
   const data = await digits();
   const content = make("div");
+  /** @type {Record<string, Promise<HTMLElement>>} contents by the name of their autoencoder */
+  const contents = {};
+  const error = make("p", { class: "error", role: "alert" });
   const select = choice({
     text: "autoencoder",
     choices: [
@@ -26,16 +29,23 @@ export async function build(panel) {
     value: recall("autoencoder", "dense") === "conv" ? "conv" : "dense",
     change: (value) => {
       keep("autoencoder", value);
-      fill(value === "conv" ? "conv" : "dense");
+      fill().catch((reason) => (error.textContent = `${say("failed")} ${reason}`));
     },
   });
-  panel.append(make("div", { class: "row" }, select.element), content);
-  await fill(select.select.value === "conv" ? "conv" : "dense");
+  await fill();
+  panel.append(make("div", { class: "row" }, select.element), error, content);
 
-  /** @param {"dense" | "conv"} name */
-  async function fill(name) {
-    const [network, places] = await Promise.all([trained(name), placesOf(name)]);
-    content.replaceChildren(...contentOf(network, places, data));
+  /** Show the autoencoder that is chosen. */
+  async function fill() {
+    const name = select.select.value === "conv" ? "conv" : "dense";
+    contents[name] ??= Promise.all([trained(name), placesOf(name)]).then(([network, places]) =>
+      make("div", {}, ...contentOf(network, places, data)),
+    );
+    const made = await contents[name].catch((reason) => {
+      delete contents[name];
+      throw reason;
+    });
+    if (name === select.select.value) content.replaceChildren(made); // unless another was chosen meanwhile
   }
 }
 
@@ -67,12 +77,14 @@ function contentOf(network, places, data) {
   const original = make("canvas", { class: "pixels large", role: "img", label: "original" });
   const decoded = make("canvas", { class: "pixels large", role: "img", label: "decoded" });
   const caption = make("figcaption");
-  const change = () => show("changed");
+  const change = () => show("pulled");
   const numbers = layer.shape[0] === 1 ? barsOf(largest, change) : mapsOf(layer.shape, largest, change);
 
-  /** Decode the present code. @param {"whole" | "changed"} what whether the code is still that of the image */
+  let isOriginal = true; // whether the code is still that of the image
+  /** Decode the present code. @param {"original" | "whole" | "pulled"} what where the code comes from */
   function show(what) {
-    if (what === "changed") code = numbers.code();
+    isOriginal = what === "original";
+    if (what === "pulled") code = numbers.code();
     else numbers.set(code);
     const logits = network.forward(code, { from: at + 1 });
     for (let i = 0; i < PIXELS; i++) shown[i] = 1 / (1 + Math.exp(-logits[i]));
@@ -83,7 +95,7 @@ function contentOf(network, places, data) {
   /** Write the numbers under the image. */
   function write() {
     const value = psnr(imageOf(data.test, first), shown).toFixed(1);
-    caption.textContent = say("decoded from", { size, value });
+    caption.textContent = say(isOriginal ? "decoded from" : "decoded changed", { size, value });
   }
   onLanguage(write);
 
@@ -95,13 +107,14 @@ function contentOf(network, places, data) {
     drawGrey(original, imageOf(data.test, index), SIDE);
     code = codeOf(index);
     walk.set(0);
-    show("whole");
+    show("original");
   }
   /** @param {number} index */
   function pickSecond(index) {
     second = index;
     keep("second", index);
     secondStrip.mark(index);
+    if (Number(walk.input.value) > 0) between(Number(walk.input.value));
   }
   /** @param {number} part of the way from the first image to the second */
   function between(part) {
@@ -134,7 +147,7 @@ function contentOf(network, places, data) {
 
   const indices = [...Array(SHOWN).keys()];
   const firstStrip = strip(data.test, data.testLabels, indices, pickFirst);
-  const secondStrip = strip(data.test, data.testLabels, indices, pickSecond);
+  const secondStrip = strip(data.test, data.testLabels, indices, pickSecond, "second images");
   const percent = (/** @type {number} */ value) => `${Math.round(100 * value)}%`;
   const walk = slider({ text: "way", min: 0, max: 1, step: 0.01, value: 0, show: percent, change: between });
   const map = scatter(places, {

@@ -24,7 +24,7 @@ export async function build(panel) {
   let seed = recallNumber("seed", 1, 0, 2 ** 31);
   let chosen = recallNumber("image", 0, -1, 999); // -1: a drawing
 
-  const drawing = canvas("pixels large drawing", { tabindex: 0, role: "img", label: "draw here" });
+  const drawing = canvas("pixels large drawing", { tabindex: 0, role: "application", label: "drawing" });
   const withNoise = canvas("pixels large", { role: "img", label: "noisy" });
   const without = canvas("pixels large", { role: "img", label: "denoised" });
   const [ofNoisy, ofRestored] = [make("figcaption"), make("figcaption")];

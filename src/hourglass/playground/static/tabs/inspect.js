@@ -79,10 +79,16 @@ export async function build(panel) {
   /** @param {number} index @param {...Node} content */
   function button(index, ...content) {
     const element = make("button", { type: "button", onclick: () => choose(index) }, ...content);
-    element.setAttribute("aria-label", nameOf(index));
-    element.title = nameOf(index);
+    element.dataset.index = String(index);
+    label(element);
     return element;
   }
+  /** @param {HTMLElement} element */
+  function label(element) {
+    element.title = nameOf(Number(element.dataset.index));
+    element.setAttribute("aria-label", element.title);
+  }
+  onLanguage(() => panel.querySelectorAll("button[data-index]").forEach((each) => label(/** @type {HTMLElement} */ (each))));
   /** @param {number} index */
   const nameOf = (index) => say("inspected image", { name: found.names[index], error: written(found.errors[index]) });
 

@@ -33,8 +33,11 @@ export function mapsOf(network) {
     return [make("div", {}, title, make("div", { class: "images maps" }, ...buttons))];
   });
 
+  /** @type {[Layer, number, number] | null} the map that was chosen last: layer, its place, channel */
+  let chosen = null;
   /** @param {Layer} layer @param {number} place @param {number} channel */
   function showKernel(layer, place, channel) {
+    chosen = [layer, place, channel];
     const conv = network.layers.slice(0, place + 1).findLast((each) => each instanceof Convolution);
     if (!(conv instanceof Convolution) || !conv.kernel) return;
     const [size, , inputs, outputs] = conv.kernel.shape;
@@ -60,6 +63,12 @@ export function mapsOf(network) {
     if (details.open) for (const each of drawn) each();
   };
   details.addEventListener("toggle", update);
+  const again = () => {
+    update();
+    if (chosen) showKernel(...chosen);
+  };
+  onLanguage(again);
+  document.addEventListener("theme", again);
   return { element: details, update };
 }
 

@@ -4,8 +4,9 @@
 import { BINS } from "../app/training.js";
 import { recordedRuns } from "../app/data.js";
 import { drawHistograms, drawLines } from "../app/chart.js";
-import { make } from "../app/dom.js";
+import { choice, make } from "../app/dom.js";
 import { onLanguage, say } from "../app/language.js";
+import { keep, recall } from "../app/state.js";
 import { settingsOf } from "./settings.js";
 /** @typedef {import("../engine/networks.js").Norm} Norm */
 /** @typedef {import("../app/chart.js").Line} Line */
@@ -22,23 +23,36 @@ const SMOOTHED = 10; // steps over which the loss of the batches is averaged
 export async function build(panel) {
   const recorded = await recordedRuns();
   const arms = ARMS.map((arm) => ({ ...arm, ...networkOf(arm.norm, draw, failed) }));
-  const settings = settingsOf(restart, (learningRate) =>
-    arms.forEach(({ worker }) => worker.postMessage({ type: "learningRate", value: learningRate })),
-  );
+  let isMixed = false; // whether the learning rate was changed on the way
+  const settings = settingsOf(restart, (learningRate) => {
+    isMixed ||= arms.some(({ state }) => state.step > 0);
+    for (const { worker } of arms) worker.postMessage({ type: "learningRate", value: learningRate });
+    draw();
+  });
   const error = make("p", { class: "error", role: "alert" });
   const status = make("p", { "aria-live": "off", class: "status" });
   const run = make("button", { type: "button", class: "main", text: "run", onclick: toggle });
+  const oneStep = make("button", { type: "button", text: "one step", onclick: () => advance(1) });
   const controls = [
     run,
-    make("button", { type: "button", text: "one step", onclick: () => advance(1) }),
+    oneStep,
     make("button", { type: "button", text: "again", onclick: restart }),
     make("button", { type: "button", text: "one by one", onclick: oneByOne }),
   ];
   const accuracy = make("canvas", { class: "chart", role: "img", label: "accuracy chart" });
   const loss = make("canvas", { class: "chart", role: "img", label: "loss chart" });
-  const mode = make("select", { onchange: draw, label: "mode" });
-  mode.append(make("option", { value: "inference", text: "inference mode" }));
-  mode.append(make("option", { value: "batch", text: "training mode" }));
+  const mode = choice({
+    text: "mode",
+    choices: [
+      ["inference", "inference mode"],
+      ["batch", "training mode"],
+    ],
+    value: recall("mode", "inference") === "batch" ? "batch" : "inference",
+    change: (value) => {
+      keep("mode", value);
+      draw();
+    },
+  });
   const histograms = arms.map(() => ({
     numbers: make("canvas", { class: "pixels histogram", role: "img", label: "histogram numbers" }),
     gradients: make("canvas", { class: "pixels histogram", role: "img", label: "histogram gradients" }),
@@ -48,6 +62,7 @@ export async function build(panel) {
   /** Start all networks anew, with the present settings. */
   function restart() {
     error.textContent = "";
+    isMixed = false;
     for (const arm of arms) arm.start({ ...settings.values(), norm: arm.norm });
     draw();
   }
@@ -93,12 +108,13 @@ export async function build(panel) {
   function drawNow() {
     const isRunning = arms.some(({ state }) => state.running);
     run.textContent = say(isRunning ? "pause" : "run");
+    oneStep.disabled = isRunning;
     const last = Math.max(settings.steps(), ...arms.map(({ state }) => state.step));
     const x = /** @type {[number, number]} */ ([0, last]);
-    const shown = mode.value === "batch" ? "batch" : "inference";
+    const shown = mode.select.value === "batch" ? "batch" : "inference";
     /** @type {Line[]} */
     const curves = [];
-    if (settings.isRecorded())
+    if (settings.isRecorded() && !isMixed)
       for (const { norm, colour } of ARMS)
         for (const run of recorded.arms[norm][shown])
           curves.push({ points: recorded.steps.map((step, i) => [step, run[i]]), colour, width: 1, alpha: 0.18 });
@@ -106,7 +122,12 @@ export async function build(panel) {
       curves.push({ points: state.scores.map((each) => [each.step, each[shown].accuracy]), colour, dash, width: 3 });
     const percent = (/** @type {number} */ value) => `${Math.round(100 * value)}%`;
     drawLines(accuracy, curves, { x, y: [0, 1], xName: say("step"), written: percent });
-    const losses = arms.map(({ state, colour, dash }) => ({ points: smooth(state.steps), colour, dash, width: 2 }));
+    /** @type {Line[]} */
+    const losses = [];
+    for (const { state, colour, dash } of arms) {
+      losses.push({ points: smooth(state.steps), colour, width: 1, alpha: 0.6 });
+      losses.push({ points: state.scores.map((each) => [each.step, each[shown].loss]), colour, dash, width: 3 });
+    }
     const finite = losses.flatMap(({ points }) => points.map(([, value]) => value)).filter(Number.isFinite);
     const top = Math.min(1, Math.max(0.4, ...finite));
     drawLines(loss, losses, { x, y: [0, top], xName: say("step"), written: (value) => value.toFixed(1) });
@@ -125,15 +146,15 @@ export async function build(panel) {
     mark.style.background = `var(${colour})`;
     const score = state.scores.at(-1);
     const speed = state.spent ? Math.round((state.step * settings.values().batchSize * 1000) / state.spent) : 0;
-    const percent = (/** @type {number | undefined} */ value) => `${Math.round(100 * (value ?? 0))}%`;
-    const values = {
-      name: say(`norm ${norm}`),
-      step: state.step,
-      inference: percent(score?.inference.accuracy),
-      batch: percent(score?.batch.accuracy),
-      speed,
-    };
-    return make("span", { class: "arm" }, mark, ` ${say("status", values)}`);
+    const percent = (/** @type {number} */ value) => `${Math.round(100 * value)}%`;
+    const parts = [say("status", { name: say(`norm ${norm}`), step: state.step, speed })];
+    if (score) {
+      const [inference, batch] = [percent(score.inference.accuracy), percent(score.batch.accuracy)];
+      parts.push(say("accuracies", { scored: score.step, inference, batch }));
+    }
+    const loss = state.steps.at(-1)?.loss;
+    if (loss !== undefined && !Number.isFinite(loss)) parts.push(say("diverged"));
+    return make("span", { class: "arm" }, mark, ` ${parts.join(" ")}`);
   }
 
   /** @param {{norm: Norm, state: State}} arm */
@@ -151,13 +172,15 @@ export async function build(panel) {
     error,
     status,
     answers,
+    mode.element,
     make(
       "div",
       { class: "row charts" },
-      make("figure", {}, make("figcaption", { text: "accuracy of" }), mode, accuracy),
+      make("figure", {}, make("figcaption", { text: "accuracy of" }), accuracy),
       make("figure", {}, make("figcaption", { text: "loss of" }), loss),
     ),
     make("p", { class: "lead", text: "recorded explained" }),
+    make("p", { class: "lead", text: "manual explained" }),
     make("h3", { text: "layers" }),
     make("p", { class: "lead", text: "layers explained" }),
     make(
@@ -178,7 +201,7 @@ export async function build(panel) {
     ),
   );
   onLanguage(draw);
-  document.addEventListener("theme", draw);
+  for (const event of ["theme", "shown"]) document.addEventListener(event, draw);
   window.addEventListener("resize", draw);
   restart();
 }
@@ -207,8 +230,12 @@ function networkOf(norm, draw, failed) {
   const state = { step: 0, running: false, spent: 0, steps: [], scores: [], histograms: [], answer: null };
   let run = 0; // reports of runs before the last start are not for this one
   worker.onmessage = ({ data }) => {
-    if (data.type === "failed") return failed(data.message);
     if (data.run !== run) return;
+    if (data.type === "failed") {
+      state.running = false;
+      failed(data.message);
+      return draw();
+    }
     if (data.type === "oneByOne") state.answer = data;
     else {
       const { step, running, spent, histograms } = data;

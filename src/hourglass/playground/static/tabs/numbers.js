@@ -2,7 +2,6 @@
 /** The numbers of a code, to be pulled: bars, or maps with a slider for the cell that is chosen. */
 
 import { make } from "../app/dom.js";
-import { drawGrey } from "../app/images.js";
 import { onLanguage, say } from "../app/language.js";
 
 /** How far a number can be pulled, as a multiple of the largest that a test image has. */
@@ -14,18 +13,53 @@ const REACH = 1.5;
  * @param {() => void} change called when somebody has pulled a bar
  */
 export function barsOf(largest, change) {
-  const bars = Array.from(largest, (most) => {
+  let code = new Float32Array(largest.length);
+  const bars = Array.from(largest, (most, i) => {
     const max = REACH * most || 1;
-    return make("input", { type: "range", min: 0, max, step: max / 200, oninput: change });
+    const bar = make("input", { type: "range", min: 0, max, step: max / 200 });
+    bar.addEventListener("input", () => {
+      code[i] = Number(bar.value); // the others stay as they are: bars show rounded numbers
+      change();
+    });
+    return bar;
   });
   const name = () => bars.forEach((bar, i) => bar.setAttribute("aria-label", say("number", { i: i + 1 })));
   name();
   onLanguage(name);
   return {
     element: make("div", { class: "bars", role: "group", label: "code" }, ...bars),
-    code: () => Float32Array.from(bars, (bar) => Number(bar.value)),
-    set: (/** @type {Float32Array} */ code) => bars.forEach((bar, i) => (bar.value = String(code[i]))),
+    code: () => code.slice(),
+    set: (/** @type {Float32Array} */ next) => {
+      code = next.slice();
+      bars.forEach((bar, i) => (bar.value = String(code[i])));
+    },
   };
+}
+
+const CELL = 12; // pixels of a cell's side
+
+/**
+ * Draw a map as cells, with a frame around the chosen one.
+ * @param {HTMLCanvasElement} canvas
+ * @param {Float32Array} map
+ * @param {number} width cells in a row
+ * @param {number} most the number that is white
+ * @param {number | null} chosen
+ */
+function drawCells(canvas, map, width, most, chosen) {
+  canvas.width = width * CELL;
+  canvas.height = (map.length / width) * CELL;
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  map.forEach((value, i) => {
+    const grey = Math.round(255 * Math.max(0, Math.min(1, value / (most || 1))));
+    const [x, y] = [(i % width) * CELL, Math.floor(i / width) * CELL];
+    context.fillStyle = `rgb(${grey} ${grey} ${grey})`;
+    context.fillRect(x, y, CELL, CELL);
+    if (i !== chosen) return;
+    context.strokeStyle = "#ff8c1a";
+    context.lineWidth = 2;
+    context.strokeRect(x + 1, y + 1, CELL - 2, CELL - 2);
+  });
 }
 
 /**
@@ -76,7 +110,7 @@ export function mapsOf([height, width, channels], largest, change) {
   function draw() {
     canvases.forEach(({ canvas, button }, channel) => {
       const map = Float32Array.from({ length: height * width }, (_, i) => code[i * channels + channel]);
-      drawGrey(canvas, map, width, 0, most);
+      drawCells(canvas, map, width, most, chosen % channels === channel ? Math.floor(chosen / channels) : null);
       button.setAttribute("aria-pressed", String(chosen % channels === channel));
     });
   }

@@ -11,8 +11,9 @@ const EXAMPLE_LEVEL = 0.1; // of the noise that the example gets
 /** @param {HTMLElement} panel */
 export function build(panel) {
   const worker = new Worker(new URL("../workers/photograph.js", import.meta.url), { type: "module" });
-  /** @type {{name: string, pixels: Float32Array, size: [number, number], alpha: Uint8ClampedArray} | null} */
+  /** @type {{name: string, pixels: Uint8ClampedArray, size: [number, number], alpha: Uint8ClampedArray} | null} */
   let photograph = null;
+  let opened = 0; // photographs that were opened
   let number = 0; // of the last order
   let isBusy = false; // whether the worker has an order
   /** @type {number | null | undefined} the level of an order that waits for the worker */
@@ -55,6 +56,7 @@ export function build(panel) {
 
   /** @param {Blob} blob @param {string} name @param {boolean} [isExample] the example gets noise, from a seed */
   async function open(blob, name, isExample = false) {
+    const mine = ++opened;
     tell("reading", { name });
     let bitmap;
     try {
@@ -62,6 +64,7 @@ export function build(panel) {
     } catch {
       return tell("no image", { name });
     }
+    if (mine !== opened) return; // another was opened meanwhile
     const { width, height } = bitmap;
     if (width * height > MOST_PIXELS)
       return tell("too large", { name, megapixels: Math.round((width * height) / 1e6), most: MOST_PIXELS / 1e6 });
@@ -70,14 +73,14 @@ export function build(panel) {
     const context = contextOf(before);
     context.drawImage(bitmap, 0, 0);
     const image = context.getImageData(0, 0, width, height);
-    const pixels = new Float32Array(width * height * 3);
+    const pixels = new Uint8ClampedArray(width * height * 3);
     const alpha = new Uint8ClampedArray(width * height);
     const next = normal(1);
     for (let i = 0; i < width * height; i++) {
       alpha[i] = image.data[4 * i + 3];
       for (let c = 0; c < 3; c++) {
         if (isExample) image.data[4 * i + c] += 255 * EXAMPLE_LEVEL * next();
-        pixels[3 * i + c] = image.data[4 * i + c] / 255;
+        pixels[3 * i + c] = image.data[4 * i + c];
       }
     }
     if (isExample) context.putImageData(image, 0, 0);
@@ -117,7 +120,7 @@ export function build(panel) {
     const [height, width] = photograph.size;
     const image = new ImageData(width, height);
     for (let i = 0; i < width * height; i++) {
-      for (let c = 0; c < 3; c++) image.data[4 * i + c] = 255 * data.pixels[3 * i + c];
+      for (let c = 0; c < 3; c++) image.data[4 * i + c] = data.pixels[3 * i + c];
       image.data[4 * i + 3] = photograph.alpha[i];
     }
     contextOf(after).putImageData(image, 0, 0);
@@ -129,8 +132,8 @@ export function build(panel) {
     panel.dataset.seconds = String(data.seconds);
   };
   worker.onerror = (event) => {
-    isBusy = false;
     tell("photograph failed", { message: event.message || event.type });
+    next();
   };
 
   /** Show the photograph as it was on the left of a line. @param {number} part of the width */
@@ -155,9 +158,17 @@ export function build(panel) {
   const take = (chosen) => chosen && open(chosen, chosen.name);
   file.addEventListener("change", () => take(file.files?.[0]));
   const example = async () => {
-    const response = await fetch(new URL("../data/example.jpg", import.meta.url));
-    await open(await response.blob(), "example.jpg", true);
+    const name = "example.jpg";
+    try {
+      const response = await fetch(new URL(`../data/${name}`, import.meta.url));
+      if (!response.ok) throw new Error(`${name}: ${response.status} ${response.statusText}`);
+      await open(await response.blob(), name, true);
+    } catch (error) {
+      tell("photograph failed", { message: error instanceof Error ? error.message : String(error) });
+    }
   };
+  // Beside the field, a dropped photograph would take the place of the page.
+  for (const kind of ["dragover", "drop"]) document.addEventListener(kind, (event) => event.preventDefault());
   const zone = make(
     "div",
     {

@@ -51,12 +51,17 @@ export function settingsOf(changed, changedRate) {
   /** @param {Partial<Choice>} change */
   const set = (change) => {
     Object.assign(now, change);
-    for (const name of Object.keys(change)) keep(name, now[/** @type {keyof Choice} */ (name)]);
+    for (const name of Object.keys(change))
+      if (name !== "seed") keep(name, now[/** @type {keyof Choice} */ (name)]);
   };
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let starting;
   /** @param {keyof Choice} name @returns {(value: any) => void} */
   const setter = (name) => (value) => {
     set({ [name]: value });
-    changed();
+    // Once for all positions that a slider passes.
+    clearTimeout(starting);
+    starting = setTimeout(changed, 200);
   };
 
   const rate = slider({

@@ -2,7 +2,7 @@
 /**
  * A worker that denoises photographs.
  *
- * It takes messages `{number, pixels, size, level}`, and posts `{type: "progress", number, done}`, `{type: "restored",
+ * It takes messages `{number, pixels, size, level}`, with pixels as bytes, and posts `{type: "progress", number, done}`, `{type: "restored",
  * number, pixels, level, seconds}` and `{type: "failed", number, message}`.
  */
 
@@ -17,8 +17,9 @@ const PART = 384;
 let made;
 
 /** @param {MessageEvent} event */
-self.onmessage = async ({ data: { number, pixels, size, level } }) => {
+self.onmessage = async ({ data: { number, pixels: bytes, size, level } }) => {
   try {
+    const pixels = Float32Array.from(bytes, (byte) => byte / 255);
     const [module, weights] = await Promise.all([engineModule(), photographWeights()]);
     /** @param {[number, number]} tile */
     const networkFor = (tile) => {
@@ -31,7 +32,8 @@ self.onmessage = async ({ data: { number, pixels, size, level } }) => {
     const report = (/** @type {number} */ done) => postMessage({ type: "progress", number, done });
     const restored = restoreImage(networkFor, pixels, size, found, report);
     const seconds = (performance.now() - start) / 1000;
-    postMessage({ type: "restored", number, pixels: restored, level: found, seconds }, { transfer: [restored.buffer] });
+    const result = Uint8ClampedArray.from(restored, (value) => 255 * value);
+    postMessage({ type: "restored", number, pixels: result, level: found, seconds }, { transfer: [result.buffer] });
   } catch (error) {
     postMessage({ type: "failed", number, message: error instanceof Error ? error.message : String(error) });
   }

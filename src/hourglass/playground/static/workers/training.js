@@ -29,8 +29,10 @@ let histograms = [];
 /** @type {Record<string, (message: any) => void | Promise<void>>} */
 const tasks = {
   async start({ settings, run }) {
-    running = false;
+    stop();
+    training = undefined;
     number = run;
+    if (run < newest) return; // a newer start has come
     training = new Training(await engineModule(), await digits(), settings);
     [steps, scores, spent, histograms] = [[], [], 0, []];
     evaluate();
@@ -43,7 +45,10 @@ const tasks = {
     go();
   },
   pause() {
-    running = false;
+    if (!running) return;
+    stop();
+    evaluateOnce();
+    report();
   },
   learningRate({ value }) {
     if (training) training.optimiser.learningRate = value;
@@ -56,17 +61,38 @@ const tasks = {
 
 // One message after the other: what comes while a network is being made waits for it.
 let last = Promise.resolve();
+let newest = 0; // the number of the newest start that has come
 self.onmessage = ({ data }) => {
+  if (data.type === "start") newest = data.run;
   last = last
     .then(() => tasks[data.type](data))
-    .catch((error) => postMessage({ type: "failed", message: error instanceof Error ? error.message : String(error) }));
+    .catch((error) => {
+      stop();
+      const message = error instanceof Error ? error.message : String(error);
+      postMessage({ type: "failed", run: number, message });
+    });
 };
 
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let timer;
+/** Stop training. */
+function stop() {
+  running = false;
+  clearTimeout(timer);
+}
+
+let evaluated = -1; // the step of the last score
 /** Score test images in both modes. */
 function evaluate() {
-  const { steps: step } = /** @type {Training} */ (training);
-  const [inference, batch] = [training?.evaluate("inference"), training?.evaluate("batch")];
-  if (inference && batch) scores.push({ step, inference, batch });
+  if (!training) return;
+  evaluated = training.steps;
+  const [inference, batch] = [training.evaluate("inference"), training.evaluate("batch")];
+  scores.push({ step: evaluated, inference, batch });
+}
+
+/** Score test images, unless that was done after the last step. */
+function evaluateOnce() {
+  if (training && evaluated !== training.steps) evaluate();
 }
 
 /** Train for a while, report, and let messages in. */
@@ -82,10 +108,13 @@ function go() {
     if (due) evaluate();
     if (last) break;
   }
+  if (training.steps >= until) {
+    running = false;
+    evaluateOnce();
+  }
   spent += performance.now() - start;
-  if (training.steps >= until) running = false;
   report();
-  if (running) setTimeout(go);
+  if (running) timer = setTimeout(go);
 }
 
 /** Post what is new. */
