@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ def launched():
     """A Chromium that is installed, or else Playwright's own; without any, the test is skipped, or fails in CI."""
     from playwright.sync_api import sync_playwright
 
+    if sys.platform == "linux":  # where the tests have a cache folder of their own
+        os.environ.setdefault("PLAYWRIGHT_BROWSERS_PATH", str(Path.home() / ".cache" / "ms-playwright"))
     with sync_playwright() as playwright:
         installed = next(filter(None, map(shutil.which, BROWSERS)), None)
         found = installed or playwright.chromium.executable_path

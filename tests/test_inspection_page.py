@@ -185,6 +185,9 @@ def test_the_command(hourglass, model, images, tmp_path):
     assert code == 1  # before anything is read
     assert "exists; overwrite (--overwrite) replaces it" in err
     assert hourglass("inspect", "model", "--dataset", "sample", "--out", "sample")[0] == 0
+    code, _, err = hourglass("inspect", "model", "images/broken.png", "images/1.png", "--out", "none")
+    assert code == 1
+    assert "images that could be read is 1, and a page needs 2; nothing was written" in err
     code, _, err = hourglass("inspect", "model", "--out", "none")
     assert (code, err) == (2, "hourglass: give either IMAGES or --dataset\n")
     assert not (tmp_path / "none").exists()

@@ -342,3 +342,8 @@ def test_the_commands(hourglass, tmp_path):
     code, _, err = hourglass("serve", tmp_path, "--no-browser")
     assert code == 1
     assert "has no index.html" in err
+    with page_server() as server:
+        port = server.server_address[1]
+        code, _, err = hourglass("serve", "--no-browser", "--port", port)
+    assert code == 1
+    assert err.startswith(f"hourglass: cannot listen on 127.0.0.1, port {port} (")

@@ -9,6 +9,7 @@ and docs/playground/*.png. It needs Chromium, the one that is installed or Playw
 import gzip
 import io
 import json
+import os
 import shutil
 import statistics
 import sys
@@ -91,6 +92,7 @@ def speed(browser: Browser) -> dict[str, Any]:
     """Times of a stroke, of training and of a photograph, and the size of the page."""
     found: dict[str, Any] = {
         "processor": environment(hg.load_pretrained("digits"))["processor"],
+        "cores": os.cpu_count(),
         "browser": f"Chromium {browser.version}",
         "date": datetime.now(UTC).date().isoformat(),
         "steps": STEPS,

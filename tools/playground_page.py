@@ -93,6 +93,11 @@ def page() -> str:
         "about tenfold with each step, so that two correct programs differ after fifteen steps. The denoiser of "
         "photographs gives PyTorch's result, with its weights rounded to 16 bits.\n",
     ]
+    parts += [
+        "## Data\n",
+        "The digits are MNIST's, by Y. LeCun, C. Cortes and C. Burges, CC BY-SA 3.0: 4,000 training images, which the "
+        "page trains on, and the first 1,000 test images. The example photograph is by Rachel Michetti, CC0.\n",
+    ]
     return "\n".join(parts)
 
 
@@ -125,7 +130,7 @@ def speed(found: dict[str, Any]) -> str:
         ["a colour photograph of 512 × 512 pixels", f"{found['photograph_s']:.2f} s", "5 photographs"],
     ]
     return (
-        f"Measured in {found['browser']} on 2 cores of {found['processor']} on {found['date']} by "
+        f"Measured in {found['browser']} on {found['cores']} cores of {found['processor']} on {found['date']} by "
         f"`tools/measure_page.py`. One network learns from {steps * 64 / one:,.0f} images a second, evaluations "
         f"included. The whole page is "
         f"{found['bytes'] / 1e6:.1f} MB, compressed.\n\n{markdown(rows)}"

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hourglass.cli.app import Misuse, app
+from hourglass.cli.app import Misuse, app, complain
 from hourglass.cli.choices import dataset_name
 from hourglass.cli.shared import Device, Hidden, Overwrite, Quiet, Range, Resizing, Tally, ranges_of
 
@@ -143,6 +143,9 @@ def inspect(
                 on_found=tally.begin,
                 on_outcome=tally.note,
             )
+    if tally.failed and len(images) < 2:
+        complain(f"the number of images that could be read is {len(images)}, and a page needs 2; nothing was written")
+        tally.exit()
     write_inspection(estimator, images, out, names=names, labels=labels, overwrite=overwrite)
     typer.echo(f"{len(images)} images; to see the page: hourglass serve {shlex.quote(str(out))}")
     tally.exit()

@@ -243,6 +243,7 @@ def read_for_model(
         each = find_images(source, hidden=hidden)
         found.paths.extend(each.paths)
         found.left_out.update(each.left_out)
+    found.paths[:] = dict.fromkeys(found.paths)  # a file that is named twice is read once
     if len(found) > most:
         raise OptionError(f"{len(found):,} images were found, and at most {most:,} are taken; name a part of them")
     on_found(found)

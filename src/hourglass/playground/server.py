@@ -103,4 +103,9 @@ def page_server(
     if not (Path(folder) / "index.html").is_file():
         raise FileNotFoundError(f"{folder} has no index.html; write the page with `hourglass page {folder}`")
     handler = partial(_PageHandler, directory=os.fspath(folder), local=_is_local(f"[{host}]" if ":" in host else host))
-    return (_Server6 if ":" in host else ThreadingHTTPServer)((host, port), handler)
+    try:
+        return (_Server6 if ":" in host else ThreadingHTTPServer)((host, port), handler)
+    except OSError as error:
+        where = f"{host}, port {port}" if port else host
+        reason = error.strerror or error
+        raise OSError(f"cannot listen on {where} ({reason}); choose another port or host (--port, --host)") from error

@@ -20,6 +20,7 @@ async function show(name) {
     const tab = find(`tab-${each}`);
     tab.setAttribute("aria-selected", String(each === name));
     tab.tabIndex = each === name ? 0 : -1;
+    if (each === name) tab.scrollIntoView({ block: "nearest", inline: "nearest" });
     find(`panel-${each}`).hidden = each !== name;
   }
   keep("tab", name);
