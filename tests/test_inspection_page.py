@@ -142,10 +142,20 @@ def test_bytes_and_rows_are_shown_as_numbers_are(model, images, tmp_path):
     write_inspection(model, as_bytes / np.float32(255), tmp_path / "numbers")
     write_inspection(model, as_bytes, tmp_path / "bytes")
     write_inspection(model, (as_bytes / np.float32(255)).reshape(len(images), -1), tmp_path / "rows")
-    for name in ("inspect.json", "originals.png", "errors.png"):
-        expected = (tmp_path / "numbers" / "data" / name).read_bytes()
-        assert (tmp_path / "bytes" / "data" / name).read_bytes() == expected
-        assert (tmp_path / "rows" / "data" / name).read_bytes() == expected
+    expected, *others = (tmp_path / name / "data" for name in ("numbers", "bytes", "rows"))
+    for folder in others:
+        for name in ("originals.png", "errors.png"):
+            assert (folder / name).read_bytes() == (expected / name).read_bytes()
+        errors = [json.loads((each / "inspect.json").read_text())["errors"] for each in (folder, expected)]
+        np.testing.assert_allclose(*errors)
+
+
+def test_bytes_are_refused_where_the_training_had_another_scale(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 1))
+    model = hg.DenseAutoencoder(code_size=3, loss="mse", n_steps=2, random_state=0).fit(images.astype(np.float32))
+    with pytest.raises(ValueError, match="give them as floating-point numbers on that scale"):
+        write_inspection(model, images.astype(np.uint8), tmp_path / "page")
+    assert not (tmp_path / "page").exists()
 
 
 def test_a_plain_page_does_not_replace_one_with_images(page):

@@ -63,19 +63,19 @@ def check(errors, dtype):
 
 
 @pytest.mark.long
-def test_in_node(fixtures_of):
+def test_the_engine_computes_what_the_package_does(fixtures_of):
+    """In Node with both modules, and in a browser as the page is served. One test, since the fixtures take longest."""
+    fixtures = fixtures_of()
     for dtype, module in MODULES.items():
         plans = [f"{name}={steps}" for name, steps in STEPS[dtype].items()]
-        command = [node(), HERE / "web" / "node.mjs", fixtures_of(), STATIC, module, dtype, *plans]
+        command = [node(), HERE / "web" / "node.mjs", fixtures, STATIC, module, dtype, *plans]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         check(json.loads(done.stdout), dtype)
+    check_in_a_browser(fixtures)
 
 
-@pytest.mark.long
-def test_in_a_browser(fixtures_of):
-    """The engine of the page, served as the page is."""
-    fixtures = fixtures_of()
+def check_in_a_browser(fixtures):
     replay = (HERE / "web" / "replay.js").read_text(encoding="utf-8")
 
     def answer(route):

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from hourglass.atomic import check_free
 from hourglass.data.arrays import to_images
 from hourglass.errors import OptionError
 from hourglass.estimators.autoencoder_base import Autoencoder
@@ -21,6 +22,8 @@ MOST_IMAGES = 10_000
 """Images that a page shows at most: their map takes a minute."""
 NEIGHBOURS = 8
 NUMBERS = 64
+FILES = (INSPECTION, *(f"data/{name}.png" for name in ("originals", "restored", "errors", "numbers")), "scores.csv")
+"""Files of a page that are only there for the images."""
 QUANTILES = (0.02, 0.25, 0.5, 0.75, 0.98)
 # Pixels of an image's longer side on the page, at most.
 _SIDE = 64
@@ -92,9 +95,8 @@ def write_inspection(
             raise OptionError(f"{len(values)} {what} for {n} images; give one for each")
     if classes is not None and not set(classes) <= set(range(10)):
         raise OptionError("labels are not all whole numbers from 0 to 9, which have colours; leave them out")
+    codes = estimator.transform(images)  # first, since it refuses what the model does not take
     pixels = to_images(images, estimator.image_shape_)
-
-    codes = estimator.transform(pixels)
     restored = estimator.reconstruct(pixels).reshape(pixels.shape)
     scores = estimator.score_samples(pixels)
     chosen, examples = _examples(estimator, codes)
@@ -117,18 +119,15 @@ def write_inspection(
         "code_size": codes.shape[1],
         "quantiles": QUANTILES,
     }
-    return write_page(
-        folder,
-        inspected={
-            INSPECTION: json.dumps(document, ensure_ascii=False).encode(errors="replace"),
-            "data/originals.png": _sheet((pixels - low) * scale, size),
-            "data/restored.png": _sheet((restored - low) * scale, size),
-            "data/errors.png": _sheet(errors / largest, size),
-            "data/numbers.png": _sheet((examples - low) * scale, size),
-            "scores.csv": _table(names, scores),
-        },
-        overwrite=overwrite,
+    contents = (
+        json.dumps(document, ensure_ascii=False).encode(errors="replace"),
+        _sheet((pixels - low) * scale, size),
+        _sheet((restored - low) * scale, size),
+        _sheet(errors / largest, size),
+        _sheet((examples - low) * scale, size),
+        _table(names, scores),
     )
+    return write_page(folder, inspected=dict(zip(FILES, contents, strict=True)), overwrite=overwrite)
 
 
 def check_inspection(estimator: Autoencoder, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -157,6 +156,7 @@ def check_inspection(estimator: Autoencoder, folder: str | os.PathLike[str], *, 
             "the model has skip connections or predicts a residue, and no code; train an autoencoder without noise"
         )
     check_page(folder, overwrite=overwrite)
+    check_free(*(Path(folder) / name for name in FILES), overwrite=overwrite)
 
 
 def _places(codes: Floats, random_state: int) -> Floats:

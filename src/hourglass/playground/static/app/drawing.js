@@ -55,12 +55,15 @@ export function drawable(canvas, pixels, changed) {
     last = next;
     changed();
   });
-  for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => (last = null));
+  for (const end of /** @type {const} */ (["pointerup", "pointercancel"]))
+    canvas.addEventListener(end, (event) => {
+      if (event.isPrimary) last = null;
+    });
 
   /** @type {Record<string, [number, number]>} */
   const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   canvas.addEventListener("keydown", (event) => {
-    if (event.key === " ") pen.down = !pen.down;
+    if (event.key === " ") pen.down = pen.down !== !event.repeat;
     else if (event.key in moves) {
       pen.x = Math.max(0, Math.min(SIDE, pen.x + moves[event.key][0]));
       pen.y = Math.max(0, Math.min(SIDE, pen.y + moves[event.key][1]));

@@ -24,6 +24,7 @@ export function recallNumber(name, otherwise, min, max) {
 
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let writing;
+let written = location.hash; // what the address has, unless somebody has changed it
 
 /**
  * Keep a value in the link. The address is written a little later, since browsers refuse to write it many times a second.
@@ -36,7 +37,9 @@ export function keep(name, value) {
   writing = setTimeout(() => {
     // Some browsers have no address to write, as in a frame of another page.
     try {
+      if (location.hash !== written) return; // a link has been pasted
       history.replaceState(null, "", `#${values}`);
+      written = location.hash;
     } catch (error) {
       console.warn(error);
     }
@@ -44,4 +47,7 @@ export function keep(name, value) {
 }
 
 // A link that is pasted into the address of the open page.
-window.addEventListener("hashchange", () => location.reload());
+window.addEventListener("hashchange", () => {
+  clearTimeout(writing);
+  location.reload();
+});

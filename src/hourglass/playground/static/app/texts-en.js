@@ -122,6 +122,7 @@ export const texts = {
   step: "step",
   "recorded explained":
     "Thick lines show the networks that are trained in this page, on 4,000 images. Faint lines of accuracy are recorded runs from the package's batch-normalisation lab, 20 for each network: trained on 55,000 images of MNIST, with the accuracy on 500 others. They are shown only while your settings are the same as theirs.",
+  "layer by layer": "Layer by layer",
   "layers explained":
     "Each row is a layer: the first convolution at the top, the output at the bottom. Sizes (absolute values) grow from left to right; four columns are a factor of 10. The stronger the colour of a cell, the more numbers are in it. Choose the preset “20 layers” and take one step: without normalisation the numbers shrink from layer to layer, and the gradients shrink further on their way back, from the bottom row to the top.",
   numbers: "Numbers before each activation, first layer at the top",

@@ -5,7 +5,7 @@ import { strip } from "../app/choosing.js";
 import { PIXELS, SIDE, digits, imageOf, placesOf, trained } from "../app/data.js";
 import { choice, make, slider } from "../app/dom.js";
 import { drawGrey, psnr } from "../app/images.js";
-import { onLanguage, say } from "../app/language.js";
+import { labelled, onLanguage, say } from "../app/language.js";
 import { keep, recall, recallNumber } from "../app/state.js";
 import { scatter } from "./scatter.js";
 import { barsOf, mapsOf } from "./numbers.js";
@@ -39,13 +39,17 @@ export async function build(panel) {
   async function fill() {
     const name = select.select.value === "conv" ? "conv" : "dense";
     contents[name] ??= Promise.all([trained(name), placesOf(name)]).then(([network, places]) =>
-      make("div", {}, ...contentOf(network, places, data)),
+      contentOf(network, places, data),
     );
     const made = await contents[name].catch((reason) => {
       delete contents[name];
       throw reason;
     });
-    if (name === select.select.value) content.replaceChildren(made); // unless another was chosen meanwhile
+    if (name !== select.select.value) return; // another was chosen meanwhile
+    content.replaceChildren(made);
+    labelled(panel); // the language may have been switched while it was not shown
+    made.dispatchEvent(new Event("shown"));
+    error.textContent = "";
   }
 }
 
@@ -69,8 +73,8 @@ function contentOf(network, places, data) {
 
   /** @param {number} index */
   const codeOf = (index) => codes.slice(index * size, (index + 1) * size);
-  let first = recallNumber("first", 0, 0, count - 1);
-  let second = recallNumber("second", 1, 0, count - 1);
+  const recalled = () => [Math.round(recallNumber("first", 0, 0, count - 1)), Math.round(recallNumber("second", 1, 0, count - 1))];
+  let [first, second] = recalled();
   let code = codeOf(first);
   const shown = new Float32Array(PIXELS);
 
@@ -158,7 +162,9 @@ function contentOf(network, places, data) {
   });
   pickSecond(second);
   pickFirst(first);
-  return [
+  const element = make(
+    "div",
+    {},
     make(
       "div",
       { class: "row" },
@@ -175,5 +181,12 @@ function contentOf(network, places, data) {
     make("h3", { text: "map of codes" }),
     make("p", { class: "lead", text: "map explained" }),
     map,
-  ];
+  );
+  // The images that the link names, which may have been chosen beside another autoencoder.
+  element.addEventListener("shown", () => {
+    const [one, other] = recalled();
+    if (other !== second) pickSecond(other);
+    if (one !== first) pickFirst(one);
+  });
+  return element;
 }

@@ -22,7 +22,7 @@ export async function build(panel) {
   const noise = new Float32Array(PIXELS);
   let level = recallNumber("noise", 0.5, 0, 0.8);
   let seed = recallNumber("seed", 1, 0, 2 ** 31);
-  let chosen = recallNumber("image", 0, -1, 999); // -1: a drawing
+  let chosen = Math.round(recallNumber("image", 0, -1, 999)); // -1: a drawing
 
   const drawing = canvas("pixels large drawing", { tabindex: 0, role: "application", label: "drawing" });
   const withNoise = canvas("pixels large", { role: "img", label: "noisy" });

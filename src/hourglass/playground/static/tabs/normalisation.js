@@ -68,12 +68,14 @@ export async function build(panel) {
   }
   /** @param {number} steps */
   function advance(steps) {
+    settings.flush();
     const target = Math.min(...arms.map(({ state }) => state.step)) + steps;
     for (const { worker, state } of arms)
       if (state.step < target) worker.postMessage({ type: "run", until: target });
   }
   /** Run until the end of the preset, or pause. */
   function toggle() {
+    settings.flush();
     const isRunning = arms.some(({ state }) => state.running);
     if (isRunning) arms.forEach(({ worker }) => worker.postMessage({ type: "pause" }));
     else {
@@ -84,6 +86,7 @@ export async function build(panel) {
   }
   /** Classify test images alone and together. */
   function oneByOne() {
+    settings.flush();
     for (const { state } of arms) state.answer = null;
     draw();
     for (const { worker } of arms) worker.postMessage({ type: "oneByOne" });
@@ -181,7 +184,7 @@ export async function build(panel) {
     ),
     make("p", { class: "lead", text: "recorded explained" }),
     make("p", { class: "lead", text: "manual explained" }),
-    make("h3", { text: "layers" }),
+    make("h3", { text: "layer by layer" }),
     make("p", { class: "lead", text: "layers explained" }),
     make(
       "div",
@@ -246,7 +249,11 @@ function networkOf(norm, draw, failed) {
     }
     draw();
   };
-  worker.onerror = (event) => failed(event.message || String(event.type));
+  worker.onerror = (event) => {
+    state.running = false;
+    failed(event.message || String(event.type));
+    draw();
+  };
   /** @param {import("../app/training.js").Settings} settings */
   const start = (settings) => {
     Object.assign(state, { step: 0, running: false, spent: 0, steps: [], scores: [], histograms: [], answer: null });

@@ -15,6 +15,7 @@ export function build(panel) {
   let photograph = null;
   let opened = 0; // photographs that were opened
   let number = 0; // of the last order
+  let restored = 0; // photographs that were shown
   let isBusy = false; // whether the worker has an order
   /** @type {number | null | undefined} the level of an order that waits for the worker */
   let waiting;
@@ -54,15 +55,22 @@ export function build(panel) {
   }
   onLanguage(() => tell(message.key, message.values));
 
-  /** @param {Blob} blob @param {string} name @param {boolean} [isExample] the example gets noise, from a seed */
-  async function open(blob, name, isExample = false) {
-    const mine = ++opened;
+  /**
+   * @param {Blob} blob
+   * @param {string} name
+   * @param {number} mine the number of this opening; a later one takes its place
+   * @param {boolean} [isExample] the example gets noise, from a seed
+   */
+  async function open(blob, name, mine, isExample = false) {
+    number++; // orders of the photograph before are not waited for
+    waiting = undefined;
     tell("reading", { name });
     let bitmap;
     try {
       bitmap = await createImageBitmap(blob);
     } catch {
-      return tell("no image", { name });
+      if (mine === opened) tell("no image", { name });
+      return;
     }
     if (mine !== opened) return; // another was opened meanwhile
     const { width, height } = bitmap;
@@ -128,7 +136,7 @@ export function build(panel) {
     controls.hidden = false;
     save.disabled = false;
     tell("restored", { seconds: data.seconds.toFixed(1), level: data.level.toFixed(3), width, height });
-    panel.dataset.restored = String(data.number);
+    panel.dataset.restored = String(++restored);
     panel.dataset.seconds = String(data.seconds);
   };
   worker.onerror = (event) => {
@@ -155,14 +163,19 @@ export function build(panel) {
   }
 
   /** @param {File | undefined} chosen */
-  const take = (chosen) => chosen && open(chosen, chosen.name);
-  file.addEventListener("change", () => take(file.files?.[0]));
+  const take = (chosen) => chosen && open(chosen, chosen.name, ++opened);
+  file.addEventListener("change", () => {
+    take(file.files?.[0]);
+    file.value = ""; // the same file can be chosen again
+  });
   const example = async () => {
     const name = "example.jpg";
+    const mine = ++opened;
     try {
       const response = await fetch(new URL(`../data/${name}`, import.meta.url));
       if (!response.ok) throw new Error(`${name}: ${response.status} ${response.statusText}`);
-      await open(await response.blob(), name, true);
+      const blob = await response.blob();
+      if (mine === opened) await open(blob, name, mine, true);
     } catch (error) {
       tell("photograph failed", { message: error instanceof Error ? error.message : String(error) });
     }

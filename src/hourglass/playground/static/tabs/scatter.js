@@ -41,7 +41,7 @@ export function scatter(places, { labels, show, name: nameOf, decode, choose: ch
   canvas.className = "scatter";
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
   const preview = make("canvas", { class: "pixels preview" });
-  const caption = make("figcaption", { text: "point at", "aria-live": "polite" });
+  const caption = make("figcaption", { "aria-live": "polite" });
   /** @type {[number, number] | null} the place that is decoded */
   let cursor = null;
   /** @type {number | null} the image that is pointed at */
@@ -129,6 +129,7 @@ export function scatter(places, { labels, show, name: nameOf, decode, choose: ch
     else caption.textContent = say("point at");
   }
   onLanguage(name);
+  name();
   document.addEventListener("theme", draw);
   const digits = labels ? COLOURS : [];
   const legend = make(

@@ -41,6 +41,7 @@ export function settingsOf(changed, changedRate) {
   for (const name of /** @type {const} */ (["layers", "deviation", "learningRate", "batchSize", "momentum", "steps"]))
     now[name] = recallNumber(name, LESSON[name], ...LIMITS[name]);
   now.layers = Math.round(now.layers);
+  now.learningRate = rateAt(Math.log10(now.learningRate));
   now.batchSize = BATCHES.find((size) => size >= now.batchSize) ?? 64;
   now.steps = Math.round(now.steps);
   for (const [name, allowed] of Object.entries(CHOICES)) {
@@ -56,12 +57,19 @@ export function settingsOf(changed, changedRate) {
   };
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let starting;
+  /** Start now, if a changed setting waits for it. */
+  const flush = () => {
+    if (starting === undefined) return;
+    clearTimeout(starting);
+    starting = undefined;
+    changed();
+  };
   /** @param {keyof Choice} name @returns {(value: any) => void} */
   const setter = (name) => (value) => {
     set({ [name]: value });
     // Once for all positions that a slider passes.
     clearTimeout(starting);
-    starting = setTimeout(changed, 200);
+    starting = setTimeout(flush, 200);
   };
 
   const rate = slider({
@@ -70,9 +78,9 @@ export function settingsOf(changed, changedRate) {
     max: 0.5,
     step: 0.1,
     value: Math.log10(now.learningRate),
-    show: (value) => Number((10 ** value).toPrecision(2)).toString(),
+    show: (value) => String(rateAt(value)),
     change: (value) => {
-      set({ learningRate: Number((10 ** value).toPrecision(2)) });
+      set({ learningRate: rateAt(value) });
       changedRate(now.learningRate);
     },
   });
@@ -142,6 +150,8 @@ export function settingsOf(changed, changedRate) {
         onclick: () => {
           set({ ...LESSON, ...change });
           show();
+          clearTimeout(starting);
+          starting = undefined;
           changed();
         },
       }),
@@ -153,6 +163,7 @@ export function settingsOf(changed, changedRate) {
   return {
     presets,
     element,
+    flush,
     /** @returns {Omit<Settings, "norm">} */
     values: () => ({ ...now }),
     steps: () => now.steps,
@@ -163,6 +174,12 @@ export function settingsOf(changed, changedRate) {
       ),
   };
 }
+
+/**
+ * The learning rate of a place of the slider, which has ten to a power of ten.
+ * @param {number} power
+ */
+const rateAt = (power) => Number((10 ** (Math.round(10 * power) / 10)).toPrecision(2));
 
 /** @type {Record<string, [number, number]>} */
 const LIMITS = {

@@ -32,8 +32,10 @@ const tasks = {
     stop();
     training = undefined;
     number = run;
-    if (run < newest) return; // a newer start has come
-    training = new Training(await engineModule(), await digits(), settings);
+    const [module, data] = await Promise.all([engineModule(), digits()]);
+    await new Promise((done) => setTimeout(done)); // messages that wait are received here
+    if (run < newest) return;
+    training = new Training(module, data, settings);
     [steps, scores, spent, histograms] = [[], [], 0, []];
     evaluate();
     report();
@@ -66,12 +68,14 @@ self.onmessage = ({ data }) => {
   if (data.type === "start") newest = data.run;
   last = last
     .then(() => tasks[data.type](data))
-    .catch((error) => {
-      stop();
-      const message = error instanceof Error ? error.message : String(error);
-      postMessage({ type: "failed", run: number, message });
-    });
+    .catch(fail);
 };
+
+/** @param {unknown} error */
+function fail(error) {
+  stop();
+  postMessage({ type: "failed", run: number, message: error instanceof Error ? error.message : String(error) });
+}
 
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let timer;
@@ -114,7 +118,14 @@ function go() {
   }
   spent += performance.now() - start;
   report();
-  if (running) timer = setTimeout(go);
+  if (!running) return;
+  timer = setTimeout(() => {
+    try {
+      go();
+    } catch (error) {
+      fail(error);
+    }
+  });
 }
 
 /** Post what is new. */
