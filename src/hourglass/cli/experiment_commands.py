@@ -11,7 +11,7 @@ import typer
 
 from hourglass.cli.app import Misuse, app, merge, parse_settings, stoppable
 from hourglass.cli.choices import dataset_name
-from hourglass.cli.shared import CheckpointEvery, Quiet, teller
+from hourglass.cli.shared import CheckpointEvery, DataFolder, Quiet, teller
 
 if TYPE_CHECKING:
     from hourglass.experiments import Result, Run
@@ -47,15 +47,7 @@ def run(
             "download.",
         ),
     ] = "sample",
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Folder with the data set's IDX files, or with a subfolder of that name.",
-            envvar="HOURGLASS_DATA",
-            show_default=False,
-        ),
-    ] = None,
+    data_dir: DataFolder = None,
     recipe: Annotated[
         Literal["classic", "fast"],
         typer.Option(

@@ -10,7 +10,7 @@ import typer
 
 from hourglass.cli.app import Misuse, app, complain
 from hourglass.cli.choices import dataset_name
-from hourglass.cli.shared import Device, Hidden, Overwrite, Quiet, Range, Resizing, Tally, ranges_of
+from hourglass.cli.shared import DataFolder, Device, Hidden, Overwrite, Quiet, Range, Resizing, Tally, ranges_of
 
 
 @app.command()
@@ -96,15 +96,7 @@ def inspect(
             show_default=False,
         ),
     ] = None,
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            envvar="HOURGLASS_DATA",
-            help="Folder with the data set's IDX files, or with a subfolder of that name.",
-            show_default=False,
-        ),
-    ] = None,
+    data_dir: DataFolder = None,
     value_range: Range = "auto",
     hidden: Hidden = False,
     resize: Resizing = False,

@@ -84,6 +84,15 @@ CheckpointEvery = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show only errors.")]
 Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Device to compute on.")]
+DataFolder = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Folder with the data set's IDX files, or with a subfolder of that name.",
+        envvar="HOURGLASS_DATA",
+        show_default=False,
+    ),
+]
 Resizing = Annotated[
     bool, typer.Option("--resize", help="Resize images of other sizes to the size that the model takes.")
 ]
