@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from browsers import launched, node, served
-from hourglass.playground import STATIC, page_server, write_page
+from hourglass.playground import page_server, write_page
+from hourglass.playground.pages import STATIC
 
 TABS = ("denoise", "code", "normalisation", "batch", "photograph")
 READY = "section:not([hidden]):not([aria-busy])"

@@ -19,7 +19,8 @@ import web_fixtures
 from browsers import launched, node, served
 from hourglass.lab import explained
 from hourglass.models import load_pretrained
-from hourglass.playground import STATIC, page_server
+from hourglass.playground import page_server
+from hourglass.playground.pages import STATIC
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 import make_page_data

@@ -178,7 +178,7 @@ def shoot(page: Page, name: str) -> None:
 @contextmanager
 def opened(browser: Browser, state: str, folder: Path | None = None) -> Iterator[Page]:
     """Open the page of the package, or of a folder, served by this process."""
-    with page_server(folder) if folder else page_server() as server:
+    with page_server(folder) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         page = browser.new_page(viewport={"width": 1280, "height": 900}, locale="en-GB")
         page.goto(f"http://127.0.0.1:{server.server_address[1]}/#{state}")

@@ -53,9 +53,9 @@ def serve(
     Draw digits and denoise them, change the codes of images, train networks with and without batch normalisation, and
     denoise photographs. Everything is computed in the browser.
     """
-    from hourglass.playground import STATIC, page_server
+    from hourglass.playground import page_server
 
-    with page_server(folder or STATIC, host=host, port=port) as server:
+    with page_server(folder, host=host, port=port) as server:
         # A browser on this machine finds a server that listens at all addresses at the usual one.
         name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 - asked for by the user
         address = f"http://{name}:{server.server_address[1]}/"

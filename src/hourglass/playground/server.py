@@ -75,7 +75,7 @@ def _is_local(host: str) -> bool:
 
 
 def page_server(
-    folder: str | os.PathLike[str] = STATIC, *, host: str = "127.0.0.1", port: int = 0
+    folder: str | os.PathLike[str] | None = None, *, host: str = "127.0.0.1", port: int = 0
 ) -> ThreadingHTTPServer:
     """Return a server of the page, which answers once its method ``serve_forever`` runs.
 
@@ -100,6 +100,7 @@ def page_server(
     OSError
         When the port is taken, or the address is not this machine's.
     """
+    folder = STATIC if folder is None else folder
     if not (Path(folder) / "index.html").is_file():
         raise FileNotFoundError(f"{folder} has no index.html; write the page with `hourglass page {folder}`")
     handler = partial(_PageHandler, directory=os.fspath(folder), local=_is_local(f"[{host}]" if ":" in host else host))
