@@ -1,5 +1,6 @@
 """The commands on the page in the browser."""
 
+import ipaddress
 import shlex
 import threading
 import webbrowser
@@ -56,9 +57,7 @@ def serve(
     from hourglass.playground import page_server
 
     with page_server(folder, host=host, port=port) as server:
-        # A browser on this machine finds a server that listens at all addresses at the usual one.
-        name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 - asked for by the user
-        address = f"http://{name}:{server.server_address[1]}/"
+        address = f"http://{_reached_at(host)}:{server.server_address[1]}/"
         answering = threading.Thread(target=server.serve_forever, daemon=True)
         try:
             answering.start()
@@ -72,6 +71,17 @@ def serve(
             server.shutdown()
 
 
+def _reached_at(host: str) -> str:
+    """The name by which a browser on this machine reaches a server that listens at an address."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host  # a name
+    if address.is_unspecified:  # all addresses of this machine
+        return "[::1]" if address.version == 6 else "127.0.0.1"
+    return f"[{host}]" if address.version == 6 else host
+
+
 @app.command()
 def inspect(
     model: Annotated[
@@ -82,11 +92,11 @@ def inspect(
             show_default=False,
         ),
     ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the page.", show_default=False)],
     sources: Annotated[
         list[Path] | None,
         typer.Argument(metavar="[IMAGES]…", help="Images and folders of images.", show_default=False),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the page.", show_default=False)] = ...,  # type: ignore[assignment]  # required
     dataset: Annotated[
         str | None,
         typer.Option(

@@ -65,7 +65,7 @@ def write_inspection(
     random_state : int, default=0
         Seed of the map.
     overwrite : bool, default=False
-        Whether files of the same names are replaced.
+        Whether to replace files that exist already.
 
     Returns
     -------
@@ -140,7 +140,7 @@ def check_inspection(estimator: Autoencoder, folder: str | os.PathLike[str], *, 
     folder : path-like
         Folder for the page, which need not exist.
     overwrite : bool, default=False
-        Whether files of the same names may be replaced.
+        Whether files that exist already may be replaced.
 
     Raises
     ------

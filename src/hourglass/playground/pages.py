@@ -24,7 +24,7 @@ def check_page(folder: str | os.PathLike[str], *, overwrite: bool = False) -> No
     folder : path-like
         Folder for the files, which need not exist.
     overwrite : bool, default=False
-        Whether files of the same names may be replaced.
+        Whether files that exist already may be replaced.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def write_page(
         Further files by their paths in the folder, for the tab that shows images of one's own; see
         :func:`hourglass.inspection.write_inspection`. By default the page has no such tab.
     overwrite : bool, default=False
-        Whether files of the same names are replaced.
+        Whether to replace files that exist already.
 
     Returns
     -------
