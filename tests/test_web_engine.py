@@ -150,9 +150,11 @@ def test_the_networks_of_the_page_are_the_packages(sample):
         found, photograph = page.evaluate(script, [address, images.reshape(10, -1).tolist()])
     restored = {name: 1 / (1 + np.exp(-np.array(logits))) for name, logits in found.items()}
     expected = load_pretrained("digits").reconstruct(images).reshape(10, -1)
-    np.testing.assert_allclose(restored["digits"], expected, rtol=0, atol=0.01)  # measured: 1e-3
+    np.testing.assert_allclose(restored["digits"], expected, rtol=0, atol=0.01)  # measured: 4e-4
     for name in ("dense", "conv"):
-        assert np.square(restored[name] - images.reshape(10, -1)).mean() < 0.03, name  # 0.01; of black images 0.1
+        assert np.square(restored[name] - images.reshape(10, -1)).mean() < 0.03, (
+            name
+        )  # 0.011 and 0.014; of black images 0.14
     weights = make_page_data.restoration_weights(load_pretrained("photo").network_)
     np.testing.assert_array_equal(np.array(photograph, np.float32), weights.astype(np.float16).astype(np.float32))
 
