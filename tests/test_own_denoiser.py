@@ -318,7 +318,7 @@ def test_it_learns_from_noisy_images_alone(tmp_path):
 
 
 def test_neighbours_are_two_pixels_side_by_side():
-    draw = NeighborToNeighbor(hg.training.LOSSES["mse"], torch.Generator().manual_seed(0)).draw
+    draw = NeighborToNeighbor(hg.training.LOSSES["mse"], torch.Generator().manual_seed(0)).neighbours
     places = torch.arange(4.0).view(1, 1, 2, 2).repeat(2, 3, 30, 41)[..., :81]  # each pixel holds its place in its cell
     places = torch.nn.functional.pad(places, (0, 0, 0, 1))
     first, second = draw(places)
@@ -336,11 +336,11 @@ def test_the_loss_of_neighbours_is_the_papers():
     def network(x):
         return 0.5 * x + 0.1 * x.mean((2, 3), keepdim=True)
 
-    found = [float(objective(network, images, images, None, progress)) for progress in (0.0, 0.5)]
+    found = [float(objective(network, objective.draw(images, images, None), progress)) for progress in (0.0, 0.5)]
     generator.manual_seed(0)
     expected = []
     for progress in (0.0, 0.5):
-        first, second = objective.draw(images)
+        first, second = objective.neighbours(images)
         g1, g2 = halves(images, first), halves(images, second)
         whole = network(images)
         residual = network(g1) - g2

@@ -23,7 +23,7 @@ from sklearn.decomposition import PCA
 import hourglass as hg
 from hourglass import plots
 from hourglass.experiments import CodeQuantiser, Compression, compress_codes, compress_files
-from hourglass.experiments.runs import environment
+from hourglass.experiments.environment import environment
 from hourglass.nn import ConvCodec
 from photos.crops import read_photographs
 

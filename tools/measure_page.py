@@ -26,7 +26,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 import hourglass as hg
-from hourglass.experiments.runs import environment
+from hourglass.experiments.environment import environment
 from hourglass.inspection import write_inspection
 from hourglass.playground import page_server, write_page
 

@@ -12,7 +12,8 @@ from sklearn.utils.validation import check_is_fitted
 
 import hourglass
 from hourglass.estimators import ESTIMATORS, Autoencoder, NetworkEstimator
-from hourglass.estimators.fitting import CHECKPOINT_PARAMETERS, describes_network, remember_network
+from hourglass.estimators.fitting import describes_network, remember_network
+from hourglass.estimators.identity import CHECKPOINT_PARAMETERS
 from hourglass.estimators.records import parameter_to_json, parameters_from_json
 from hourglass.persistence import read_model, write_model
 from hourglass.pretrained import PRETRAINED, folder_of, names_of

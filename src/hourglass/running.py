@@ -11,6 +11,7 @@ from hourglass.data import Dataset
 from hourglass.errors import OptionError
 from hourglass.experiments import EXPERIMENTS, OF_NOTEBOOKS, Result, Run
 from hourglass.lab import STUDIES, Findings
+from hourglass.runtime import ranks
 
 # Names that stand for all entries of a table, as it is when they are used.
 GROUPS: dict[str, Mapping[str, Any]] = {
@@ -126,7 +127,11 @@ def run_many(
     count, several = _seeds(seeds, studies)
     changed = dict(parameters or {})
     _check_parameters(chosen, studies, recipe, changed | {"checkpoint_every": checkpoint_every})
-    going_on = experiments.check_out(folder, chosen, recipe, several, resume=resume)
+    if ranks.count() > 1 and studies:
+        raise OptionError(
+            f"{studies[0]} is a study, whose trainings are small; run it without torchrun, with jobs (--jobs)"
+        )
+    going_on = ranks.on_first(lambda: experiments.check_out(folder, chosen, recipe, several, resume=resume))
     if going_on and not resume:
         say(f"{folder} holds an unfinished run, which is resumed")
     loaded = data.load(dataset, data_dir) if isinstance(dataset, str) else dataset
@@ -155,7 +160,7 @@ def run_many(
             )
             results.append(result)
             on_result(result)
-            report.write_report(folder)
+            ranks.at_first(lambda: report.write_report(folder))
         for name in studies:
             findings = lab.run_study(
                 name,
@@ -170,7 +175,7 @@ def run_many(
             on_result(findings)
     finally:
         # Whatever ended it, what was finished is on the page.
-        if finished or results or studies:
+        if ranks.is_first() and (finished or results or studies):
             _report(folder, on_report)
     return results
 

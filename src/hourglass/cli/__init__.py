@@ -52,7 +52,8 @@ def _main(arguments: Sequence[str] | None) -> int:
     except Exception as error:
         if debug:
             raise
-        complain(one_line(error))
+        if not getattr(error, "silent", False):  # another process under torchrun says what has happened
+            complain(one_line(error))
         return exit_code(error)
     if code == INTERRUPTED:  # the parser's own answer to Ctrl-C
         complain("interrupted")

@@ -11,6 +11,7 @@ from typer.exceptions import TyperException
 
 from hourglass.cli.screens import App, Screens
 from hourglass.errors import OptionError
+from hourglass.runtime.launched import launched
 
 app = App(
     cls=Screens,
@@ -24,6 +25,8 @@ app = App(
 MISUSE, FAILURE, INTERRUPTED = 2, 1, 130
 # What a shell adds to a signal's number.
 BY_SIGNAL = 128
+# Commands that the processes which torchrun starts do together.
+TOGETHER = ("run", "train")
 
 
 class Misuse(TyperException):
@@ -85,12 +88,19 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    pass
+    place = launched()
+    name = context.invoked_subcommand
+    if place is not None and place.processes > 1 and name not in TOGETHER:
+        raise Misuse(
+            f"{name} cannot be shared by the {place.processes} processes that torchrun has started; under torchrun run "
+            f"{' or '.join(TOGETHER)}"
+        )
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, Any]:

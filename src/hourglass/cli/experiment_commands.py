@@ -12,6 +12,8 @@ import typer
 from hourglass.cli.app import Misuse, app, merge, parse_settings, stoppable
 from hourglass.cli.choices import dataset_name
 from hourglass.cli.shared import CheckpointEvery, DataFolder, Quiet, teller
+from hourglass.cli.torchrun import Timeout, together
+from hourglass.runtime.launched import launched
 
 if TYPE_CHECKING:
     from hourglass.experiments import Result, Run
@@ -104,6 +106,7 @@ def run(
             help="Number of processes in which a study runs.  [default: one per core]", show_default=False, min=1
         ),
     ] = None,
+    timeout: Timeout = 60.0,
     quiet: Quiet = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print each finished run's result as one line of JSON, and nothing else.")
@@ -113,6 +116,10 @@ def run(
 
     `hourglass list` shows their names. Studies use only --dataset, --data-dir, --seeds, --steps, --jobs and --out,
     and always resume what is in --out.
+
+    Experiments can be trained by several processes, on one machine or many: `torchrun --nproc-per-node 2 -m hourglass
+    run NAME --out FOLDER`. Each computes a part of every batch, on the CPU or on a GPU of its own. Studies run in
+    processes of this machine.
     """
     from hourglass.running import run_many, split
 
@@ -127,9 +134,15 @@ def run(
     if seed is not None and seeds is not None:
         raise Misuse("--seed runs one seed and --seeds several; give one of them")
     parameters = merge(parse_settings(settings or []), epochs=epochs, n_steps=steps, device=device, precision=precision)
+    if out is None and launched() is not None:
+        raise Misuse("torchrun needs --out, the folder in which its processes find the run again after a restart")
     folder = out or Path("runs") / datetime.now().strftime("%Y-%m-%d-%H%M%S")
     shown = Shown(quiet=quiet, as_json=as_json)
-    with shown, stoppable(f"to go on, repeat the command with --out {folder} --resume"):
+    with (
+        stoppable(f"to go on, repeat the command with --out {folder} --resume"),
+        together(context.obj, timeout=timeout, device=device) as place,
+        shown,
+    ):
         run_many(
             names,
             out=folder,
@@ -137,7 +150,7 @@ def run(
             data_dir=data_dir,
             recipe=recipe,
             seeds=seeds if seed is None else (seed,),
-            resume=resume or None,
+            resume=resume or (place is not None and place.restarts > 0) or None,
             checkpoint_every=checkpoint_every,
             jobs=jobs,
             parameters=parameters,

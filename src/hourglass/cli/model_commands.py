@@ -26,6 +26,7 @@ from hourglass.cli.shared import (
     ranges_of,
     teller,
 )
+from hourglass.cli.torchrun import Timeout, together
 
 if TYPE_CHECKING:
     from hourglass.estimators import NetworkEstimator
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 @app.command(epilog=READ)
 def train(
+    context: typer.Context,
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Folder of images, or one image.", show_default=False)
     ],
@@ -136,6 +138,7 @@ def train(
         ),
     ] = False,
     checkpoint_every: CheckpointEvery = "60s",
+    timeout: Timeout = 60.0,
     quiet: Quiet = False,
 ) -> None:
     """Train a model on a folder of images of any size.
@@ -145,13 +148,20 @@ def train(
     --resize nor another --network, a tenth of the images is held out: the weights that are best on them are kept, and a
     line on standard error compares their PSNR before and after. Without these three options the model is an autoencoder
     that compresses images into codes.
+
+    Several processes, on one machine or many, can train together: `torchrun --nproc-per-node 2 -m hourglass train
+    FOLDER --out FOLDER`. Each reads all images and computes a part of every batch, on the CPU or on a GPU of its own.
     """
     from hourglass.image_training import train_on_images
 
     if method is not None and not self_supervised:
         raise Misuse("--method needs --self-supervised")
     parameters = merge(parse_settings(settings or []), epochs=epochs, n_steps=steps)
-    with stoppable("to go on, repeat the command"), Tally("reading", quiet=quiet) as tally:
+    with (
+        stoppable("to go on, repeat the command"),
+        together(context.obj, timeout=timeout, device=device) as place,
+        Tally("reading", quiet=quiet) as tally,
+    ):
         train_on_images(
             folder,
             out,
@@ -170,7 +180,7 @@ def train(
             hidden=hidden,
             device=device,
             overwrite=overwrite,
-            resume=resume,
+            resume=resume or (place is not None and place.restarts > 0),
             checkpoint_every=checkpoint_every,
             verbose=int(not quiet),
             on_found=tally.begin,
@@ -178,7 +188,7 @@ def train(
             on_read=lambda taken: _say_ranges(tally, taken),
             say=teller(quiet=quiet),
         )
-    if not quiet:
+    if not quiet and (place is None or place.rank == 0):
         typer.echo(f"model: {out}{'' if tally.begun else ' (finished already)'}")
     tally.exit()
 

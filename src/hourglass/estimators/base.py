@@ -25,6 +25,7 @@ from hourglass.estimators.checks import (
 from hourglass.estimators.description import SelfDescribing
 from hourglass.estimators.fitting import Floats, describes_network
 from hourglass.estimators.pieces import apply_in_pieces, to_tensor
+from hourglass.runtime import ranks
 from hourglass.runtime.forks import compute_alone_after_fork
 from hourglass.runtime.hardware import PRECISIONS, has_bfloat16, resolve_device
 from hourglass.training import OPTIMISERS, SCHEDULES, Interval, Source
@@ -230,6 +231,8 @@ class NetworkEstimator(SelfDescribing):
     def _seed(self) -> None:
         """Begin the estimator's own stream of random numbers."""
         state = self.random_state
+        if state is None and ranks.count() > 1:  # the same in every process
+            [state] = ranks.from_first([int(np.random.default_rng().integers(2**31))])
         self._random = state if isinstance(state, np.random.RandomState) else np.random.RandomState(state)
 
     def _infer(

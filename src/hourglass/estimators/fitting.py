@@ -1,6 +1,7 @@
 """Training of an estimator's network: beside the one that it has, and taken over when it has succeeded."""
 
 import copy
+import json
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -16,9 +17,11 @@ from torch import Tensor, nn
 from hourglass.atomic import locked
 from hourglass.estimators.checks import check_pixel_range, warn_if_dead
 from hourglass.estimators.given import image_source
-from hourglass.estimators.held_out import Corrupt, HeldOut, Measure
+from hourglass.estimators.held_out import Corrupt, HeldOut, Measure, averages
+from hourglass.estimators.identity import identity_of
 from hourglass.estimators.pieces import apply_in_pieces
 from hourglass.nn import Codec, dead_units
+from hourglass.runtime import ranks
 from hourglass.runtime.forks import compute_alone_after_fork
 from hourglass.runtime.hardware import deterministic_algorithms, resolve_device, resolve_precision
 from hourglass.training import (
@@ -47,8 +50,6 @@ DEFAULT_STEPS = 500
 CONTINUING_SHARE = 0.1
 # Steps over which the rate rises where Adam has lost its moments.
 WARM_UP = 100
-# Parameters of one training on one machine: no part of a model, nor of what a run is compared by.
-CHECKPOINT_PARAMETERS = ("checkpoint_dir", "checkpoint_every")
 # Training images on which units are counted that are off for all of them.
 IMAGES_TO_COUNT_ON = 256
 
@@ -155,7 +156,11 @@ def train(estimator: Estimator, task: Task) -> None:
     schedule = SCHEDULES["constant" if task.one_pass else estimator.schedule]
     estimator.device_ = str(device)
     estimator.precision_ = resolve_precision(estimator.precision, device, pays=estimator._bfloat16_pays)
-    corrupt = task.corrupt
+    corrupt, checkpoints = task.corrupt, None
+    if ranks.count() > 1 or estimator.checkpoint_dir is not None:
+        identity = identity_of(estimator, task.source, task.validation, n_steps)
+        ranks.check_same("the training", json.dumps(identity, sort_keys=True))
+        checkpoints = None if task.one_pass else _checkpoints(estimator, identity)
     trainer = Trainer(
         network,
         LOSSES[estimator.loss],
@@ -171,12 +176,12 @@ def train(estimator: Estimator, task: Task) -> None:
         stopping=EarlyStopping("validation_loss", estimator.patience)
         if estimator.patience and not task.one_pass
         else None,
-        progress=task.progress or progress_for(type(estimator).__name__, quiet=not estimator.verbose),
-        checkpoints=None if task.one_pass else _checkpoints(estimator, task, n_steps),
+        progress=_progress(estimator, task),
+        checkpoints=checkpoints,
         generators=[noise_generator],
     )
     setup = time.perf_counter() - started
-    kept = nullcontext() if trainer.checkpoints is None else locked(trainer.checkpoints.folder)
+    kept = locked(trainer.checkpoints.folder) if trainer.checkpoints is not None and ranks.is_first() else nullcontext()
     try:
         with kept, deterministic_algorithms(wanted=estimator.deterministic):
             trainer.run()
@@ -269,8 +274,9 @@ def _reports(estimator: Estimator, task: Task, network: nn.Module, source: Sourc
     def training_report(index: Tensor, step: int) -> dict[str, float]:
         if not task.report_training:
             return {}
-        inputs, targets = source.take(index, step)
-        numbers = task.measure(network(inputs), targets)
+        mine = index[ranks.part(len(index))]
+        inputs, targets = source.take(mine, step)
+        numbers = averages([(len(mine), task.measure(network(inputs), targets))])
         return {f"training_{name}": value for name, value in numbers.items()}
 
     reports = [Report(training_report, every)]
@@ -290,25 +296,20 @@ def _reports(estimator: Estimator, task: Task, network: nn.Module, source: Sourc
     return reports
 
 
-def _checkpoints(estimator: Estimator, task: Task, n_steps: int) -> Checkpoints | None:
+def _progress(estimator: Estimator, task: Task) -> Progress:
+    if not ranks.is_first():
+        return Progress()
+    return task.progress or progress_for(type(estimator).__name__, quiet=not estimator.verbose)
+
+
+def _checkpoints(estimator: Estimator, identity: dict[str, Any]) -> Checkpoints | None:
     if estimator.checkpoint_dir is None:
         return None
-    identity: dict[str, Any] = {"estimator": type(estimator).__name__, "n_steps": n_steps}
-    identity |= {"precision": estimator.precision_, "device": estimator.device_.partition(":")[0]}
-    # The parameter ``n_steps`` is in the number of steps already.
-    elsewhere = {"n_steps", "precision", "device", "verbose", *CHECKPOINT_PARAMETERS}
-    for name in sorted(estimator.get_params().keys() - elsewhere):
-        value = getattr(estimator, name)
-        identity[name] = value if isinstance(value, bool | int | float | str | None) else repr(value)
-    identity |= getattr(estimator, "_identity", dict)()  # what the parameters name and do not contain
-    # How data are identified: a checkpoint with other fingerprints says so when it is refused.
-    identity["fingerprint"] = "SHA-256"
-    identity["validation"] = [] if task.validation is None else list(task.validation.source.fingerprint.values())
-    prints = task.source.fingerprint
-    # A source chooses its own names, and must not replace anything of the training by one of them.
-    prefix = "data." if prints.keys() & identity else ""
-    identity |= {prefix + name: value for name, value in prints.items()}
-    surroundings = {"threads": torch.get_num_threads(), "torch": torch.__version__}
+    surroundings = {
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "the number of processes": ranks.count(),
+    }
     return Checkpoints(estimator.checkpoint_dir, identity, Interval.parse(estimator.checkpoint_every), surroundings)
 
 

@@ -1,12 +1,13 @@
 """Images that are measured during training and not trained on."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from hourglass.runtime import ranks
 from hourglass.training import ResidentSource, Source
 
 # Function of a batch and a generator that returns what the trainer's ``corrupt`` does.
@@ -14,6 +15,27 @@ Corrupt = Callable[[Tensor, torch.Generator], Any]
 # Function that takes outputs and targets and returns numbers by name.
 Measure = Callable[[Tensor, Tensor], dict[str, float]]
 Block = tuple[Tensor, Tensor, Tensor | None]
+
+
+def averages(parts: Sequence[tuple[int, dict[str, float]]]) -> dict[str, float]:
+    """Averages of what was measured on parts of some images, over these parts and over all processes.
+
+    Parameters
+    ----------
+    parts : sequence of tuple of (int, dict of str to float)
+        Number of terms of each part, and its means by name; empty where a process has no part.
+
+    Returns
+    -------
+    dict of str to float
+        Mean over all terms, by name.
+    """
+    if len(parts) == 1 and ranks.count() == 1:
+        return parts[0][1]
+    everything = [part for its_parts in ranks.gathered(list(parts)) for part in its_parts]
+    sizes = [size for size, _ in everything]
+    names = everything[0][1]
+    return {name: float(np.average([numbers[name] for _, numbers in everything], weights=sizes)) for name in names}
 
 
 class HeldOut:
@@ -36,21 +58,21 @@ class HeldOut:
         return type(self)(self.source.to(device), self.corrupt)
 
     def measure(self, function: Callable[[Tensor], Tensor], measure: Measure) -> dict[str, float]:
-        """Numbers by name: what ``measure`` returns for the function's outputs, as a mean over the images."""
+        """Numbers by name: what ``measure`` returns for the outputs, as a mean over the images or masked places."""
         # What is in memory is corrupted once, the rest for every measurement.
         if isinstance(self.source, ResidentSource) and not self._kept:
             self._kept = list(self._read())
         parts = []
         for inputs, targets, mask in self._kept or self._read():
-            output = function(inputs)
+            rows = ranks.part(len(inputs))
+            if rows.start == rows.stop:
+                continue
+            output, wanted = function(inputs[rows]), targets[rows]
             if mask is not None:
-                output, targets = output[mask], targets[mask]
-            parts.append((len(inputs), measure(output, targets)))
-        if len(parts) == 1:
-            return parts[0][1]
-        sizes = [size for size, _ in parts]
-        names = parts[0][1]
-        return {name: float(np.average([numbers[name] for _, numbers in parts], weights=sizes)) for name in names}
+                output, wanted = output[mask[rows]], wanted[mask[rows]]
+            if len(output):
+                parts.append((len(output), measure(output, wanted)))
+        return averages(parts)
 
     def _read(self) -> Iterator[Block]:
         generator = torch.Generator().manual_seed(0)

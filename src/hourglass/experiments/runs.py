@@ -2,30 +2,28 @@
 
 import json
 import os
-import platform
 import shutil
 import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
-from datetime import UTC, datetime
 from numbers import Integral
 from pathlib import Path
 from typing import Any
 
-import torch
 from sklearn.base import clone
 
-import hourglass
 from hourglass.atomic import check_writable, locked
 from hourglass.data import Dataset, load
 from hourglass.estimators import NetworkEstimator
-from hourglass.estimators.fitting import CHECKPOINT_PARAMETERS
+from hourglass.estimators.identity import CHECKPOINT_PARAMETERS
 from hourglass.estimators.records import parameter_to_json
 from hourglass.experiments.baselines import Scores
 from hourglass.experiments.declared import Experiment, find
+from hourglass.experiments.environment import environment
 from hourglass.experiments.evaluation import protocol_of
 from hourglass.experiments.result import LOG, STATE, Result, Run, run_folder, unfinished_folder, unfinished_runs
 from hourglass.persistence import differences, is_longer
+from hourglass.runtime import ranks
 from hourglass.runtime.hardware import resolve_device, resolve_precision
 from hourglass.training import LoggedProgress, progress_for
 
@@ -50,6 +48,9 @@ def run(
     **parameters: Any,
 ) -> Result:
     """Run an experiment.
+
+    Where ``torch.distributed`` is initialised, the processes of the group train together, and that of rank 0 does
+    everything else. Each calls this function with equal arguments, and gets the result.
 
     Parameters
     ----------
@@ -119,21 +120,24 @@ def run(
     device = resolve_device(estimator.device)
     resolve_precision(estimator.precision, device)
     if out is not None:
-        resume = check_out(out, [name], recipe, seeds, resume=resume)
+        resume = ranks.on_first(lambda: check_out(out, [name], recipe, seeds, resume=resume))
         estimator.set_params(checkpoint_every=checkpoint_every)
     data = load(dataset, data_dir) if isinstance(dataset, str) else dataset
     protocol_of(estimator).check(data, name)
 
     done: dict[int, Run] = {}
-    with nullcontext() if out is None else locked(out):
+    with locked(out) if out is not None and ranks.is_first() else nullcontext():
         if out is not None:
-            check_out(out, [name], recipe, seeds, resume=resume)  # another process may have written since
+            # Another process may have written since.
+            ranks.at_first(lambda: check_out(out, [name], recipe, seeds, resume=resume))
         if out is not None and resume:
-            done = _finished(Path(out), experiment, recipe, seeds, estimator, data, say)
-        compared = {}
+            done = ranks.on_first(lambda: _finished(Path(out), experiment, recipe, seeds, estimator, data, say))
+        compared: dict[str, Scores] = {}
         if len(done) < len(seeds):
             protocol = protocol_of(estimator)
-            compared = protocol.baselines(estimator, data, lambda message: say(f"{name}: {message}"))
+            compared = ranks.on_first(
+                lambda: protocol.baselines(estimator, data, lambda message: say(f"{name}: {message}"))
+            )
         for seed in seeds:
             if seed in done:
                 continue
@@ -252,13 +256,12 @@ def _run_one(
     log = None
     if out is not None:
         unfinished = unfinished_folder(out, experiment.name, recipe, seed)
-        unfinished.mkdir(parents=True, exist_ok=True)
-        for remains in unfinished.parent.glob(f".seed-{seed}-*"):  # left by a process that was killed while it wrote
-            shutil.rmtree(remains)
+        ranks.at_first(lambda: _prepare(unfinished, seed))
         estimator.set_params(checkpoint_dir=unfinished)
-        log = unfinished / LOG
+        log = unfinished / LOG if ranks.is_first() else None
     description = f"{experiment.name} {recipe} seed {seed}"
-    progress = LoggedProgress(progress_for(description, quiet=not verbose), description, log)
+    shown = progress_for(description, quiet=not verbose or not ranks.is_first())
+    progress = LoggedProgress(shown, description, log)
     protocol = protocol_of(estimator)
     try:
         protocol.train(estimator, data, progress)
@@ -267,8 +270,9 @@ def _run_one(
         if log is not None and not any(log.parent.glob("checkpoint-*")):
             log.unlink(missing_ok=True)
         raise
-    figures = protocol.figures(estimator, data, experiment.name, seed)
-    scores = protocol.score(estimator, data)
+    figures, scores = ranks.on_first(
+        lambda: (protocol.figures(estimator, data, experiment.name, seed), protocol.score(estimator, data))
+    )
     run = Run(
         experiment=experiment.name,
         recipe=recipe,
@@ -289,48 +293,23 @@ def _run_one(
         log=progress.text,
     )
     if out is not None:
-        run.write(Path(out), state=unfinished, replace=True)
-        shutil.rmtree(unfinished_folder(out, experiment.name, recipe, seed))
+        ranks.at_first(lambda: _write(run, Path(out), unfinished))
     return run
+
+
+def _prepare(unfinished: Path, seed: int) -> None:
+    """Make the folder of an unfinished run."""
+    unfinished.mkdir(parents=True, exist_ok=True)
+    for remains in unfinished.parent.glob(f".seed-{seed}-*"):  # left by a process that was killed while it wrote
+        shutil.rmtree(remains)
+
+
+def _write(run: Run, out: Path, unfinished: Path) -> None:
+    """Write a finished run, whose unfinished folder is then gone."""
+    run.write(out, state=unfinished, replace=True)
+    shutil.rmtree(unfinished)
 
 
 def _parameters(estimator: NetworkEstimator) -> dict[str, Any]:
     ruling = {name: value for name, value in estimator.ruling_parameters().items() if name not in _NOT_PARAMETERS}
     return {name: parameter_to_json(name, value) for name, value in ruling.items()}
-
-
-def environment(estimator: NetworkEstimator) -> dict[str, Any]:
-    """Describe what produced the numbers of a run.
-
-    Parameters
-    ----------
-    estimator : NetworkEstimator
-        Fitted estimator.
-
-    Returns
-    -------
-    dict of str to JSON values
-        Versions, platform, processor, device, precision, number of threads, and the present date and time in UTC, by
-        name.
-    """
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "hourglass": hourglass.__version__,
-        "platform": platform.platform(terse=True),
-        "processor": _processor(estimator.device_),
-        "device": estimator.device_,
-        "precision": estimator.precision_,
-        "threads": torch.get_num_threads(),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _processor(device: str) -> str:
-    if device.startswith("cuda"):
-        return torch.cuda.get_device_name(device)
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

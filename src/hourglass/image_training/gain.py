@@ -12,6 +12,7 @@ from hourglass.estimators import Autoencoder
 from hourglass.estimators.checks import accepted_range
 from hourglass.imagefiles import ImageFolderSource, TrainingImages
 from hourglass.models import load_named
+from hourglass.runtime import ranks
 
 # With at least so many files, a tenth of them is held out.
 _FEWEST_FILES = 4
@@ -96,7 +97,10 @@ def fit_and_compare(estimator: Autoencoder, taken: TrainingImages | ImageFolderS
     estimator.set_params(patience=kept["patience"] or 10**9, validate_every=kept["validate_every"] or _VALIDATE_EVERY)
     estimator.fit(taken.subset(np.flatnonzero(~is_held)), validation_data=(noisy, clean))
     estimator.set_params(**kept)
-    before, after = _compare(estimator, noisy, clean)
+    before, after = ranks.on_first(lambda: _compare(estimator, noisy, clean))
+    if before is not None and after <= before:
+        _go_back(estimator)
+        after = before
     return str(Gain(len(np.unique(groups[rows])), _psnr(noisy, clean), before, after))
 
 
@@ -105,19 +109,23 @@ def _unmeasured(why: str) -> str:
 
 
 def _compare(estimator: Any, noisy: Images, clean: Images) -> tuple[float | None, float]:
-    """PSNR of a fitted estimator and, before it, of the model it began from, whose weights it takes if it is worse."""
+    """PSNR of the model that a fitted estimator began from, if there is one, and of the estimator."""
     after = _psnr(_restored(estimator, noisy), clean)
-    if estimator.begin_from is None:
-        return None, after
+    return None if estimator.begin_from is None else _psnr(_restored(_start(estimator), noisy), clean), after
+
+
+def _start(estimator: Any) -> Any:
+    """The model that an estimator began from."""
     starts = load_named(estimator.begin_from, device=estimator.device)
-    start: Any = next(each for each in starts if each.image_shape_[2] == noisy.shape[3])
-    before = _psnr(_restored(start, noisy), clean)
-    if after > before:
-        return before, after
+    return next(each for each in starts if each.image_shape_[2] == estimator.image_shape_[2])
+
+
+def _go_back(estimator: Any) -> None:
+    """Give an estimator the weights that it began from."""
+    start = _start(estimator)
     estimator.network_.load_state_dict(start.network_.state_dict())
     estimator._learnt_levels = start.takes_noise_level
     estimator.__dict__.pop("_optimiser", None)  # its moments are those of the weights that were discarded
-    return before, before
 
 
 def _crops(estimator: Autoencoder, taken: ImageFolderSource, rows: NDArray[np.intp]) -> tuple[Images, Images]:

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from hourglass.imagefiles import Found, ImageFolderSource, Outcome, Ranges, Trai
 from hourglass.imagefiles.crops import COLOURS
 from hourglass.imagefiles.ranges import NOTE
 from hourglass.models import load_autoencoder, save
+from hourglass.runtime import ranks
 
 
 def _ignore(_: object) -> None:
@@ -70,7 +72,9 @@ def train_on_images(
     or ``targets``, a tenth is held out; the weights that are best on them are kept, and ``say`` is told what was
     gained, or why that was not measured.
 
-    A training that was stopped leaves its checkpoints in ``out``, and the same call resumes it bit for bit.
+    A training that was stopped leaves its checkpoints in ``out``, and the same call resumes it bit for bit. Where
+    ``torch.distributed`` is initialised, the processes of the group train together, and that of rank 0 writes and
+    reports. Each calls this function with equal arguments and reads the same images.
 
     Parameters
     ----------
@@ -201,14 +205,11 @@ def train_on_images(
     check(estimator)
     check_halves(estimator, size)
 
-    finished = resume and place.is_finished
-    if not finished:
-        place.check_free()
-    check_writable(place.out)
+    finished = ranks.on_first(lambda: _is_finished(place, resume=resume))
     how = f"{'crops of' if resize is None else 'resized to'} {size[0]}×{size[1]}"
     prepared = {"prepared": how, "range": range_in_words} | ({"n_crops": n_crops} if resize is None else {})
-    if finished and not place.is_lengthened_by(estimator, prepared):
-        return load_autoencoder(place.out, device=device)
+    if finished and not ranks.on_first(lambda: place.is_lengthened_by(estimator, prepared)):
+        return ranks.on_first(lambda: load_autoencoder(place.out, device=device))
 
     found = find_images(folder, beside=place.out, hidden=hidden)
     on_found(found)
@@ -228,30 +229,48 @@ def train_on_images(
     on_read(taken)
     if not taken.bounded and estimator.corruption is not None:
         estimator.set_params(corruption=unclipped(estimator.corruption))
-    with locked(place.out):
-        if finished:
-            shutil.copytree(place.state, place.checkpoints)
-        place.check_free()
-        if place.checkpoints.exists() and not resume:
-            say(f"{place.out} holds an unfinished training, which is resumed")
-        place.checkpoints.mkdir(exist_ok=True)
+    with locked(place.out) if ranks.is_first() else nullcontext():
+        ranks.at_first(lambda: _prepare(place, finished=finished, resume=resume, say=say))
         try:
             gained = fit_and_compare(estimator, taken)
         except BaseException:
-            if finished and place.is_untouched:  # the model stays as finished as it was
+            if finished and ranks.is_first() and place.is_untouched:  # the model stays as finished as it was
                 shutil.rmtree(place.checkpoints)
             raise
         # What is fitted again elsewhere must not write into this folder.
         estimator.set_params(checkpoint_dir=None)
         counts = {"files": files, "images": len(taken)}
         estimator.notes_ = counts | prepared | ({NOTE: taken.ranges} if taken.ranges else {})
-        save(estimator, place.out)
-        # From its last checkpoint the training can be lengthened.
-        shutil.rmtree(place.state, ignore_errors=True)
-        place.checkpoints.rename(place.state)
+        ranks.at_first(lambda: _write(place, estimator))
     if gained is not None:
         say(gained)
     return estimator
+
+
+def _is_finished(place: ModelFolder, *, resume: bool) -> bool:
+    """Whether the folder has a finished model that is kept; otherwise it is checked that one can be written there."""
+    finished = resume and place.is_finished
+    if not finished:
+        place.check_free()
+    check_writable(place.out)
+    return finished
+
+
+def _prepare(place: ModelFolder, *, finished: bool, resume: bool, say: Callable[[str], None]) -> None:
+    """Make the folder of the checkpoints, with those of a finished model that is trained longer."""
+    if finished:
+        shutil.copytree(place.state, place.checkpoints)
+    place.check_free()
+    if place.checkpoints.exists() and not resume:
+        say(f"{place.out} holds an unfinished training, which is resumed")
+    place.checkpoints.mkdir(exist_ok=True)
+
+
+def _write(place: ModelFolder, estimator: Autoencoder) -> None:
+    """Save the model; from its last checkpoint the training can be lengthened."""
+    save(estimator, place.out)
+    shutil.rmtree(place.state, ignore_errors=True)
+    place.checkpoints.rename(place.state)
 
 
 def read_images(

@@ -14,7 +14,8 @@ from hourglass.nn.batchnorm import (
     values_per_channel,
     widened,
 )
-from hourglass.nn.processes import processes, total_of_processes
+from hourglass.nn.processes import total_of_processes
+from hourglass.runtime import ranks
 from hourglass.runtime.internals import is_transformed
 
 
@@ -140,7 +141,7 @@ class ManualBatchNorm(MovingStatistics):
 
     def _by_batch(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """Input normalised by the moments of the batch, which move the statistics in training."""
-        together = self.synchronised and self.training and processes() > 1
+        together = self.synchronised and self.training and ranks.count() > 1
         count = values_per_channel(x)
         if together:
             count = int(total_of_processes(torch.tensor(count, device=x.device)))

@@ -1,15 +1,9 @@
-"""Sums over the processes of data-parallel training."""
+"""Sums over the processes of data-parallel training that can be differentiated."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
-
-
-def processes() -> int:
-    """Number of processes that train together; 1 where ``torch.distributed`` is not initialised."""
-    distributed = torch.distributed
-    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
 def total_of_processes(values: Tensor) -> Tensor:

@@ -220,3 +220,14 @@ def hooked_if_needed(step: Callable[..., Any]) -> Callable[..., Any]:
 
     chosen.hooked = True  # type: ignore[attr-defined]  # by this PyTorch knows what it has wrapped already
     return chosen
+
+
+def store_of_processes() -> Any:
+    """Key-value store of the processes that ``torch.distributed`` has joined.
+
+    Returns
+    -------
+    torch.distributed.Store
+        The store by which they found each other. It answers as long as the process that holds it lives.
+    """
+    return torch.distributed.distributed_c10d._get_default_store()

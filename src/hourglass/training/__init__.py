@@ -8,7 +8,7 @@ from hourglass.training.log import LoggedProgress
 from hourglass.training.loop import Trainer
 from hourglass.training.losses import LOSSES, Loss, class_losses, image_losses
 from hourglass.training.memmap import MemmapSource
-from hourglass.training.objectives import NeighborToNeighbor, Objective, Supervised
+from hourglass.training.objectives import Drawn, NeighborToNeighbor, Objective, Supervised
 from hourglass.training.optimiser_state import optimiser_tensors, restore_optimiser
 from hourglass.training.optimisers import OPTIMISERS, SGD, Adam, optimiser_in_words
 from hourglass.training.progress import PlainProgress, Progress, RichProgress, progress_for
@@ -25,6 +25,7 @@ __all__ = [
     "SGD",
     "Adam",
     "Checkpoints",
+    "Drawn",
     "EarlyStopping",
     "History",
     "Interrupted",

@@ -222,7 +222,7 @@ class Checkpoints:
                 "repeat that run's settings to go on, or choose another folder"
             )
         for name, here in self.surroundings.items():
-            there = document["surroundings"].get(name)
+            there = document["surroundings"].get(name, here)  # an older version may not have noted it
             if there != here:
                 warnings.warn(
                     f"{path.parent}: {name} was {there!r}, now it is {here!r}; the run goes on, but its last digits "

@@ -6,16 +6,18 @@ from contextlib import ExitStack
 import torch
 from torch import Tensor, nn
 
-from hourglass.runtime import tricks
+from hourglass.runtime import ranks, tricks
 from hourglass.runtime.forks import compute_alone_after_fork
 from hourglass.runtime.hardware import keep_freed_memory
 from hourglass.training.checkpoints import Checkpoints
-from hourglass.training.events import Display, EarlyEnd, Evaluation, FiniteChecks, Listener, Report, Saving
+from hourglass.training.events import Display, EarlyEnd, Evaluation, FiniteChecks, Listener, Report
 from hourglass.training.history import History
 from hourglass.training.interruption import Interruption
 from hourglass.training.objectives import Corrupt, Objective, Supervised
+from hourglass.training.parallel import DataParallel
 from hourglass.training.progress import Progress
 from hourglass.training.sampler import Order
+from hourglass.training.saving import Saving
 from hourglass.training.schedules import Schedule, constant
 from hourglass.training.source import Source
 from hourglass.training.state import State
@@ -99,6 +101,7 @@ class Trainer:
         self.checkpoints = checkpoints
         self.state = State(module, optimiser, sampler, generators, stopping, n_steps, len(source))
         self._evaluation = Evaluation(reports)
+        self._parallel: DataParallel | None = None
         self._peaks = [group["lr"] for group in optimiser.param_groups]
 
     @property
@@ -122,7 +125,9 @@ class Trainer:
     def run(self) -> History:
         """Train until the last step, or until ``stopping`` ends the training.
 
-        With ``checkpoints``, a run that is unfinished is resumed. The module is left in inference mode.
+        With ``checkpoints``, a run that is unfinished is resumed. The module is left in inference mode. Where
+        ``torch.distributed`` is initialised, all processes of the group train together, and call this with equal
+        arguments; that of rank 0 writes the checkpoints, which another number of processes can resume.
 
         Returns
         -------
@@ -140,7 +145,8 @@ class Trainer:
         OSError
             When a checkpoint cannot be written.
         ValueError
-            When the checkpoints belong to another run.
+            When the checkpoints belong to another run; with several processes, when a batch has fewer rows than there
+            are processes, or a batch normalisation cannot be synchronised.
         """
         compute_alone_after_fork()
         if self.source.device.type == "cpu" and tricks.uses("allocator"):
@@ -151,6 +157,8 @@ class Trainer:
             closing.callback(self.progress.stop)
             over = self.checkpoints is not None and self._resume(self.checkpoints)
             closing.callback(self.module.eval)
+            if ranks.count() > 1 and not over:
+                self._parallel = DataParallel(self.module)
             try:
                 if self.checkpoints is None:
                     self._train(None)
@@ -181,14 +189,17 @@ class Trainer:
             for listener in listeners:
                 listener.step_done(state)
             if evaluation.is_due(state):
+                self._share_buffers()
                 with watch.paused():
                     for listener in listeners:
                         listener.evaluation_due(state)
             if saving is not None and saving.is_due(state):
+                self._share_buffers()
                 for listener in listeners:
                     listener.checkpoint_due(state)
             if state.over:
                 break
+        self._share_buffers()
         state.check_weights()
         watch.stop(state.step, state.seen)
 
@@ -203,24 +214,41 @@ class Trainer:
         Returns
         -------
         torch.Tensor of shape ()
-            Loss of the batch before the weights were changed, without gradient, on the device of the data.
+            Loss of the batch before the weights were changed, without gradient, on the device of the data; of several
+            processes, the part that this one adds to it.
         """
-        inputs, targets = self.source.take(index, self.state.step + 1)
-        progress = self.state.step / self.n_steps
-        loss = self.objective(self._forward, inputs, targets, self.source.weights(index), progress)
+        step, done = self.state.step + 1, self.state.step / self.n_steps
+        if self._parallel is None:
+            drawn = self.objective.draw(*self.source.take(index, step), self.source.weights(index))
+            loss = self.objective(self._forward, drawn, done)
+        else:
+            drawn, share = self._parallel.part(self.source, self.objective, index, step)
+            loss = self.objective(self._forward, drawn, done) * share
         self.optimiser.zero_grad()
-        loss.backward()
+        if self._parallel is None:
+            loss.backward()
+        else:
+            self._parallel.backward(loss)
         self.optimiser.step()
         return loss.detach()
 
     def _forward(self, inputs: Tensor, *further: Tensor) -> Tensor:
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            output: Tensor = self.module(inputs, *further)
+            output: Tensor = self._computing(inputs, *further)
         return output
+
+    @property
+    def _computing(self) -> nn.Module:
+        """The module as it is called in training steps."""
+        return self.module if self._parallel is None else self._parallel.module
+
+    def _share_buffers(self) -> None:
+        if self._parallel is not None:
+            self._parallel.share_buffers()
 
     def _resume(self, checkpoints: Checkpoints) -> bool:
         """Restore the newest checkpoint; True where no step is left to do."""
-        stored = checkpoints.load()
+        stored = ranks.on_first(checkpoints.load)
         if stored is None:
             return False
         try:

@@ -1,6 +1,7 @@
 """What a training step minimises: the loss of corrupted inputs, or of two halves of noisy images."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -14,29 +15,102 @@ Forward = Callable[..., Tensor]
 Corrupt = Callable[[Tensor], Any]
 
 
-class Objective(Protocol):
-    """Function whose value for a batch a training step makes smaller."""
+@dataclass(frozen=True)
+class Drawn:
+    """A batch for which everything random has been drawn.
 
-    def __call__(
-        self, forward: Forward, inputs: Tensor, targets: Tensor, weights: Tensor | None, progress: float
-    ) -> Tensor:
+    Parameters
+    ----------
+    inputs, targets : torch.Tensor of shape (n, ...)
+        What the network is given, and what its output is compared with.
+    weights : torch.Tensor of shape (n,) or None
+        Weight of each row in the loss; None where all are equal.
+    mask : torch.Tensor of bool or None, default=None
+        Places at which outputs and targets are compared, in the shape of the targets; None for all.
+    further : sequence of torch.Tensor, default=()
+        What else was drawn; the first axis of each is the rows of the batch, unless it has no axis.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    weights: Tensor | None
+    mask: Tensor | None = None
+    further: Sequence[Tensor] = ()
+
+    def part(self, rows: slice) -> "Drawn":
+        """Select some of the rows.
+
+        Parameters
+        ----------
+        rows : slice
+            The rows.
+
+        Returns
+        -------
+        Drawn
+            Views of these rows.
+        """
+        inputs = self.inputs[rows]
+        return replace(
+            self,
+            inputs=inputs,
+            targets=inputs if self.targets is self.inputs else self.targets[rows],
+            weights=None if self.weights is None else self.weights[rows],
+            mask=None if self.mask is None else self.mask[rows],
+            further=[part[rows] if part.dim() else part for part in self.further],
+        )
+
+    @property
+    def terms(self) -> int:
+        """Number of terms whose mean is the loss: places of the mask where there is one, otherwise rows."""
+        return len(self.inputs) if self.mask is None else int(self.mask.sum())
+
+
+class Objective(Protocol):
+    """Function whose value for a batch a training step makes smaller.
+
+    Drawing at random is separate from computing, so that several processes can draw the same for a batch and compute a
+    part of it each.
+    """
+
+    @property
+    def draws(self) -> bool:
+        """Whether :meth:`draw` draws at random, and therefore needs the whole batch."""
+        ...
+
+    def draw(self, inputs: Tensor, targets: Tensor, weights: Tensor | None) -> Drawn:
+        """Draw what is random about a step.
+
+        Parameters
+        ----------
+        inputs, targets : torch.Tensor of shape (n, ...)
+            Batch of the source.
+        weights : torch.Tensor of shape (n,) or None
+            Weight of each row; None where all are equal.
+
+        Returns
+        -------
+        Drawn
+            The batch, with what was drawn.
+        """
+        ...
+
+    def __call__(self, forward: Forward, drawn: Drawn, progress: float) -> Tensor:
         """Compute the objective.
 
         Parameters
         ----------
         forward : callable
             Function that applies the network to inputs ``(n, ...)`` and further tensors that it takes.
-        inputs, targets : torch.Tensor of shape (n, ...)
-            Batch of the source.
-        weights : torch.Tensor of shape (n,) or None
-            Weight of each row; None where all are equal.
+        drawn : Drawn
+            Batch, or some of its rows.
         progress : float
             Share of the steps that are done, in [0, 1).
 
         Returns
         -------
         torch.Tensor of shape ()
-            Mean over the batch.
+            Mean over the rows.
         """
         ...
 
@@ -55,21 +129,28 @@ class Supervised:
     def __init__(self, loss: Callable[..., Tensor], corrupt: Corrupt | None = None) -> None:
         self.loss, self.corrupt = loss, corrupt
 
-    def __call__(
-        self, forward: Forward, inputs: Tensor, targets: Tensor, weights: Tensor | None, progress: float
-    ) -> Tensor:
+    @property
+    def draws(self) -> bool:
+        """Whether inputs are corrupted."""
+        return self.corrupt is not None
+
+    def draw(self, inputs: Tensor, targets: Tensor, weights: Tensor | None) -> Drawn:
+        """Corrupt the inputs; see :class:`Objective`."""
+        if self.corrupt is None:
+            return Drawn(inputs, targets, weights)
+        if targets is inputs:  # a user's corruption might write into its argument
+            targets = inputs.clone()
+        corrupted = self.corrupt(inputs)
+        inputs, mask, *further = corrupted if isinstance(corrupted, tuple) else (corrupted, None)
+        return Drawn(inputs, targets, weights, mask, further)
+
+    def __call__(self, forward: Forward, drawn: Drawn, progress: float) -> Tensor:
         """Compute the loss; see :class:`Objective`."""
-        mask: Tensor | None = None
-        further: Sequence[Tensor] = ()
-        if self.corrupt is not None:
-            if targets is inputs:  # a user's corruption might write into its argument
-                targets = inputs.clone()
-            corrupted = self.corrupt(inputs)
-            inputs, mask, *further = corrupted if isinstance(corrupted, tuple) else (corrupted, None)
-        output = forward(inputs, *further).to(targets.dtype)
-        if mask is not None:
-            output, targets = output[mask], targets[mask]
-        return self.loss(output, targets, *(() if weights is None else (weights,)))
+        targets = drawn.targets
+        output = forward(drawn.inputs, *drawn.further).to(targets.dtype)
+        if drawn.mask is not None:
+            output, targets = output[drawn.mask], targets[drawn.mask]
+        return self.loss(output, targets, *(() if drawn.weights is None else (drawn.weights,)))
 
 
 class NeighborToNeighbor:
@@ -95,12 +176,16 @@ class NeighborToNeighbor:
     def __init__(self, loss: Callable[..., Tensor], generator: torch.Generator, strength: float = 2.0) -> None:
         self.loss, self.generator, self.strength = loss, generator, strength
 
-    def __call__(
-        self, forward: Forward, inputs: Tensor, targets: Tensor, weights: Tensor | None, progress: float
-    ) -> Tensor:
+    draws = True
+
+    def draw(self, inputs: Tensor, targets: Tensor, weights: Tensor | None) -> Drawn:
+        """Draw two neighbours of each cell; see :class:`Objective`."""
+        return Drawn(inputs, targets, weights, further=self.neighbours(inputs))
+
+    def __call__(self, forward: Forward, drawn: Drawn, progress: float) -> Tensor:
         """Compute the loss; see :class:`Objective`."""
-        given = () if weights is None else (weights,)
-        choice = self.draw(inputs)
+        inputs, given = drawn.inputs, () if drawn.weights is None else (drawn.weights,)
+        choice = drawn.further
         first, second = (halves(inputs, which) for which in choice)
         restored = forward(first).to(inputs.dtype)
         loss = self.loss(restored, second, *given)
@@ -112,7 +197,7 @@ class NeighborToNeighbor:
             difference = halves(whole, choice[1]) - halves(whole, choice[0])
         return loss + strength * self.loss(restored, second - difference, *given)
 
-    def draw(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def neighbours(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Draw two neighbours of each cell.
 
         Parameters

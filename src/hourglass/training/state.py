@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hourglass.runtime import ranks
 from hourglass.training.history import History
 from hourglass.training.optimiser_state import optimiser_tensors, restore_optimiser
 from hourglass.training.sampler import Order
@@ -96,12 +97,14 @@ class State:
     def collect_losses(self) -> None:
         """Wait for the losses of all steps so far, and append them to the history.
 
+        With several processes, the parts that each has of them are added up.
+
         Raises
         ------
         FloatingPointError
             When a loss is not finite; the message names its step.
         """
-        losses = torch.stack(self._losses).tolist() if self._losses else []
+        losses = ranks.total(torch.stack(self._losses)).tolist() if self._losses else []
         self._losses.clear()
         for loss in losses:
             self.history.loss.append(loss)
@@ -131,9 +134,13 @@ class State:
                 )
 
     def truncate(self) -> None:
-        """Shorten the record to the last complete step, for a training that was interrupted within a step."""
-        with suppress(FloatingPointError):
-            self.collect_losses()
+        """Shorten the record to the last complete step, for a training that was interrupted within a step.
+
+        With several processes, to the last step whose loss was collected, since the others may be in another step.
+        """
+        if ranks.count() == 1:
+            with suppress(FloatingPointError):
+                self.collect_losses()
         recorded = [getattr(self.history, name) for name in _SERIES]
         for series in recorded:
             del series[min(map(len, recorded)) :]
