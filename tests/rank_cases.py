@@ -2,20 +2,24 @@
 
 import functools
 import os
+import pickle
 import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 
+import hourglass as hg
 from hourglass import nn
+from hourglass.data import Dataset
 from hourglass.denoising import GaussianNoise
 from hourglass.denoising.blindspot import BlindSpot
 from hourglass.runtime.launch import joined
 from hourglass.runtime.launched import launched
-from hourglass.runtime.ranks import LostProcessError
 from hourglass.training import LOSSES, Checkpoints, Interval, NeighborToNeighbor, Progress, ResidentSource, Trainer
 
 IMAGES, BATCH, STEPS = 50, 13, 20
@@ -73,13 +77,14 @@ def trainer(case, folder=None, stop_after=None, reports=()):
 
 
 def train(*arguments, **options):
-    """Losses of a training and the weights and statistics that it ends with; where it is stopped, None."""
-    training = trainer(*arguments, **options)
+    """Losses of a training, what its network holds then, and the rows that it was given; None if it is stopped."""
+    training, rows = trainer(*arguments, **options), []
+    training.module.register_forward_hook(lambda module, inputs, output: rows.append(len(inputs[0])))
     try:
         training.run()
     except StopError:
         return None
-    return training.history.loss, training.module.state_dict()
+    return training.history.loss, training.module.state_dict(), sum(rows)
 
 
 def start(program, count, folder, **environment):
@@ -112,32 +117,84 @@ def finish(processes, seconds=120):
     return [process.returncode for process in processes], errors
 
 
+def few():
+    """A data set that is trained on in a blink."""
+    whole = hg.load("sample")
+    return Dataset("few", whole.train[:200], whole.test[:100], validation_size=50)
+
+
+def run(folder):
+    """An experiment whose runs are written."""
+    return hg.run("dense", dataset=few(), n_steps=6, batch_size=21, checkpoint_every="2steps", out=folder / "runs")
+
+
+def write_images(folder):
+    """Six small images in the subfolder ``images``."""
+    (folder / "images").mkdir(parents=True)
+    for i, image in enumerate(few().train.images[:6]):
+        Image.fromarray((image[..., 0] * 255).astype(np.uint8)).save(folder / "images" / f"{i}.png")
+
+
+def train_images(folder):
+    """A denoiser trained on a folder of images, and what was said of it."""
+    said = []
+    options = {"noise": 0.1, "begin_from": "scratch", "crop": 8, "n_crops": 64, "n_steps": 6, "say": said.append}
+    parameters = {"widths": (4, 4, 8), "n_blocks": (1, 1, 1), "batch_size": 9, "validate_every": 2}
+    model = hg.train_on_images(folder / "images", folder / "model", **options, parameters=parameters)
+    return model, said
+
+
 def train_all(folder):
     """All trainings from the beginning, and the second part of those that were stopped."""
-    place = launched()
+    folder, place = Path(folder), launched()
     with joined(place, timeout=60):
         whole = {case: train(case) for case in CASES}
         for case in CASES:
-            train(case, Path(folder) / case, stop_after=14)
-    torch.save(whole, Path(folder) / f"rank-{place.rank}.pt")
+            train(case, folder / case, stop_after=14)
+        result, (model, said) = run(folder), train_images(folder)
+        classifier = hg.ConvClassifier(depth=2, norm="batch-manual", n_steps=5, batch_size=21, validation_fraction=0.2)
+        classifier.fit(few().train.images, few().train.labels)  # its seed is drawn
+    found = {
+        "trainings": whole,
+        "run": (result.runs[0].history, result.scores, result.runs[0].environment["processes"]),
+        "images": (model.history_, said, model.network_.state_dict()),
+        "classifier": (classifier.history_, classifier.network_.state_dict()),
+    }
+    (folder / f"rank-{place.rank}.pickle").write_bytes(pickle.dumps(found))
 
 
-class Dying(Progress):
-    """Kills this process in the middle of a training."""
+def run_and_die(arguments):
+    """Run a command line under torchrun; rank 1 is killed in a step, unless torchrun has restarted it."""
+    from hourglass import cli
 
-    def advance(self, step, images_per_second, seconds_left):
-        if step == 5:
+    step, number = Trainer.step, int(os.environ["DIES_IN_STEP"])
+
+    def dies(self, index):
+        if self.state.step + 1 == number:
             os.kill(os.getpid(), signal.SIGKILL)
+        return step(self, index)
+
+    if os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+        Trainer.step = dies
+    return cli.main(arguments)
 
 
-def die(folder):
-    """A training in which the last process is killed; the others print what they are told."""
-    place = launched()
-    try:
-        with joined(place, timeout=20):
-            training = trainer("conv", Path(folder))
-            if place.rank == place.processes - 1:
-                training.progress = Dying()
-            training.run()
-    except LostProcessError as error:
-        sys.exit(f"{type(error).__name__}: {error}")
+def torchrun(*words, count=2, restarts=0, dies_in_step=None, seconds=150):
+    """Run a command line of hourglass in several processes; exit code, output and errors."""
+    program = ["-m", "hourglass"] if dies_in_step is None else [__file__]
+    started = subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(count), "--standalone"),
+            *("--max-restarts", str(restarts), *program, *map(str, words)),
+        ],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "DIES_IN_STEP": str(dies_in_step)},
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+    return started.returncode, started.stdout, started.stderr
+
+
+if __name__ == "__main__":
+    sys.exit(run_and_die(sys.argv[1:]))

@@ -1,11 +1,12 @@
 """Training in several processes equals training in one."""
 
 import functools
+import pickle
 
 import pytest
 import torch
 
-from rank_cases import CASES, STEPS, finish, start, train
+from rank_cases import BATCH, CASES, STEPS, finish, run, start, train, train_images, write_images
 
 one_process = functools.cache(train)
 
@@ -16,6 +17,7 @@ pytestmark = pytest.mark.skipif(not torch.distributed.is_gloo_available(), reaso
 def several(request, tmp_path_factory):
     """Number of processes, and the folder of what they trained; trainings in it were begun by one process."""
     folder = tmp_path_factory.mktemp("ranks")
+    write_images(folder)
     for case in CASES:
         assert train(case, folder / case, stop_after=8) is None
     codes, errors = finish(start("train_all", request.param, folder))
@@ -23,14 +25,19 @@ def several(request, tmp_path_factory):
     return request.param, folder
 
 
+def read(folder, rank):
+    return pickle.loads((folder / f"rank-{rank}.pickle").read_bytes())  # noqa: S301 - the test wrote it itself
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_several_processes_equal_one(several, case):
     count, folder = several
-    losses, state = one_process(case)
+    losses, state, rows = one_process(case)
     assert len(losses) == STEPS
     assert losses[-1] < losses[0]
     for rank in range(count):
-        found, there = torch.load(folder / f"rank-{rank}.pt", weights_only=True)[case]
+        found, there, part = read(folder, rank)["trainings"][case]
+        assert rows // count - rows // BATCH <= part < rows // count + rows // BATCH
         torch.testing.assert_close(found, losses, rtol=1e-9, atol=0)
         for name, value in state.items():
             torch.testing.assert_close(there[name], value, rtol=1e-7, atol=1e-9, msg=name)
@@ -39,9 +46,50 @@ def test_several_processes_equal_one(several, case):
 @pytest.mark.parametrize("case", CASES)
 def test_a_training_goes_on_with_another_number_of_processes(several, case):
     _, folder = several  # one process began it, and several went on from step 6
-    losses, state = one_process(case)
+    losses, state, _ = one_process(case)
     assert max(path.stem for path in (folder / case).glob("*.json")) == "checkpoint-000000012"
-    found, there = train(case, folder / case)
+    found, there, _ = train(case, folder / case)
     torch.testing.assert_close(found, losses, rtol=1e-6, atol=0)
     for name, value in state.items():
         torch.testing.assert_close(there[name], value, rtol=1e-6, atol=1e-8, msg=name)
+
+
+def test_an_experiment_is_run_by_several_processes(several, tmp_path):
+    count, folder = several
+    [expected] = run(tmp_path).runs
+    history, scores, processes = read(folder, 0)["run"]
+    assert processes == count
+    # In float32 the parts of a batch add up to other last digits.
+    torch.testing.assert_close(history.loss, expected.history.loss, rtol=1e-4, atol=0)
+    for step, report in expected.history.reports.items():
+        assert history.reports[step] == pytest.approx(report, rel=1e-4)
+    assert {name: float(value[0]) for name, value in scores.items()} == pytest.approx(expected.metrics, rel=1e-2)
+    for rank in range(1, count):
+        assert read(folder, rank)["run"] == (history, scores, count)
+    there = sorted(path.name for path in (folder / "runs").rglob("*.*") if path.is_file())
+    assert there == sorted(path.name for path in (tmp_path / "runs").rglob("*.*") if path.is_file())
+
+
+def test_images_are_trained_on_by_several_processes(several, tmp_path):
+    count, folder = several
+    write_images(tmp_path)
+    model, said = train_images(tmp_path)
+    history, found, state = read(folder, 0)["images"]
+    torch.testing.assert_close(history.loss, model.history_.loss, rtol=1e-4, atol=0)
+    for step, report in model.history_.reports.items():
+        assert history.reports[step] == pytest.approx(report, rel=1e-4)
+    assert len(found) == len(said) == 1
+    for rank in range(1, count):
+        there = read(folder, rank)["images"]
+        assert there[0] == history
+        assert all(torch.equal(value, there[2][name]) for name, value in state.items())
+
+
+def test_processes_without_a_seed_draw_the_same(several):
+    count, folder = several
+    history, state = read(folder, 0)["classifier"]
+    assert "validation_accuracy" in history.measures
+    for rank in range(1, count):
+        other, there = read(folder, rank)["classifier"]
+        assert other == history
+        assert all(torch.equal(value, there[name]) for name, value in state.items())

@@ -11,6 +11,7 @@ from datetime import timedelta
 from types import FrameType
 
 import torch
+from torch.distributed.rendezvous import rendezvous
 
 from hourglass.runtime.heartbeat import Heartbeat
 from hourglass.runtime.launched import Launched
@@ -99,7 +100,12 @@ def joined(place: Launched, *, timeout: float = 60.0, use_gpu: bool = True) -> I
         torch.cuda.set_device(place.local_rank)
     waiting = timedelta(seconds=timeout * (1 - _SHARE_FOR_LAST_WORDS))
     try:
-        torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpus else "gloo", timeout=waiting)
+        store, rank, processes = next(rendezvous("env://", timeout=waiting))
+        # After a restart the store may still have the addresses of the processes before.
+        own = f"restart-{place.restarts}"
+        store = torch.distributed.PrefixStore(own, store)  # type: ignore[attr-defined]  # torch's stubs lack it
+        backends = "cpu:gloo,cuda:nccl" if on_gpus else "gloo"
+        torch.distributed.init_process_group(backends, store=store, rank=rank, world_size=processes, timeout=waiting)
     except RuntimeError as error:
         address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
         raise LostProcessError(
@@ -109,7 +115,7 @@ def joined(place: Launched, *, timeout: float = 60.0, use_gpu: bool = True) -> I
     group.patience = waiting.total_seconds()
     members = gathered((socket.gethostname(), os.getpid()))
     heart = group.heart
-    ending = _Ending(place, members, timeout, heart)
+    ending = _Ending(place, members, heart)
     try:
         with _terminating() as ignore_more:
             try:
@@ -135,14 +141,12 @@ class _Ending:
         Place of this process.
     members : list of tuple of (str, int)
         Host and process number of each rank.
-    timeout : float
-        Seconds after which a process counted as lost.
     heart : Heartbeat
         Signs of life of the processes.
     """
 
-    def __init__(self, place: Launched, members: list[tuple[str, int]], timeout: float, heart: Heartbeat) -> None:
-        self.place, self.members, self.timeout, self.heart = place, members, timeout, heart
+    def __init__(self, place: Launched, members: list[tuple[str, int]], heart: Heartbeat) -> None:
+        self.place, self.members, self.heart = place, members, heart
 
     def after(self, error: BaseException) -> None:
         """Return where this process has to report the error itself; otherwise raise what it ends with."""
@@ -195,8 +199,8 @@ class _Ending:
 
     def _said(self, lost: list[int]) -> str:
         names = [f"rank {rank} (process {pid} on {host})" for rank, (host, pid) in enumerate(self.members)]
-        which = ", ".join(names[rank] for rank in lost)
-        return f"{which} was lost or did not answer for {self.timeout:.0f} s"
+        which = " and ".join(names[rank] for rank in lost)
+        return f"{which} is gone: it died, or its host cannot be reached"
 
     def _key(self, rank: int) -> str:
         return f"hourglass/end/{rank}"
