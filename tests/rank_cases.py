@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -144,6 +145,18 @@ def train_images(folder):
     return model, said
 
 
+def classify(**parameters):
+    """A small classifier of few images."""
+    return hg.ConvClassifier(depth=2, **{"batch_size": 21} | parameters).fit(few().train.images, few().train.labels)
+
+
+def refusal(**parameters):
+    """Why a classifier cannot be trained."""
+    with pytest.raises(ValueError, match="process") as refused:
+        classify(n_steps=1, **parameters)
+    return str(refused.value)
+
+
 def train_all(folder):
     """All trainings from the beginning, and the second part of those that were stopped."""
     folder, place = Path(folder), launched()
@@ -152,13 +165,21 @@ def train_all(folder):
         for case in CASES:
             train(case, folder / case, stop_after=14)
         result, (model, said) = run(folder), train_images(folder)
-        classifier = hg.ConvClassifier(depth=2, norm="batch-manual", n_steps=5, batch_size=21, validation_fraction=0.2)
-        classifier.fit(few().train.images, few().train.labels)  # its seed is drawn
+        classifier = classify(norm="batch-manual", n_steps=5, validation_fraction=0.2)  # its seed is drawn
+        local = classify(norm="batch-manual-local", random_state=0, n_steps=5)
+        refused = [
+            refusal(norm="batch"),
+            refusal(norm="ghost"),
+            refusal(norm="none", batch_size=place.processes - 1),
+            refusal(norm="none", random_state=place.rank),
+        ]
     found = {
         "trainings": whole,
         "run": (result.runs[0].history, result.scores, result.runs[0].environment["processes"]),
         "images": (model.history_, said, model.network_.state_dict()),
         "classifier": (classifier.history_, classifier.network_.state_dict()),
+        "local": local.network_.state_dict(),
+        "refused": refused,
     }
     (folder / f"rank-{place.rank}.pickle").write_bytes(pickle.dumps(found))
 

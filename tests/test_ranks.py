@@ -6,7 +6,9 @@ import pickle
 import pytest
 import torch
 
-from rank_cases import BATCH, CASES, STEPS, finish, run, start, train, train_images, write_images
+from rank_cases import BATCH, CASES, STEPS, classify, finish, run, start, train, train_images, write_images
+
+NORMS = "batch-manual", "batch-manual-local"
 
 one_process = functools.cache(train)
 
@@ -93,3 +95,27 @@ def test_processes_without_a_seed_draw_the_same(several):
         other, there = read(folder, rank)["classifier"]
         assert other == history
         assert all(torch.equal(value, there[name]) for name, value in state.items())
+
+
+def test_a_normalisation_may_see_the_part_of_its_process_alone(several):
+    count, folder = several
+    state = read(folder, 0)["local"]
+    for rank in range(1, count):
+        assert all(torch.equal(value, state[name]) for name, value in read(folder, rank)["local"].items())
+    one, together = (classify(norm=norm, random_state=0, n_steps=5).network_.state_dict() for norm in NORMS)
+    assert all(torch.equal(value, one[name]) for name, value in together.items())
+    # The variance of a part is smaller than that of the batch.
+    name = "norms.0.running_var"
+    assert not torch.allclose(state[name], one[name], rtol=1e-3)
+
+
+def test_what_several_processes_cannot_do_is_refused(several):
+    count, folder = several
+    for rank in range(count):
+        framework, ghost, small, different = read(folder, rank)["refused"]
+        assert "norms.0 is a FrameworkBatchNorm" in framework
+        assert "SyncBatchNorm cannot take its place: that works on GPUs alone" in framework
+        assert "norms.0 is a GhostBatchNorm" in ghost
+        assert "that normalises the whole batch, and this one small parts of it" in ghost
+        assert f"a batch has {count - 1} images for {count} processes" in small
+        assert f"the training of rank {', '.join(map(str, range(1, count)))} is not that of rank 0" in different

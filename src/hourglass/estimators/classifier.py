@@ -24,7 +24,9 @@ class ConvClassifier(Classifier):
     norm : str or callable, default="batch"
         Normalisation before each activation: ``"batch"``, PyTorch's batch normalisation; ``"batch-manual"``, the same
         written out; ``"layer"``, ``"group"`` and ``"instance"``, those of each image by itself; ``"ghost"``, ghost
-        batch normalisation; ``"renorm"``, batch renormalisation; or ``"none"``. A class or function of the number of
+        batch normalisation; ``"renorm"``, batch renormalisation; or ``"none"``. In training by several processes
+        ``"batch-manual"`` takes the moments of the whole batch, and ``"batch-manual-local"`` those of each process's
+        part. A class or function of the number of
         channels makes layers of your own, each a ``torch.nn.Module`` that takes maps ``(n, channels, h, w)`` and rows
         ``(n, channels)``; :func:`hourglass.check_batch_norm` tries such a class. The model can then not be saved.
     norm_momentum : float, default=0.1

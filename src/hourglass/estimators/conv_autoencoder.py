@@ -35,11 +35,11 @@ class ConvAutoencoder(Autoencoder):
         (``self_supervised="noise2self"``). ``transform`` refuses likewise.
     norm : str or callable, default="none"
         Normalisation before each ReLU: ``"none"``, ``"batch"``, ``"batch-manual"``, ``"layer"``, ``"group"``,
-        ``"instance"``, ``"ghost"`` or ``"renorm"``, as in :class:`hourglass.ConvClassifier`. Those that look at each
-        image by itself see tiles of 512 × 512 pixels where an image file is larger. A class or function of the number
-        of channels makes layers of your own, each a ``torch.nn.Module`` that takes maps ``(n, channels, h, w)``; where
-        their output at a pixel depends in inference on other pixels, they need the attribute
-        ``looks_at_whole_image = True``. The model can then not be saved.
+        ``"instance"``, ``"ghost"``, ``"renorm"`` or ``"batch-manual-local"``, as in :class:`hourglass.ConvClassifier`.
+        Those that look at each image by itself see tiles of 512 × 512 pixels where an image file is larger. A class or
+        function of the number of channels makes layers of your own, each a ``torch.nn.Module`` that takes maps
+        ``(n, channels, h, w)``; where their output at a pixel depends in inference on other pixels, they need the
+        attribute ``looks_at_whole_image = True``. The model can then not be saved.
     norm_momentum : float, default=0.1
         Share of the new batch in the moving statistics (PyTorch's convention; TensorFlow's 0.99 is 0.01). Unused by a
         normalisation of your own.

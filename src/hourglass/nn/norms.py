@@ -31,6 +31,14 @@ An entry is called with the number of channels and, where it has parameters of t
 on other pixels has the attribute ``looks_at_whole_image = True``.
 """
 
+LOCAL_NORMS: dict[str, Callable[..., nn.Module]] = {
+    "batch-manual-local": functools.partial(ManualBatchNorm, synchronised=False),
+}
+"""Normalisations by name whose layers, in training by several processes, see the part of their own process alone.
+
+In one process each is the same as the entry of ``NORMS`` whose name it has, without ``-local``.
+"""
+
 NORMS_IN_WORDS = {
     "none": "without normalisation",
     "batch": "with PyTorch's batch normalisation",
@@ -40,8 +48,9 @@ NORMS_IN_WORDS = {
     "instance": "with instance normalisation",
     "ghost": "with ghost batch normalisation",
     "renorm": "with batch renormalisation",
+    "batch-manual-local": "with batch normalisation written out, by each process's part",
 }
-"""What a title says of a network with each normalisation, by the names of ``NORMS``."""
+"""What a title says of a network with each normalisation, by its name."""
 
 HOW_TO_NAME = (
     "add it to the table of names (hourglass.nn.NORMS['mine'] = MyBatchNorm, see CONTRIBUTING.md) and give norm='mine'"
@@ -50,7 +59,7 @@ HOW_TO_NAME = (
 
 
 def check_known(norm: object) -> None:
-    """Raise ValueError unless ``norm`` is a name of ``NORMS``, or a class or function that makes a layer.
+    """Raise ValueError unless ``norm`` is a name of the two tables, or a class or function that makes a layer.
 
     Parameters
     ----------
@@ -63,10 +72,11 @@ def check_known(norm: object) -> None:
             f"norm={kind}(…) is one layer, but each place of a network needs a layer of its own; "
             f"give what makes one: norm={kind}, or a function such as lambda channels: {kind}(channels)"
         )
-    if norm not in NORMS if isinstance(norm, str) else not callable(norm):
+    if norm not in NORMS | LOCAL_NORMS if isinstance(norm, str) else not callable(norm):
         raise ValueError(
-            f"norm={norm!r} is unknown; choose one of {', '.join(NORMS)}, or give in Python a class or a function of "
-            "the number of channels (a name of your own has to be in hourglass.nn.NORMS)"
+            f"norm={norm!r} is unknown; choose one of {', '.join(NORMS | LOCAL_NORMS)}, or give in "
+            "Python a class or a function of the number of channels (a name of your own has to be in "
+            "hourglass.nn.NORMS)"
         )
 
 
@@ -110,8 +120,9 @@ def norm_in_words(norm: str | NormFactory) -> str:
 
 
 def has_moving_statistics(norm: object) -> bool:
-    """Whether a normalisation, by its name in ``NORMS``, keeps moving statistics; False for unknown names."""
-    kind = NORMS.get(norm) if isinstance(norm, str) else None
+    """Whether a normalisation keeps moving statistics, by its name; False for unknown names."""
+    kind = _maker(norm) if isinstance(norm, str) else None
+    kind = kind.func if isinstance(kind, functools.partial) else kind
     return isinstance(kind, type) and issubclass(kind, MovingStatistics)
 
 
@@ -127,12 +138,12 @@ def create_norm(
 
     Parameters
     ----------
-    norm : {"none", "batch", "batch-manual", "layer", "group", "instance", "ghost", "renorm"} or callable
-        Nothing; batch normalisation by PyTorch or written out; :class:`LayerNorm`, :class:`GroupNorm`,
-        :class:`InstanceNorm`, :class:`GhostBatchNorm`, :class:`BatchRenorm`. A class or function is called with
-        ``num_features`` alone, and returns the layer.
-    num_features : int
-        Channels.
+    norm : str or callable
+        A name of ``NORMS`` or ``LOCAL_NORMS``: ``"none"``, ``"batch"``, ``"batch-manual"``, ``"layer"``, ``"group"``,
+        ``"instance"``, ``"ghost"``, ``"renorm"`` or ``"batch-manual-local"``. These are nothing; batch normalisation by
+        PyTorch or written out; :class:`LayerNorm`, :class:`GroupNorm`, :class:`InstanceNorm`, :class:`GhostBatchNorm`,
+        :class:`BatchRenorm`; and batch normalisation written out that sees the part of its own process alone. A class
+        or function is called with ``num_features`` alone, and returns the layer.
     eps : float, default=1e-5
         Added to the variance; 0 or more. Unused by ``"none"`` and by a class or function.
     momentum : float in [0, 1] or None, default=0.1
@@ -165,12 +176,16 @@ def create_norm(
         )
     if not isinstance(norm, str):
         return _by_factory(norm, num_features)
-    kind = NORMS[norm]
+    kind = _maker(norm)
     if kind is None:
         return nn.Identity()
     settings = {"eps": eps, "momentum": momentum}
     taken = {name: settings[name] for name in settings if name in inspect.signature(kind).parameters}
     return kind(num_features, **taken | ({} if stored_variance is None else {"stored_variance": stored_variance}))
+
+
+def _maker(norm: str) -> Callable[..., nn.Module] | None:
+    return (NORMS | LOCAL_NORMS).get(norm)
 
 
 def _by_factory(norm: NormFactory, num_features: int) -> nn.Module:

@@ -115,17 +115,16 @@ def _synchronised(module: nn.Module) -> nn.Module:
     """
     found = {name: layer for name, layer in module.named_modules() if _needs_synchronising(layer)}
     for name, layer in found.items():
-        kind = type(layer).__name__
+        why = getattr(layer, "why_not_synchronised", None)
         if type(layer).__module__ != nn.BatchNorm2d.__module__ and not hasattr(layer, "why_not_synchronised"):
-            why: str | None = "SyncBatchNorm would take its place and compute something else"
-        else:
-            why = getattr(layer, "why_not_synchronised", None)
+            why = "that computes something else"
         if why is None and not next(module.parameters()).is_cuda:
-            why = "PyTorch's SyncBatchNorm works on GPUs alone"
+            why = "that works on GPUs alone"
         if why is not None:
             raise ValueError(
-                f"{name} is a {kind}, whose moments would be those of each process's part of the batch: {why}; choose "
-                "norm='batch-manual', which is synchronised, or train in one process"
+                f"{name} is a {type(layer).__name__}, whose moments would be those of each process's part of a batch. "
+                f"PyTorch's SyncBatchNorm cannot take its place: {why}. Choose norm='batch-manual', which takes the "
+                "moments of the whole batch, or 'batch-manual-local', or train in one process"
             )
     if not found:
         return module
