@@ -156,6 +156,9 @@ def test_a_device_may_be_an_object(make, few, tmp_path):
 
 @pytest.mark.parametrize("name", ["dense", "conv", "denoise"])
 def test_early_stopping_of_a_run_watches_training_images_alone(name, few, monkeypatch):
+    # A figure of the run that trains networks of its own, which are not those that stop early.
+    monkeypatch.setattr("hourglass.experiments.checkerboard.STEPS", 2)
+    monkeypatch.setattr("hourglass.experiments.checkerboard.DRAWS", 3)
     seen = []
     fit = hg.DenseAutoencoder.__mro__[1].fit
 

@@ -1,4 +1,4 @@
-"""scikit-learn's own checks, whole, on the defaults; and the estimators inside its tools."""
+"""scikit-learn's own checks, whole; and the estimators inside its tools."""
 
 import pickle
 
@@ -13,18 +13,28 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import hourglass as hg
 from hourglass.denoising import corrupt
 
-# Batch normalisation takes its moments of all images alike, whatever they weigh in the loss.
-BY_WEIGHT = {
-    "check_sample_weight_equivalence_on_dense_data": "batch normalisation takes its moments without weights",
-    "check_class_weight_classifiers": "batch normalisation takes its moments without weights",
-}
+# Batch normalisation takes its moments of all images alike, whatever they weigh in the loss. Images that weigh next to
+# nothing are not learnt in 50 steps, but in 500 they are.
+UNWEIGHTED = "batch normalisation takes its moments without weights"
+BY_WEIGHT = {"check_sample_weight_equivalence_on_dense_data": UNWEIGHTED}
+BY_WEIGHT_LATER = BY_WEIGHT | {"check_class_weight_classifiers": UNWEIGHTED}
 
 
+# The checks are the same after few steps; those of the convolutional networks' defaults, 500 steps, take minutes.
 @parametrize_with_checks(
-    [hg.DenseAutoencoder(), hg.ConvAutoencoder(), hg.ConvClassifier()],
+    [hg.DenseAutoencoder(), hg.ConvAutoencoder(n_steps=20), hg.ConvClassifier(n_steps=50)],
     expected_failed_checks=lambda estimator: BY_WEIGHT if isinstance(estimator, hg.ConvClassifier) else {},
 )
 def test_scikit_learns_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@parametrize_with_checks(
+    [hg.ConvAutoencoder(), hg.ConvClassifier()],
+    expected_failed_checks=lambda estimator: BY_WEIGHT_LATER if isinstance(estimator, hg.ConvClassifier) else {},
+)
+def test_scikit_learns_checks_on_the_convolutional_defaults(estimator, check):
     check(estimator)
 
 

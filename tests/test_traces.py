@@ -201,8 +201,8 @@ class NumberedNoise:
         return corrupt(images)
 
 
-def replay(path, digits, dtype, optimiser):
-    """Train the product's network as the trace was; returns the trace, the network and the losses."""
+def replay(path, digits, dtype, optimiser, n_steps=None):
+    """Train the product's network as the trace was, all steps or the first; returns trace, network and losses."""
     with np.load(path) as stored:
         trace = {key: stored[key] for key in stored}
     images, labels, _, _ = digits(path)
@@ -217,7 +217,7 @@ def replay(path, digits, dtype, optimiser):
             channels_first(images, dtype), None if is_codec else F.one_hot(torch.from_numpy(labels), 10).to(dtype)
         ),
         sampler=iter(torch.from_numpy(trace["batches"]).long()),
-        n_steps=len(trace["batches"]),
+        n_steps=n_steps or len(trace["batches"]),
         corrupt=NumberedNoise(int(trace["seed"])) if experiment_of(path) == "denoise" else None,
     )
     return trace, network, np.array(trainer.run().loss)
@@ -246,16 +246,19 @@ def moving_statistics(network, trace):
     return [(name, value, np.float64(trace[name])) for name, value in zip(names, values, strict=True)]
 
 
-def slow_if_long(path):
-    """The convolutional autoencoders take a second a step in float64; the samples' files suffice every day."""
-    long = path.parent == FULL and experiment_of(path) in ("conv", "denoise")
-    return pytest.param(path, marks=pytest.mark.slow if long else ())
+DENOISE = SAMPLE / "denoise-float64.npz"
+
+
+def slow_if_long(path, *long):
+    """The samples suffice every day, with `dense` for full MNIST and for what TensorFlow rounded to float32."""
+    is_long = path in long or (path.parent == FULL and experiment_of(path) != "dense")
+    return pytest.param(path, marks=pytest.mark.slow if is_long else ())
 
 
 EXACT_FILES = select(kind="", dtype=torch.float64) + select(kind=tuple(FLOAT32_BOUNDS), dtype=torch.float32)
 
 
-@pytest.mark.parametrize("path", [slow_if_long(path) for path in EXACT_FILES], ids=trace_id)
+@pytest.mark.parametrize("path", [slow_if_long(path, DENOISE) for path in EXACT_FILES], ids=trace_id)
 def test_replays_tensorflow(path, digits):
     """In float64, so that what differs is the trace's own rounding and no processor's."""
     bounds = FLOAT64_BOUNDS if dtype_of(path) == torch.float64 else FLOAT32_BOUNDS
@@ -276,6 +279,13 @@ def test_replays_tensorflow(path, digits):
         np.testing.assert_allclose(found, stored, rtol=0, atol=rest[0] * np.abs(stored).max(), err_msg=name)
 
 
+def test_the_first_steps_of_denoising_are_tensorflows(digits):
+    """`conv` with more channels and with noise; in float64, a step takes more than a second."""
+    trace, _, loss = replay(DENOISE, digits, torch.float64, TensorFlowAdam, n_steps=4)
+    assert len(loss) == 4
+    check_loss(loss, trace["loss"][:4], FLOAT64_BOUNDS["denoise"][0])
+
+
 @pytest.mark.parametrize("path", select(kind=("dense", "bn-none"), files=sorted(SAMPLE.glob("*.npz"))), ids=trace_id)
 def test_the_products_adam_is_tensorflows_but_for_its_constants(path, digits):
     _, network, loss = replay(path, digits, torch.float64, Adam)
@@ -289,7 +299,7 @@ def test_the_products_adam_is_tensorflows_but_for_its_constants(path, digits):
 SHIPPED_FILES = select(kind=("dense", "conv", "denoise"))
 
 
-@pytest.mark.parametrize("path", SHIPPED_FILES, ids=trace_id)
+@pytest.mark.parametrize("path", [slow_if_long(path) for path in SHIPPED_FILES], ids=trace_id)
 def test_the_product_in_float32_follows_tensorflow(path, digits):
     trace, network, loss = replay(path, digits, torch.float32, Adam)
     check_loss(loss, trace["loss"], SHIPPED_BOUNDS[0])
