@@ -1,12 +1,54 @@
 """Signs of life of the processes that train together, by which one that was lost is told from one that is busy."""
 
 import itertools
+import queue
 import threading
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 # Seconds between two signs of life.
 BEAT = 1.0
+
+
+def within(seconds: float, function: Callable[[], T]) -> T:
+    """Call a function that may never return, since the host that it asks may have been cut off.
+
+    Parameters
+    ----------
+    seconds : float
+        Seconds to wait for it.
+    function : callable
+        Function without arguments, which is called in a thread.
+
+    Returns
+    -------
+    object
+        What the function returned.
+
+    Raises
+    ------
+    TimeoutError
+        When the function has not returned in time; its thread then goes on.
+    """
+    answers: queue.SimpleQueue[tuple[list[T], BaseException | None]] = queue.SimpleQueue()
+
+    def call() -> None:
+        try:
+            answers.put(([function()], None))
+        except BaseException as error:  # raised in the thread that waits
+            answers.put(([], error))
+
+    threading.Thread(target=call, daemon=True).start()
+    try:
+        returned, error = answers.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError(f"there was no answer for {seconds:.0f} s") from None
+    if error is not None:
+        raise error
+    return returned[0]
 
 
 class Heartbeat:

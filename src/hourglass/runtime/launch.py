@@ -13,7 +13,7 @@ from types import FrameType
 import torch
 from torch.distributed.rendezvous import rendezvous
 
-from hourglass.runtime.heartbeat import Heartbeat
+from hourglass.runtime.heartbeat import Heartbeat, within
 from hourglass.runtime.launched import Launched
 from hourglass.runtime.ranks import LostProcessError, gathered, group
 
@@ -151,12 +151,10 @@ class _Ending:
     def after(self, error: BaseException) -> None:
         """Return where this process has to report the error itself; otherwise raise what it ends with."""
         how = _STOPPED if isinstance(error, KeyboardInterrupt | _Terminated) else _LOST if _is_lost(error) else _OWN
-        me, store = self.place.rank, self.heart.store
-        store.set_timeout(timedelta(seconds=_ANSWER))
+        me = self.place.rank
         try:
-            store.set(self._key(me), how)
-            ends, lost = self._others(how)
-        except RuntimeError:  # the host of the store, that of rank 0, does not answer
+            ends, lost = within(_LAST_WORDS + _ANSWER, lambda: self._others(how))
+        except (RuntimeError, TimeoutError):  # the host of the store, that of rank 0, does not answer
             if how == _OWN:
                 return
             if self.place.local_rank > 0:
@@ -171,11 +169,12 @@ class _Ending:
             raise FollowerError(f"rank {speaker} reports what has happened", code) from error
 
     def _others(self, how: bytes) -> tuple[dict[int, bytes], list[int]]:
-        """How others ended that say so, and the ranks of those that give no sign of life.
+        """Say how this process ends; tell how others ended that say so, and which ranks give no sign of life.
 
         This waits only as long as it is open which process has to report the error.
         """
         store, heart, me = self.heart.store, self.heart, self.place.rank
+        store.set(self._key(me), how)
         rest = [rank for rank in range(self.place.processes) if rank != me]
         first_looks = {rank: heart.latest(rank) for rank in rest}
         ends: dict[int, bytes] = {}

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from hourglass.runtime.heartbeat import Heartbeat
+from hourglass.runtime.heartbeat import Heartbeat, within
 from hourglass.runtime.internals import store_of_processes
 
 T = TypeVar("T")
@@ -308,11 +308,14 @@ def at_first(function: Callable[[], object]) -> None:
 def _wait_for(key: str, heart: Heartbeat, who: int) -> None:
     """Wait until a key is in the store, as long as the process that will put it there gives signs of life."""
     pause = _FIRST_LOOK
-    while not heart.store.check([key]):
-        if heart.silence(who) > group.patience:
-            raise LostProcessError(f"rank {who} has given no sign of life for {group.patience:.0f} s")
-        time.sleep(pause)
-        pause = min(2 * pause, _LAST_LOOK)
+    try:
+        while not within(group.patience, lambda: heart.store.check([key])):
+            if within(group.patience, lambda: heart.silence(who)) > group.patience:
+                raise LostProcessError(f"rank {who} has given no sign of life for {group.patience:.0f} s")
+            time.sleep(pause)
+            pause = min(2 * pause, _LAST_LOOK)
+    except TimeoutError as error:
+        raise LostProcessError(f"the store by which the processes found each other is gone: {error}") from error
 
 
 def _device() -> torch.device:
