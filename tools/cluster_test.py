@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 import hourglass as hg
@@ -133,6 +134,7 @@ def main() -> None:
     if why is not None:
         print(f"cluster-test: {why}", file=sys.stderr)
         sys.exit(MISUSE)
+    torch.set_num_threads(1)
     with ExitStack() as closing:
         folder = given.folder or Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="cluster-test-")))
         folder.mkdir(parents=True, exist_ok=True)
@@ -194,7 +196,7 @@ def _train_on_two_hosts(folder: Path) -> None:
         _expect(again in said, f"rank {host} did not name the command that resumes")
     _say("one host was cut off, and each named the other")
     words = [sys.executable, "-m", "hourglass", *TRAINING, "--out", str(folder / "cut"), "--resume", "--quiet"]
-    subprocess.run(words, check=True, timeout=PATIENCE)
+    subprocess.run(words, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True, timeout=PATIENCE)
     _check_losses(folder / "cut", expected)
     _say("one process resumed the training, with the same losses")
 
