@@ -20,16 +20,15 @@ from hourglass.training.sampler import Order, ShuffledSampler
 class Source(ABC):
     """Abstract base class of training data addressed by index.
 
-    A subclass defines ``__len__``, :meth:`take` and :attr:`fingerprint`. A batch is a tensor of indices until
-    :meth:`take` reads its rows. What it reads depends only on the indices and the step, so that a training can be
-    resumed bit for bit.
+    A subclass defines ``__len__``, :meth:`take` and :attr:`fingerprint`. What :meth:`take` reads depends only on the
+    indices and the step, so that a training can be resumed bit for bit.
 
     Attributes
     ----------
     device : torch.device
         Device of the batches, by default the CPU.
     has_common_range : bool
-        Whether the range of all numbers is also that of any subset, so that it need not be found anew; by default not.
+        Whether any subset has the range of all numbers, which then need not be found anew; by default not.
     """
 
     device: torch.device = torch.device("cpu")
@@ -215,7 +214,8 @@ class Source(ABC):
         Source
             Source of the same rows; this one stays as it is.
         """
-        (other := copy.copy(self)).device = device
+        other = copy.copy(self)
+        other.device = device
         return other
 
     def _rows(self, start: int, end: int) -> Tensor:
@@ -260,7 +260,7 @@ class Subset(Source):
         return None if groups is None else groups[self.rows.cpu().numpy()]
 
     def value_range(self) -> tuple[float, float]:
-        """Find the smallest and the largest value of these rows, or of all, where that is the range of any subset."""
+        """Find the smallest and the largest value of these rows, or of all where the source has a common range."""
         return self.source.value_range() if self.source.has_common_range else super().value_range()
 
     @property

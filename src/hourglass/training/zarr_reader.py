@@ -55,8 +55,8 @@ class BlockReader:
         """
         from zarr.core.buffer import default_buffer_prototype
 
-        start, end = number * self.size, min((number + 1) * self.size, len(self.images))
-        rows = _own_pages((end - start, *self.images.shape[1:]), self.images.dtype)
+        start, end = number * self.size, min((number + 1) * self.size, self.images.shape[0])
+        rows: Any = _own_pages((end - start, *self.images.shape[1:]), self.images.dtype)
         out = default_buffer_prototype().nd_buffer.from_ndarray_like(rows)
         damaged = f"{self.location}: block {number} of {len(self.checksums)} is damaged or missing"
         try:

@@ -183,7 +183,7 @@ class ZarrSource(Source):
     def names(self) -> tuple[str, ...]:
         """Path of each file, by the number of the file, relative to the folder that was packed."""
         padded = np.asarray(array_of(self._group, "names", self.location, axes=2)[:])
-        return tuple(row.tobytes().rstrip(b"\0").decode() for row in padded)
+        return tuple(row.tobytes().rstrip(b"\0").decode("utf-8", "surrogateescape") for row in padded)
 
     def blocks(self) -> Iterator[Batch]:
         """Iterate over all images once, in order; the next blocks are read ahead.

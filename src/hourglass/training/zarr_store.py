@@ -57,6 +57,12 @@ def is_zarr(location: str | os.PathLike[str]) -> bool:
     return path.suffix.lower() == ".zarr" or (path / "zarr.json").is_file()
 
 
+def unfinished_place(location: str | os.PathLike[str]) -> Path:
+    """Folder beside the path of a Zarr, in which it is packed until it is complete."""
+    path = Path(location)
+    return path.with_name(f".{path.name}.unfinished")
+
+
 def import_zarr(location: str | os.PathLike[str]) -> Any:
     """Import zarr, or raise ImportError with the extra that has what a place needs."""
     try:
@@ -79,8 +85,8 @@ def open_group(location: str | os.PathLike[str], *, mode: str, options: Mapping[
     ----------
     location : path-like or str
         Path, or address that fsspec knows.
-    mode : {"r", "r+", "w"}
-        Read, change, or create in place of whatever is there.
+    mode : {"r", "r+", "a", "w"}
+        Read, change, create where nothing is, or create in place of whatever is there.
     options : mapping of str to object, optional
         Options of the file system of an address.
 
@@ -105,6 +111,8 @@ def open_group(location: str | os.PathLike[str], *, mode: str, options: Mapping[
     try:
         return zarr.open_group(**where, mode=mode, zarr_format=3)
     except FileNotFoundError as error:
+        if not is_url(location) and unfinished_place(location).exists():
+            raise FileNotFoundError(f"{location} is not complete, since packing was interrupted; {_REPEAT}") from error
         raise FileNotFoundError(
             f"{location} is not a Zarr of images; name one that `hourglass pack` has written"
         ) from error
