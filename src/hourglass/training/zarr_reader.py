@@ -67,7 +67,7 @@ class BlockReader:
             raise ValueError(f"{damaged} ({type(error).__name__}: {error}); pack the images again") from error
         if checksum(rows) != self.checksums[number].tobytes():
             raise ValueError(f"{damaged}: its checksum is another one; pack the images again")
-        return rows
+        return np.asarray(rows)
 
 
 def checksum(rows: Block) -> bytes:
