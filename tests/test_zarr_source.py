@@ -92,7 +92,7 @@ def test_blocks_of_all_subsets_are_read_once_too(few_blocks, monkeypatch):
     subset = few_blocks.subset(np.flatnonzero(np.arange(60) % 3)).paired(torch.zeros(40, 1, 1, 1))
     order = subset.order(8, torch.Generator().manual_seed(0))
     for _ in range(5):
-        inputs, targets = subset.take(next(order), 1)
+        _, targets = subset.take(next(order), 1)
         assert targets.shape == (8, 1, 1, 1)
     assert sorted(reads) == list(range(15))
 
@@ -148,7 +148,7 @@ def test_a_training_is_resumed_bit_for_bit_in_the_middle_of_an_epoch(place, tmp_
 
 
 def test_the_fingerprint_is_that_of_the_content_and_reads_no_image(there, tmp_path, monkeypatch):
-    images, place, block_bytes = there
+    _, place, block_bytes = there
     monkeypatch.setattr(zarr_reader.BlockReader, "__call__", None)
     copied = shutil.copytree(place, tmp_path / "copy.zarr")
     assert ZarrSource(copied).fingerprint == ZarrSource(place).fingerprint

@@ -10,6 +10,7 @@ from hourglass.cli import (  # noqa: F401 - importing these modules adds their c
     image_commands,
     lesson_commands,
     model_commands,
+    pack_commands,
     page_commands,
     show_commands,
     study_commands,

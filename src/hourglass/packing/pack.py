@@ -129,6 +129,8 @@ def pack_images(
         raise OptionError(f"crop={crop!r}; expected height and width in pixels, such as (64, 64)")
     if block_bytes < 1:
         raise OptionError(f"block_bytes={block_bytes}; expected a whole number above 0")
+    if not os.fspath(out).lower().endswith(".zarr"):
+        raise OptionError(f"{out} does not end in .zarr; name the Zarr to write, such as images.zarr")
     workers = Workers(jobs, cluster)
     import_zarr(out)
     writer = StoreWriter(out, storage_options)
