@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hourglass import data, experiments, lab, report
+from hourglass import experiments, lab, report
 from hourglass.data import Dataset
 from hourglass.errors import OptionError
 from hourglass.experiments import EXPERIMENTS, OF_NOTEBOOKS, Result, Run
@@ -55,8 +55,9 @@ def run_many(
         first.
     out : path-like
         Folder for the files of every run and for ``report.html``.
-    dataset : {"sample", "mnist", "fashion-mnist"} or Dataset, default="sample"
-        Images and labels; ``"sample"`` needs no download.
+    dataset : {"sample", "mnist", "fashion-mnist"}, str or Dataset, default="sample"
+        Images and labels; ``"sample"`` needs no download. For experiments also the path or address of a Zarr that
+        ``hourglass pack`` has written; see :func:`hourglass.experiments.load_dataset`.
     data_dir : path-like, optional
         Folder with the data set's files; see :func:`hourglass.load`.
     recipe : {"classic", "fast"}, default="classic"
@@ -129,7 +130,11 @@ def run_many(
     going_on = experiments.check_out(folder, chosen, recipe, several, resume=resume)
     if going_on and not resume:
         say(f"{folder} holds an unfinished run, which is resumed")
-    loaded = data.load(dataset, data_dir) if isinstance(dataset, str) else dataset
+    loaded = experiments.load_dataset(dataset, data_dir)
+    if studies and experiments.is_stored(loaded):
+        raise OptionError(
+            f"{studies[0]} is a study, which takes data in memory; choose a data set by its name (dataset)"
+        )
     results: list[Result | Findings] = []
     finished: list[Run] = []
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hourglass.cli.app import Misuse, app, merge, parse_settings, stoppable
-from hourglass.cli.choices import dataset_name
+from hourglass.cli.choices import dataset_place
 from hourglass.cli.shared import CheckpointEvery, DataFolder, Quiet, teller
 
 if TYPE_CHECKING:
@@ -41,10 +41,10 @@ def run(
     dataset: Annotated[
         str,
         typer.Option(
-            parser=dataset_name,
-            metavar="NAME",
-            help="Data set, one of those that `hourglass list` shows. sample is 5,000 MNIST digits that need no "
-            "download.",
+            parser=dataset_place,
+            metavar="NAME|ZARR",
+            help="Data set, one of those that `hourglass list` shows; sample is 5,000 MNIST digits that need no "
+            "download. Or the path or address of a Zarr of images that `hourglass pack` has written, for experiments.",
         ),
     ] = "sample",
     data_dir: DataFolder = None,

@@ -17,7 +17,7 @@ from sklearn.base import clone
 
 import hourglass
 from hourglass.atomic import check_writable, locked
-from hourglass.data import Dataset, load
+from hourglass.data import Dataset
 from hourglass.estimators import NetworkEstimator
 from hourglass.estimators.fitting import CHECKPOINT_PARAMETERS
 from hourglass.estimators.records import parameter_to_json
@@ -25,6 +25,7 @@ from hourglass.experiments.baselines import Scores
 from hourglass.experiments.declared import Experiment, find
 from hourglass.experiments.evaluation import protocol_of
 from hourglass.experiments.result import LOG, STATE, Result, Run, run_folder, unfinished_folder, unfinished_runs
+from hourglass.experiments.store_data import load_dataset
 from hourglass.persistence import differences, is_longer
 from hourglass.runtime.hardware import resolve_device, resolve_precision
 from hourglass.training import LoggedProgress, progress_for
@@ -121,7 +122,7 @@ def run(
     if out is not None:
         resume = check_out(out, [name], recipe, seeds, resume=resume)
         estimator.set_params(checkpoint_every=checkpoint_every)
-    data = load(dataset, data_dir) if isinstance(dataset, str) else dataset
+    data = load_dataset(dataset, data_dir)
     protocol_of(estimator).check(data, name)
 
     done: dict[int, Run] = {}
