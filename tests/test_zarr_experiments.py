@@ -71,15 +71,11 @@ def test_too_few_files_are_refused(tmp_path):
         load_dataset(tmp_path / "a.zarr")
 
 
-@pytest.mark.parametrize("name", ["dense", "bn-manual"])
-def test_experiments_run_on_a_zarr_as_on_the_same_images_in_memory(name, place, monkeypatch):
-    monkeypatch.setattr(store_data, "_IN_MEMORY", 4 * 784 * 100)
-    data = load_dataset(place)
-    result = hg.run(name, dataset=data, n_steps=3)
-    train = hg.Images(data.train.images[:], data.train.labels)
-    resident = hg.run(name, dataset=hg.Dataset(data.name, train, data.test, data.validation_size), n_steps=3)
-    assert result.scores.keys() == resident.scores.keys()
-    assert result.runs[0].figures.keys() == resident.runs[0].figures.keys()
+def test_a_classifier_is_run_on_the_labels_of_a_zarr(place, monkeypatch):
+    monkeypatch.setattr(store_data, "_IN_MEMORY", 4 * 784 * 100)  # as if the training images did not fit
+    result = hg.run("bn-manual", dataset=load_dataset(place), n_steps=2, batch_size=20)
+    assert result.runs[0].estimator.classes_.tolist() == sorted(set(load_dataset(place).train.labels))
+    assert np.isfinite(list(result.scores.values())).all()
 
 
 def test_the_command_runs_on_a_zarr_and_refuses_others(place, hourglass, tmp_path):
@@ -96,3 +92,32 @@ def test_the_command_runs_on_a_zarr_and_refuses_others(place, hourglass, tmp_pat
     assert code == 1
     assert "`hourglass pack`" in err
     assert not (tmp_path / "nothing.zarr").exists()
+
+
+def test_train_makes_a_model_of_a_zarr_and_resumes(place, hourglass, tmp_path):
+    command = ("train", place, "--out", "model", "--network", "dense", "--set", "code_size=8", "-q")
+    assert hourglass(*command, "--steps", 3) == (0, "", "")
+    model = hg.load_model(tmp_path / "model")
+    assert model.notes_ == {"files": 200, "images": 200, "prepared": "as packed", "range": "auto"}
+    assert model.image_shape_ == (28, 28, 1)
+    assert hourglass(*command, "--steps", 5, "--resume") == (0, "", "")
+    assert hg.load_model(tmp_path / "model").n_steps_ == 5
+    code, _, err = hourglass(*command, "--crop", 16)
+    assert code == 2
+    assert "crop=16 is for image files" in err
+
+
+def test_a_denoiser_of_a_zarr_is_measured_on_files_that_it_did_not_learn_from(place, tmp_path):
+    said, small = [], {"widths": (8, 8, 8), "n_blocks": (1, 1, 1)}
+    denoiser = hg.train_on_images(
+        place, tmp_path / "model", noise=0.2, begin_from="scratch", n_steps=2, parameters=small, say=said.append
+    )
+    assert said[-1].startswith("held-out images (20):")
+    assert denoiser.notes_["images"] == 200
+
+
+def test_numbers_of_16_bits_have_the_range_that_the_model_remembers(tmp_path):
+    np.save(tmp_path / "stack.npy", np.random.default_rng(0).integers(0, 5000, (4, 16, 16), dtype=np.uint16))
+    hg.pack_images(tmp_path / "stack.npy", tmp_path / "a.zarr")
+    model = hg.train_on_images(tmp_path / "a.zarr", tmp_path / "model", network="dense", n_steps=1)
+    assert model.notes_["ranges"] == {"uint16": [0, 65535]}

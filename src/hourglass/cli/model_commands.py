@@ -29,13 +29,20 @@ from hourglass.cli.shared import (
 
 if TYPE_CHECKING:
     from hourglass.estimators import NetworkEstimator
+    from hourglass.image_training.packed_images import PackedImages
     from hourglass.imagefiles import ImageFolderSource, TrainingImages
 
 
 @app.command(epilog=READ)
 def train(
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Folder of images, or one image.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="FOLDER|ZARR",
+            help="Folder of images, or one image; or path or address of a Zarr of images that `hourglass pack` has "
+            "written.",
+            show_default=False,
+        ),
     ],
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the model.", show_default=False)],
     noise: Annotated[
@@ -138,7 +145,7 @@ def train(
     checkpoint_every: CheckpointEvery = "60s",
     quiet: Quiet = False,
 ) -> None:
-    """Train a model on a folder of images of any size.
+    """Train a model on a folder of images of any size, or on a Zarr of more images than fit into memory.
 
     With --noise, --targets or --self-supervised the model is a denoiser. Training starts from the package's denoiser of
     photographs, and a few minutes adapt it to your images. With --noise or --targets, at least four images and neither
@@ -183,7 +190,7 @@ def train(
     tally.exit()
 
 
-def _say_ranges(tally: Tally, taken: "TrainingImages | ImageFolderSource") -> None:
+def _say_ranges(tally: Tally, taken: "TrainingImages | ImageFolderSource | PackedImages") -> None:
     """Show how reading went and which numbers the network sees, before the training shows its own progress."""
     tally.end()
     if taken.ranges and not tally.quiet:

@@ -108,11 +108,10 @@ def is_stored(data: Dataset) -> bool:
 
 
 def in_memory(images: Any) -> NDArray[np.float32]:
-    """Training images as an array: all that are in memory already, or of others as many as take 32 MB, evenly spread."""
+    """Training images as an array: all that are in memory already, or of others as many as take 32 MB."""
     if not isinstance(images, StoredRows):
         return np.asarray(images)
-    count = min(len(images), _most(images.source))
-    return images[np.linspace(0, len(images) - 1, count).astype(np.int64)]
+    return images[_spread(np.arange(len(images)), _most(images.source))]
 
 
 def _most(source: Any) -> int:
@@ -134,7 +133,9 @@ def _divided(source: ZarrSource) -> tuple[NDArray[np.int64], NDArray[np.int64], 
     role = np.zeros(count, np.int8)
     role[order[:each]], role[order[each : 2 * each]] = 2, 1
     trained, validated, tested = (np.flatnonzero(role[files] == number) for number in range(3))
-    most = _most(source)
-    return trained, *(
-        rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64)] for rows in (validated, tested)
-    )
+    return trained, _spread(validated, _most(source)), _spread(tested, _most(source))
+
+
+def _spread(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Rows at equal distances, so that not more than ``most`` are left."""
+    return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64)]
