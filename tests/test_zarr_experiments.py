@@ -96,11 +96,11 @@ def test_the_command_runs_on_a_zarr_and_refuses_others(place, hourglass, tmp_pat
 
 def test_train_makes_a_model_of_a_zarr_and_resumes(place, hourglass, tmp_path):
     command = ("train", place, "--out", "model", "--network", "dense", "--set", "code_size=8", "-q")
-    assert hourglass(*command, "--steps", 3) == (0, "", "")
+    assert hourglass(*command, "--steps", 3)[:2] == (0, "")
     model = hg.load_model(tmp_path / "model")
     assert model.notes_ == {"files": 200, "images": 200, "prepared": "as packed", "range": "auto"}
     assert model.image_shape_ == (28, 28, 1)
-    assert hourglass(*command, "--steps", 5, "--resume") == (0, "", "")
+    assert hourglass(*command, "--steps", 5, "--resume")[:2] == (0, "")
     assert hg.load_model(tmp_path / "model").n_steps_ == 5
     code, _, err = hourglass(*command, "--crop", 16)
     assert code == 2
