@@ -17,7 +17,7 @@ from hourglass.training.zarr_reader import checksum
 from hourglass.training.zarr_store import open_group
 
 # Blocks in a run, which is a task, unless a file has more: at the ends of runs a file may be decoded a second time.
-_RUN = 8
+_RUN = 16
 
 
 @dataclass(frozen=True)

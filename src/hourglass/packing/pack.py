@@ -73,7 +73,7 @@ def pack_images(
         Whether a Zarr of images that exists is replaced, and an interrupted packing begins again.
     hidden : bool, default=False
         Whether hidden files and folders are included.
-    block_bytes : int, default=8388608
+    block_bytes : int, default=4194304
         Bytes of a block at most, unless one image has more. A block is a shard: one file or object. It is what a
         training reads at once.
     storage_options : mapping of str to object, optional

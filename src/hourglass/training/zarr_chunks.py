@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 # Bytes of a block, which is one shard, that is one file or object: large enough for object stores, and small enough
 # that many fit into memory.
-BLOCK_BYTES = 8 << 20
+BLOCK_BYTES = 4 << 20
 # Bytes of a chunk in a shard, which other programs can read without the rest.
 CHUNK_BYTES = 1 << 20
 
@@ -35,7 +35,7 @@ class BlockSize:
             Bytes of one image, from 1.
         count : int
             Number of all images, from 1.
-        block_bytes : int, default=8388608
+        block_bytes : int, default=4194304
             Bytes of a block at most, unless one image has more.
 
         Returns

@@ -20,7 +20,7 @@ from hourglass.training.zarr_reader import BlockReader
 from hourglass.training.zarr_store import array_of, open_complete
 
 # Bytes of the blocks that are in memory.
-MEMORY = 128 << 20
+MEMORY = 64 << 20
 
 
 class ZarrSource(Source):
@@ -35,7 +35,7 @@ class ZarrSource(Source):
     ----------
     location : path-like or str
         Path of the Zarr, or an address that fsspec knows, such as ``s3://bucket/images.zarr``.
-    memory : int, default=134217728
+    memory : int, default=67108864
         Bytes of blocks in memory. With more, more blocks are mixed. At least five blocks are in memory, and never more
         than there are.
     storage_options : mapping of str to object, optional
