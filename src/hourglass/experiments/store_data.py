@@ -103,7 +103,18 @@ def load_dataset(dataset: str | os.PathLike[str] | Dataset, data_dir: str | os.P
 
 
 def is_stored(data: Dataset) -> bool:
-    """Whether the training images are not in memory."""
+    """Whether the training images of a data set stay where they are stored.
+
+    Parameters
+    ----------
+    data : Dataset
+        The data set.
+
+    Returns
+    -------
+    bool
+        False where they are in memory.
+    """
     return isinstance(data.train.images, Source)
 
 

@@ -10,10 +10,6 @@ from numpy.typing import NDArray
 Announce = Callable[[Sequence[int], Sequence[int]], None]
 
 
-def _ignore(in_use: Sequence[int], coming: Sequence[int]) -> None:
-    pass
-
-
 @dataclass(frozen=True, eq=False)
 class RowBlocks:
     """Blocks in which the rows of a source are stored, and how many of them fit into memory.
@@ -37,7 +33,7 @@ class RowBlocks:
     window: int
     rows: NDArray[np.int64] | None = None
     numbers: NDArray[np.int64] | None = None
-    announce: Announce = _ignore
+    announce: Announce | None = None
 
     def __len__(self) -> int:
         """Return the number of blocks."""
@@ -84,6 +80,8 @@ class RowBlocks:
         coming : sequence of int
             Blocks that are needed next, in this order.
         """
+        if self.announce is None:
+            return
         if self.numbers is not None:
             in_use, coming = self.numbers[list(in_use)].tolist(), self.numbers[list(coming)].tolist()
         self.announce(in_use, coming)
