@@ -83,9 +83,9 @@ def measure(folder: Path, gigabytes: float, seconds: float, pairs: int) -> dict[
     document["denoise"] = {"images_per_second": rates, "ratio": round(medians["denoise"] / medians["resident"], 4)}
     document["denoise"] |= {"seconds": seconds, "peak_pss_mb": max(peaks)}
     with s3_server() as options:
-        import s3fs
+        import fsspec
 
-        files = s3fs.S3FileSystem(**options)
+        files = fsspec.filesystem("s3", **options)
         files.mkdir("bucket")
         files.put(str(place), "bucket/images.zarr", recursive=True)
         address = "s3://bucket/images.zarr"
