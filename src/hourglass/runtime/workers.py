@@ -20,7 +20,7 @@ Shared = TypeVar("Shared")
 Task = TypeVar("Task")
 Value = TypeVar("Value")
 
-# Seconds in which a cluster has to answer.
+# Seconds in which a cluster has to accept a connection, to begin a session, and to have a worker.
 _PATIENCE = 10
 
 
@@ -188,8 +188,8 @@ def _results(
             yield number, value
         if isinstance(result.error, engine.lost):
             raise WorkerLostError(
-                f"a worker ended before its task was done ({type(result.error).__name__}); it may have been killed, for "
-                "example for want of memory"
+                f"a worker ended before its task was done ({type(result.error).__name__}); it may have been killed, "
+                "for example for want of memory"
             ) from result.error
         if result.error is not None:
             raise result.error
@@ -275,11 +275,9 @@ def _dask(workers: Workers, shared: Any) -> Iterator[_Engine]:
             return future
 
     address = _reached(workers)
-    try:
-        client = Client(address, timeout=_PATIENCE, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise _no_answer(address, "a Dask scheduler", error) from error
-    with client:
+    with _begun(
+        address, "a Dask scheduler", lambda: Client(address, timeout=_PATIENCE, set_as_default=False)
+    ) as client:
         try:
             client.wait_for_workers(1, timeout=_PATIENCE)
         except TimeoutError as error:
@@ -308,7 +306,7 @@ def _ray(workers: Workers, shared: Any) -> Iterator[_Engine]:
     begun = not ray.is_initialized()
     try:
         if begun:
-            ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+            _begun(address, "Ray", lambda: ray.init(address, log_to_driver=False, logging_level=logging.ERROR))
         cores = int(ray.cluster_resources().get("CPU", 0))
         if cores < 2:  # joblib would work in this process
             raise ConnectionError(
@@ -343,6 +341,27 @@ def _reached(workers: Workers) -> str:
     except OSError as error:
         raise _no_answer(address, "a cluster", error) from error
     return address
+
+
+def _begun(address: str, what: str, begin: Callable[[], Value]) -> Value:
+    """What ``begin`` returns; Dask's and Ray's clients wait for ever for a program that accepts and says nothing."""
+    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            answers.put((begin(), None))
+        except Exception as error:
+            answers.put((None, error))
+
+    threading.Thread(target=work, name="hourglass-connect", daemon=True).start()
+    try:
+        value, error = answers.get(timeout=2 * _PATIENCE)
+    except queue.Empty as silence:
+        raise _no_answer(address, what, TimeoutError(f"{2 * _PATIENCE} seconds of silence")) from silence
+    if error is not None:
+        raise _no_answer(address, what, error) from error
+    answer: Value = value
+    return answer
 
 
 def _no_answer(address: str, what: str, error: Exception) -> ConnectionError:
