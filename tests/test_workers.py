@@ -13,7 +13,7 @@ import pytest
 import worker_tasks
 from clusters import Dask, environment
 from hourglass.errors import OptionError
-from hourglass.runtime.workers import Workers, WorkerLostError, on_workers
+from hourglass.runtime.workers import WorkerLostError, Workers, on_workers
 
 
 @pytest.fixture(scope="module")
