@@ -34,18 +34,20 @@ def wait_until(condition, limit=LIMIT):
 class Dask:
     """A scheduler, and two workers that are not restarted when they die."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, *, failures=3):
         self.folder, self.processes, self.killed = folder, [], 0
+        self.environment = environment() | {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": str(failures)}
         file = folder / "scheduler.json"
         local = ("--host", "127.0.0.1", "--no-dashboard")
         self._begin("scheduler", *local, "--port", 0, "--scheduler-file", file, "--idle-timeout", "20 minutes")
         self.address = wait_until(lambda: file.exists() and _address(file))
-        for _ in range(2):
-            self.add_worker()
-
-    def add_worker(self):
         words = ("--no-nanny", "--no-dashboard", "--nthreads", 1, "--memory-limit", 0, "--death-timeout", 20)
-        self._begin("worker", self.address, *words, "--local-directory", self.folder)
+        for _ in range(2):
+            self._begin("worker", self.address, *words, "--local-directory", folder)
+        from distributed import Client
+
+        with Client(self.address, set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=LIMIT)
 
     def kill_a_worker(self):
         """Kill a worker; it does not end by itself, and its tasks are lost."""
@@ -57,7 +59,7 @@ class Dask:
     def _begin(self, *words):
         command = [sys.executable, "-m", "dask", *map(str, words)]
         with (self.folder / "dask.log").open("ab") as log:
-            self.processes.append(subprocess.Popen(command, env=environment(), stdout=log, stderr=log))
+            self.processes.append(subprocess.Popen(command, env=self.environment, stdout=log, stderr=log))
 
     def close(self):
         for process in self.processes:

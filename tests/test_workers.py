@@ -12,14 +12,7 @@ import pytest
 
 import worker_tasks
 from clusters import Dask, environment
-from hourglass.errors import OptionError
 from hourglass.runtime.workers import WorkerLostError, Workers, on_workers
-
-
-@pytest.fixture(scope="module")
-def dask(tmp_path_factory):
-    with contextlib.closing(Dask(tmp_path_factory.mktemp("dask"))) as cluster:
-        yield cluster
 
 
 @pytest.fixture(params=["jobs", "dask"])
@@ -80,11 +73,9 @@ def test_dask_gives_the_tasks_of_a_dead_worker_to_another(tmp_path):
 
 
 def test_dask_gives_up_a_task_that_kills_its_workers(tmp_path):
-    with contextlib.closing(Dask(tmp_path)) as cluster:
-        cluster.add_worker()
-        cluster.add_worker()
-        with pytest.raises(WorkerLostError, match="KilledWorker"):
-            list(on_workers(worker_tasks.fatal, [0, 1], Workers(cluster=cluster.address), None))
+    lost = pytest.raises(WorkerLostError, match="KilledWorker")
+    with contextlib.closing(Dask(tmp_path, failures=0)) as cluster, lost:
+        list(on_workers(worker_tasks.fatal, [0], Workers(cluster=cluster.address), None))
 
 
 def test_ctrl_c_finishes_what_is_in_work_and_begins_nothing_else(tmp_path):
@@ -146,5 +137,33 @@ def test_a_missing_extra_is_named(scheme, extra, module, monkeypatch):
     ],
 )  # fmt: skip
 def test_other_places_are_refused_in_words(options, message):
-    with pytest.raises(OptionError, match=message):
+    with pytest.raises(ValueError, match=message):
         Workers(**options)
+
+
+def test_a_study_measures_on_a_cluster_what_it_measures_here(dask, few, tmp_path):
+    from hourglass.lab.cells import Cells, measure_cells
+
+    plan = [{"seed": seed} for seed in range(4)]
+    rows = [
+        measure_cells(worker_tasks.measured, plan, few, Cells(tmp_path / str(number)), **where)
+        for number, where in enumerate(({"jobs": 1}, {"cluster": dask.address}))
+    ]
+    assert [row["measures"] for row in rows[0]] == [row["measures"] for row in rows[1]]
+    assert len(Cells(tmp_path / "1").rows()) == 4
+
+
+def test_an_experiment_runs_on_no_cluster(hourglass, tmp_path):
+    code, _, err = hourglass("run", "dense", "--cluster", "tcp://127.0.0.1:1", "--out", tmp_path / "runs")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "cluster is for studies; dense is an experiment" in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_study_that_loses_a_worker_says_how_to_go_on(hourglass, monkeypatch):
+    def lost(*args, **kwargs):
+        raise WorkerLostError("a worker ended")
+
+    monkeypatch.setattr("hourglass.running.run_many", lost)
+    code, _, err = hourglass("run", "bn-inference", "--out", "runs")
+    assert (code, err) == (1, "hourglass: a worker ended; to go on, repeat the command with --out runs --resume\n")

@@ -1,5 +1,6 @@
 """Tasks on several processes: of this machine, of a Dask cluster or of a Ray cluster, all through joblib."""
 
+import functools
 import logging
 import queue
 import signal
@@ -9,12 +10,10 @@ import threading
 import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
-
-from hourglass.errors import OptionError
 
 Shared = TypeVar("Shared")
 Task = TypeVar("Task")
@@ -43,7 +42,7 @@ class Workers:
 
     Raises
     ------
-    OptionError
+    ValueError
         When ``jobs`` is less than 1 or given together with ``cluster``, or when the address is of another kind.
     """
 
@@ -52,25 +51,30 @@ class Workers:
 
     def __post_init__(self) -> None:
         if self.jobs < 1:
-            raise OptionError(f"jobs={self.jobs}; expected a whole number above 0")
+            raise ValueError(f"jobs={self.jobs}; expected a whole number above 0")
         if self.cluster is None:
             return
         if self.jobs != 1:
-            raise OptionError("jobs is for this machine, and cluster uses all workers of the cluster; give one of them")
+            raise ValueError("jobs is for this machine, and cluster for another place; give one of them")
         try:
             parts = urlsplit(self.cluster)
             complete = parts.scheme in _CLUSTERS and parts.hostname and parts.port
         except ValueError:  # the port is no number
             complete = False
         if not complete:
-            raise OptionError(
+            raise ValueError(
                 f"cluster={self.cluster!r} is no address of a cluster; give tcp://HOST:PORT of a Dask scheduler, or "
                 "ray://HOST:PORT of a Ray head node"
             )
 
 
 def on_workers(
-    function: Callable[[Shared, Task], Value], tasks: Sequence[Task], workers: Workers, shared: Shared
+    function: Callable[[Shared, Task], Value],
+    tasks: Sequence[Task],
+    workers: Workers,
+    shared: Shared,
+    *,
+    finish: bool = True,
 ) -> Generator[tuple[int, Value], None, None]:
     """Apply a function to each task, on the processes that ``workers`` names.
 
@@ -78,9 +82,8 @@ def on_workers(
     divided by ``jobs``, if ``OMP_NUM_THREADS`` is not set; a worker of a cluster as the cluster was started, which by
     default is on one thread for each task.
 
-    If the iterator is closed before its end, or KeyboardInterrupt is raised in it, no other task is begun, and those
-    that are in work are finished first, so that they leave nothing unfinished behind. A second KeyboardInterrupt ends
-    this wait.
+    If the iterator is closed before its end, or an error is raised in it, no other task is begun, and those that are in
+    work are finished first, so that they leave nothing unfinished behind. A KeyboardInterrupt during this wait ends it.
 
     Parameters
     ----------
@@ -92,6 +95,9 @@ def on_workers(
         Where the tasks run. One process, or one task, is done in this process, in order, without joblib.
     shared : object
         What all tasks need, such as a model. It is sent once to each worker.
+    finish : bool, default=True
+        Whether tasks in work are finished when no other is begun. If not, processes of this machine are killed; workers
+        of a cluster may still be at work when the iterator has ended.
 
     Yields
     ------
@@ -118,7 +124,8 @@ def on_workers(
         return
     scheme = None if workers.cluster is None else urlsplit(workers.cluster).scheme
     start = _local_processes if scheme is None else _CLUSTERS[scheme]
-    with start(workers, shared) as engine, closing(_results(engine, function, tasks)) as results:
+    workers = replace(workers, jobs=min(workers.jobs, len(tasks)))
+    with start(workers, shared) as engine, closing(_results(engine, function, tasks, finish)) as results:
         yield from results
 
 
@@ -128,12 +135,15 @@ class _Engine:
 
     ``held`` is given to each task in place of ``shared``: a :class:`_Held`, which the worker knows, or the object
     itself, which the backend replaces. ``lost`` are the errors by which the backend reports a worker that ended.
+    ``stop`` keeps tasks that are given out already from being begun, and ``kill`` ends the workers, where there is a
+    way.
     """
 
     parallel: Any
     held: Any
     lost: tuple[type[BaseException], ...]
     stop: Callable[[], None] = lambda: None
+    kill: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -151,7 +161,7 @@ class _Ended:
 
 
 def _results(
-    engine: _Engine, function: Callable[[Shared, Task], Value], tasks: Sequence[Task]
+    engine: _Engine, function: Callable[[Shared, Task], Value], tasks: Sequence[Task], finish: bool
 ) -> Generator[tuple[int, Value], None, None]:
     """Results in the order of completion.
 
@@ -195,8 +205,11 @@ def _results(
             raise result.error
     finally:
         stopped.set()
-        engine.stop()
-        thread.join()
+        if finish:
+            engine.stop()
+            thread.join()
+        else:
+            engine.kill()
 
 
 def _call(held: Any, function: Callable[[Any, Any], Any], numbered: tuple[int, Any]) -> tuple[int, Any]:
@@ -244,10 +257,16 @@ def _local_processes(workers: Workers, shared: Any) -> Iterator[_Engine]:
     with tempfile.TemporaryDirectory(prefix="hourglass-") as folder:
         stop = Path(folder) / "stop"
         parallel = Parallel(n_jobs=workers.jobs, backend="loky", initializer=_hold, initargs=(folder, shared), **_HOW)
+
+        def end(*, kill: bool) -> None:
+            get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=kill)
+
         try:
-            yield _Engine(parallel, _Held(folder, stop), (BrokenProcessPool,), stop.touch)
+            yield _Engine(
+                parallel, _Held(folder, stop), (BrokenProcessPool,), stop.touch, functools.partial(end, kill=True)
+            )
         finally:
-            get_reusable_executor().shutdown(wait=True)
+            end(kill=False)
 
 
 @contextmanager
