@@ -1,5 +1,6 @@
 """Options that say where a command runs: on how many processes, on which cluster, on which part of the files."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -45,18 +46,38 @@ WHERE = (
 )
 
 
-def workers_of(jobs: int, cluster: str | None) -> "Workers":
-    """Where tasks run: as --jobs and --cluster say."""
-    from hourglass.runtime.workers import Workers
+@dataclass(frozen=True)
+class Where:
+    """Where a command runs, on which of the files, and how the command line was."""
 
-    try:
-        return Workers(jobs, cluster)
-    except ValueError as error:
-        raise Misuse(f"--{error}") from error
+    workers: "Workers"
+    shard: "Shard"
+    command: str
 
+    @classmethod
+    def of(cls, context: typer.Context, jobs: int, cluster: str | None, shard: str | None) -> "Where":
+        """As --jobs, --cluster and --shard say."""
+        from hourglass.imagefiles.shards import WHOLE, parse_shard
+        from hourglass.runtime.workers import Workers
 
-def shard_of(text: str | None) -> "Shard":
-    """Which of the files are taken: as --shard says, by default all."""
-    from hourglass.imagefiles.shards import Shard, parse_shard
+        try:
+            workers = Workers(jobs, cluster)
+            part = WHOLE if shard is None else parse_shard(shard)
+        except ValueError as error:
+            raise Misuse(f"--{error}") from error
+        return cls(workers, part, str(context.obj))
 
-    return Shard() if text is None else parse_shard(text)
+    @property
+    def elsewhere(self) -> bool:
+        """Whether anything but this process and all files was asked for."""
+        from hourglass.imagefiles.shards import WHOLE
+        from hourglass.runtime.workers import HERE
+
+        return (self.workers, self.shard) != (HERE, WHOLE)
+
+    def resuming(self, *, overwrite: bool) -> str:
+        """What a person is told who is to resume the command."""
+        if overwrite:
+            return "repeat the command, which does all files again"
+        resume = "" if "--resume" in self.command.split() else " --resume"
+        return f"to do the rest: {self.command}{resume}"

@@ -58,6 +58,10 @@ class Shard:
         return path if self.count == 1 else path.with_stem(f"{path.stem}-{self.number}-of-{self.count}")
 
 
+# All files.
+WHOLE = Shard()
+
+
 def parse_shard(text: str) -> Shard:
     """Parse a shard as the command line has it.
 
