@@ -12,6 +12,7 @@ import typer
 from hourglass.cli.app import Misuse, app, merge, parse_settings, stoppable
 from hourglass.cli.choices import dataset_place
 from hourglass.cli.shared import CheckpointEvery, DataFolder, Quiet, teller
+from hourglass.cli.worker_options import Cluster
 
 if TYPE_CHECKING:
     from hourglass.experiments import Result, Run
@@ -101,9 +102,12 @@ def run(
     jobs: Annotated[
         int | None,
         typer.Option(
-            help="Number of processes in which a study runs.  [default: one per core]", show_default=False, min=1
+            help="Number of processes of this machine in which a study runs.  [default: one per core]",
+            show_default=False,
+            min=1,
         ),
     ] = None,
+    cluster: Cluster = None,
     quiet: Quiet = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print each finished run's result as one line of JSON, and nothing else.")
@@ -111,8 +115,9 @@ def run(
 ) -> None:
     """Run experiments or studies, and write their numbers and figures to a report.
 
-    `hourglass list` shows their names. Studies use only --dataset, --data-dir, --seeds, --steps, --jobs and --out,
-    and always resume what is in --out.
+    `hourglass list` shows their names. Studies use only --dataset, --data-dir, --seeds, --steps, --jobs, --cluster
+    and --out, and always resume what is in --out. They run on this machine (--jobs), on Dask or on Ray (--cluster);
+    experiments run in this process.
     """
     from hourglass.running import run_many, split
 
@@ -140,6 +145,7 @@ def run(
             resume=resume or None,
             checkpoint_every=checkpoint_every,
             jobs=jobs,
+            cluster=cluster,
             parameters=parameters,
             verbose=int(not quiet),
             on_run=shown.run,

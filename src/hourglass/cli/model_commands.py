@@ -26,6 +26,7 @@ from hourglass.cli.shared import (
     ranges_of,
     teller,
 )
+from hourglass.cli.worker_options import WHERE, Cluster, Jobs, ShardText, Where
 
 if TYPE_CHECKING:
     from hourglass.estimators import NetworkEstimator
@@ -198,8 +199,9 @@ def _say_ranges(tally: Tally, taken: "TrainingImages | ImageFolderSource | Packe
         typer.echo(f"range: the network sees {said} as 0 to 1", err=True)
 
 
-@app.command()
+@app.command(epilog=WHERE)
 def encode(
+    context: typer.Context,
     source: Input,
     codes: Annotated[
         Path, typer.Argument(metavar="CODES", help="File for the table, .npy or .csv.", show_default=False)
@@ -209,17 +211,25 @@ def encode(
     hidden: Hidden = False,
     resize: Resizing = False,
     overwrite: Overwrite = False,
+    jobs: Jobs = 1,
+    cluster: Cluster = None,
+    shard: ShardText = None,
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Write the codes of images to a table with their file names."""
+    """Write the codes of images to a table with their file names, in the order of the names.
+
+    With --shard, the table holds the codes of the shard's images, and the shard is added to its name: --shard 2/8 of
+    codes.csv is codes-2-of-8.csv.
+    """
     from hourglass.imagefiles.code_tables import check_codes_file
     from hourglass.imagefiles.codes import encode_images
     from hourglass.models import load_named
 
-    check_codes_file(codes, overwrite=overwrite)
+    where = Where.of(context, jobs, cluster, shard)
+    check_codes_file(where.shard.named(codes), overwrite=overwrite)
     estimator, *_ = load_named(model, device=device)
-    with Tally("encode", quiet=quiet) as tally:
+    with stoppable("repeat the command"), Tally("encode", quiet=quiet) as tally:
         encode_images(
             estimator,
             source,
@@ -228,6 +238,8 @@ def encode(
             resizing=resize,
             hidden=hidden,
             overwrite=overwrite,
+            shard=where.shard,
+            workers=where.workers,
             on_found=tally.begin,
             on_outcome=tally.note,
         )

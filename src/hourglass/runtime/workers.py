@@ -1,27 +1,18 @@
 """Tasks on several processes: of this machine, of a Dask cluster or of a Ray cluster, all through joblib."""
 
-import logging
 import queue
-import signal
-import socket
-import tempfile
 import threading
-import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from hourglass.errors import OptionError
+from hourglass.runtime.engines import CLUSTERS, Engine, Raised, call, local_processes
 
 Shared = TypeVar("Shared")
 Task = TypeVar("Task")
 Value = TypeVar("Value")
-
-# Seconds in which a cluster has to answer.
-_PATIENCE = 10
 
 
 class WorkerLostError(RuntimeError):
@@ -43,7 +34,7 @@ class Workers:
 
     Raises
     ------
-    OptionError
+    ValueError
         When ``jobs`` is less than 1 or given together with ``cluster``, or when the address is of another kind.
     """
 
@@ -52,25 +43,34 @@ class Workers:
 
     def __post_init__(self) -> None:
         if self.jobs < 1:
-            raise OptionError(f"jobs={self.jobs}; expected a whole number above 0")
+            raise ValueError(f"jobs={self.jobs}; expected a whole number above 0")
         if self.cluster is None:
             return
         if self.jobs != 1:
-            raise OptionError("jobs is for this machine, and cluster uses all workers of the cluster; give one of them")
+            raise ValueError("jobs is for this machine, and cluster for another place; give one of them")
         try:
             parts = urlsplit(self.cluster)
-            complete = parts.scheme in _CLUSTERS and parts.hostname and parts.port
+            complete = parts.scheme in CLUSTERS and parts.hostname and parts.port
         except ValueError:  # the port is no number
             complete = False
         if not complete:
-            raise OptionError(
+            raise ValueError(
                 f"cluster={self.cluster!r} is no address of a cluster; give tcp://HOST:PORT of a Dask scheduler, or "
                 "ray://HOST:PORT of a Ray head node"
             )
 
 
+# This process.
+HERE = Workers()
+
+
 def on_workers(
-    function: Callable[[Shared, Task], Value], tasks: Sequence[Task], workers: Workers, shared: Shared
+    function: Callable[[Shared, Task], Value],
+    tasks: Sequence[Task],
+    workers: Workers,
+    shared: Shared,
+    *,
+    finish: bool = True,
 ) -> Generator[tuple[int, Value], None, None]:
     """Apply a function to each task, on the processes that ``workers`` names.
 
@@ -78,9 +78,8 @@ def on_workers(
     divided by ``jobs``, if ``OMP_NUM_THREADS`` is not set; a worker of a cluster as the cluster was started, which by
     default is on one thread for each task.
 
-    If the iterator is closed before its end, or KeyboardInterrupt is raised in it, no other task is begun, and those
-    that are in work are finished first, so that they leave nothing unfinished behind. A second KeyboardInterrupt ends
-    this wait.
+    If the iterator is closed before its end, or an error is raised in it, no other task is begun, and those that are in
+    work are finished first, so that they leave nothing unfinished behind. A KeyboardInterrupt during this wait ends it.
 
     Parameters
     ----------
@@ -92,6 +91,9 @@ def on_workers(
         Where the tasks run. One process, or one task, is done in this process, in order, without joblib.
     shared : object
         What all tasks need, such as a model. It is sent once to each worker.
+    finish : bool, default=True
+        Whether tasks in work are finished when no other is begun. If not, processes of this machine are killed; workers
+        of a cluster may still be at work when the iterator has ended.
 
     Yields
     ------
@@ -116,31 +118,15 @@ def on_workers(
         for number, task in enumerate(tasks):
             yield number, function(shared, task)
         return
-    scheme = None if workers.cluster is None else urlsplit(workers.cluster).scheme
-    start = _local_processes if scheme is None else _CLUSTERS[scheme]
-    with start(workers, shared) as engine, closing(_results(engine, function, tasks)) as results:
+    if not tasks:
+        return
+    started: AbstractContextManager[Engine]
+    if workers.cluster is None:
+        started = local_processes(min(workers.jobs, len(tasks)), shared)
+    else:
+        started = CLUSTERS[urlsplit(workers.cluster).scheme](workers.cluster, shared)
+    with started as engine, closing(_results(engine, function, tasks, finish)) as results:
         yield from results
-
-
-@dataclass(frozen=True)
-class _Engine:
-    """A backend of joblib that is ready for tasks.
-
-    ``held`` is given to each task in place of ``shared``: a :class:`_Held`, which the worker knows, or the object
-    itself, which the backend replaces. ``lost`` are the errors by which the backend reports a worker that ended.
-    """
-
-    parallel: Any
-    held: Any
-    lost: tuple[type[BaseException], ...]
-    stop: Callable[[], None] = lambda: None
-
-
-@dataclass(frozen=True)
-class _Raised:
-    """An error that the function raised; as a result, it does not make joblib kill workers in the middle of a task."""
-
-    error: Exception
 
 
 @dataclass(frozen=True)
@@ -150,8 +136,31 @@ class _Ended:
     error: BaseException | None = None
 
 
+def in_order(results: Generator[tuple[int, Value], None, None]) -> Generator[Value, None, None]:
+    """Bring results into the order of their tasks.
+
+    Parameters
+    ----------
+    results : generator of tuple of (int, object)
+        What :func:`on_workers` returns. It is closed at the end.
+
+    Yields
+    ------
+    object
+        The result of the next task, as soon as it and those before it are there.
+    """
+    waiting: dict[int, Value] = {}
+    number = 0
+    with closing(results):
+        for done, value in results:
+            waiting[done] = value
+            while number in waiting:
+                yield waiting.pop(number)
+                number += 1
+
+
 def _results(
-    engine: _Engine, function: Callable[[Shared, Task], Value], tasks: Sequence[Task]
+    engine: Engine, function: Callable[[Shared, Task], Value], tasks: Sequence[Task], finish: bool
 ) -> Generator[tuple[int, Value], None, None]:
     """Results in the order of completion.
 
@@ -167,7 +176,7 @@ def _results(
         for number, task in enumerate(tasks):
             if stopped.is_set():
                 return
-            yield delayed(_call)(engine.held, function, (number, task))  # Dask stores what is no tuple on one worker
+            yield delayed(call)(engine.held, function, (number, task))  # Dask stores what is no tuple on one worker
 
     def work() -> None:
         try:
@@ -183,175 +192,20 @@ def _results(
     try:
         while not isinstance(result := results.get(), _Ended):
             number, value = result
-            if isinstance(value, _Raised):
+            if isinstance(value, Raised):
                 raise value.error
             yield number, value
         if isinstance(result.error, engine.lost):
             raise WorkerLostError(
-                f"a worker ended before its task was done ({type(result.error).__name__}); it may have been killed, for "
-                "example for want of memory"
+                f"a worker ended before its task was done ({type(result.error).__name__}); it may have been killed, "
+                "for example for want of memory"
             ) from result.error
         if result.error is not None:
             raise result.error
     finally:
         stopped.set()
-        engine.stop()
-        thread.join()
-
-
-def _call(held: Any, function: Callable[[Any, Any], Any], numbered: tuple[int, Any]) -> tuple[int, Any]:
-    """Do a task in a worker."""
-    shared, (number, task) = held, numbered
-    if isinstance(held, _Held):
-        if held.stop is not None and held.stop.exists():
-            return number, None  # nobody waits for it any more
-        shared = _held[held.key]
-    try:
-        return number, function(shared, task)
-    except Exception as error:
-        error.add_note("".join(traceback.format_exception(error)))  # --debug shows it; a traceback cannot be sent
-        return number, _Raised(error)
-
-
-@dataclass(frozen=True)
-class _Held:
-    """Name of an object that a worker was given when it began, and a file whose existence tells it to stop."""
-
-    key: str
-    stop: Path | None = None
-
-
-# In a worker: the objects that it was given when it began.
-_held: dict[str, Any] = {}
-
-
-def _hold(key: str, shared: Any) -> None:
-    """Keep an object in a worker of this machine; Ctrl-C, which a terminal sends to all processes, is the parent's."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _held.clear()
-    _held[key] = shared
-
-
-# One task at a time is given out, as soon as another is done, and the results come in the order of completion.
-_HOW = {"return_as": "generator_unordered", "batch_size": 1, "pre_dispatch": "2*n_jobs"}
-
-
-@contextmanager
-def _local_processes(workers: Workers, shared: Any) -> Iterator[_Engine]:
-    from joblib import Parallel
-    from joblib.externals.loky import BrokenProcessPool, get_reusable_executor
-
-    with tempfile.TemporaryDirectory(prefix="hourglass-") as folder:
-        stop = Path(folder) / "stop"
-        parallel = Parallel(n_jobs=workers.jobs, backend="loky", initializer=_hold, initargs=(folder, shared), **_HOW)
-        try:
-            yield _Engine(parallel, _Held(folder, stop), (BrokenProcessPool,), stop.touch)
-        finally:
-            get_reusable_executor().shutdown(wait=True)
-
-
-@contextmanager
-def _dask(workers: Workers, shared: Any) -> Iterator[_Engine]:
-    try:
-        from distributed import CancelledError, Client, KilledWorker
-        from joblib import Parallel
-        from joblib._dask import DaskDistributedBackend
-    except ImportError as error:
-        raise _without("dask", error) from error
-
-    class Backend(DaskDistributedBackend):  # type: ignore[misc]  # joblib has no types
-        """Joblib's, which would wait for ever for a task that the scheduler gave up, and work here for one worker."""
-
-        def effective_n_jobs(self, n_jobs: int) -> int:
-            return max(2, int(super().effective_n_jobs(n_jobs)))
-
-        def submit(self, func: Any, callback: Any = None) -> Any:
-            def tell(done: Any) -> None:
-                if (error := done.exception()) is not None:
-                    callback(error)
-
-            future = super().submit(func, callback)
-            future.add_done_callback(tell)
-            return future
-
-    address = _reached(workers)
-    try:
-        client = Client(address, timeout=_PATIENCE, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise _no_answer(address, "a Dask scheduler", error) from error
-    with client:
-        try:
-            client.wait_for_workers(1, timeout=_PATIENCE)
-        except TimeoutError as error:
-            raise ConnectionError(
-                f"{address} has no workers; start some with `dask worker {address}` and repeat the command"
-            ) from error
-        held = client.scatter(shared, broadcast=True, hash=False)
-        yield _Engine(Parallel(backend=Backend(client=client), **_HOW), held, (KilledWorker, CancelledError))
-
-
-@contextmanager
-def _ray(workers: Workers, shared: Any) -> Iterator[_Engine]:
-    try:
-        import ray
-        from joblib import Parallel
-        from ray.util.joblib.ray_backend import RayBackend
-    except ImportError as error:
-        raise _without("ray", error) from error
-
-    class Backend(RayBackend):
-        """Ray's, whose pool calls back for each result, and so can return them one by one."""
-
-        supports_return_generator = True
-
-    address = _reached(workers)
-    begun = not ray.is_initialized()
-    try:
-        if begun:
-            ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
-        cores = int(ray.cluster_resources().get("CPU", 0))
-        if cores < 2:  # joblib would work in this process
-            raise ConnectionError(
-                f"{address} has {cores} processors, and joblib's backend for Ray needs 2; start others"
-            )
-        reference = ray.put(shared)
-        parallel = Parallel(
-            n_jobs=cores, backend=Backend(), initializer=_fetch, initargs=(address, [reference]), **_HOW
-        )
-        yield _Engine(parallel, _Held(address), (ray.exceptions.RayError,))
-    finally:
-        if begun:
-            ray.shutdown()
-
-
-def _fetch(key: str, references: Sequence[Any]) -> None:
-    """Fetch an object from Ray's store, in a worker."""
-    import ray
-
-    _hold(key, ray.get(references[0]))
-
-
-_CLUSTERS: dict[str, Callable[[Workers, Any], Any]] = {"tcp": _dask, "ray": _ray}
-
-
-def _reached(workers: Workers) -> str:
-    """The address of the cluster, at which something listens."""
-    address = str(workers.cluster)
-    parts = urlsplit(address)
-    try:
-        socket.create_connection((parts.hostname, parts.port), timeout=_PATIENCE).close()
-    except OSError as error:
-        raise _no_answer(address, "a cluster", error) from error
-    return address
-
-
-def _no_answer(address: str, what: str, error: Exception) -> ConnectionError:
-    return ConnectionError(f"{address} does not answer as {what} ({_first_line(error)}); is it running, and reachable?")
-
-
-def _without(extra: str, error: ImportError) -> ImportError:
-    return ImportError(f"this cluster needs the extra {extra!r} ({error}); pip install 'hourglass-lab[{extra}]'")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if finish:
+            engine.stop()
+            thread.join()
+        else:
+            engine.kill()
