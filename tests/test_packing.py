@@ -166,7 +166,7 @@ def test_an_interrupted_packing_is_no_zarr_and_is_resumed(interrupted, images, t
         ZarrSource(unfinished_place(tmp_path / "a.zarr"))
     with pytest.raises(FileExistsError, match=r"--resume.*--overwrite"):
         hg.pack_images(tmp_path / "images", tmp_path / "a.zarr", block_bytes=PER_BLOCK)
-    monkeypatch.setattr(survey, "filled", None)  # what was seen of the files is not looked at again
+    monkeypatch.setattr(survey, "_look_at", None)  # what was seen of the files is not looked at again
     said = []
     source = resume(tmp_path, say=said.append)
     assert said == ["2 of 6 blocks are there already"]
@@ -248,6 +248,20 @@ def test_two_files_of_one_name_are_refused(tmp_path):
         write_images(tmp_path / name / "images", 1)
     with pytest.raises(ValueError, match=r"the name images/000\.png"):
         hg.pack_images([tmp_path / "a" / "images", tmp_path / "b" / "images"], tmp_path / "c.zarr")
+
+
+def test_images_at_an_address_are_packed(images, tmp_path):
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    for path in sorted((tmp_path / "images").iterdir()):
+        memory.pipe(f"/bucket/images/{path.name}", path.read_bytes())
+    source = hg.pack_images("memory://bucket/images", tmp_path / "a.zarr")
+    assert (stored(tmp_path / "a.zarr") == images).all()
+    assert source.names[0] == "000.png"
+    memory.pipe("/bucket/images/000.png", b"no image")
+    with pytest.raises(ValueError, match=r"memory://bucket/images/000\.png is a text file"):
+        hg.pack_images("memory://bucket/images", tmp_path / "b.zarr")
 
 
 def sent(function, tasks, workers, shared):

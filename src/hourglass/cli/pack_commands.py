@@ -8,6 +8,7 @@ import typer
 
 from hourglass.cli.app import Misuse, app, parse_size, stoppable
 from hourglass.cli.shared import READ, Hidden, Quiet, Tally, teller
+from hourglass.cli.worker_options import Cluster, Jobs
 
 
 @app.command(epilog=READ)
@@ -16,8 +17,8 @@ def pack(
         list[str],
         typer.Argument(
             metavar="IMAGES… OUT.zarr",
-            help="Images and folders of images, then the Zarr: a path, or an address such as s3://bucket/images.zarr, "
-            "which needs the extra s3.",
+            help="Images and folders of images, then the Zarr. Each is a path, or an address such as "
+            "s3://bucket/images.zarr, which needs the extra s3.",
             show_default=False,
         ),
     ],
@@ -29,16 +30,8 @@ def pack(
             show_default=False,
         ),
     ] = None,
-    jobs: Annotated[int, typer.Option(help="Number of processes on this machine.", min=1)] = 1,
-    cluster: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Run on a cluster instead: tcp://HOST:PORT of a Dask scheduler (extra dask), or ray://HOST:PORT of a "
-            "Ray head node (extra ray). Its workers need the same files under the same paths.",
-            show_default=False,
-        ),
-    ] = None,
+    jobs: Jobs = 1,
+    cluster: Cluster = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing Zarr of images.")] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep the blocks that an interrupted packing has written, and do the rest.")
@@ -49,7 +42,9 @@ def pack(
     """Pack images into one Zarr, to train on more images than fit into memory.
 
     `hourglass train` and `hourglass run --dataset` read it, block by block. The images keep their numbers, of 8 or 16
-    bits. If all lie in subfolders, the names of these become labels. The extra zarr is needed.
+    bits. If all lie in subfolders, the names of these become labels. The extra zarr is needed. The command runs on
+    this machine, in one process or in several (--jobs), or on a Dask or Ray cluster (--cluster), whose workers need the
+    same files under the same paths.
     """
     from hourglass.imagefiles import Found, Outcome
     from hourglass.packing import pack_images

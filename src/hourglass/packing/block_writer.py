@@ -3,15 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hourglass.imagefiles.crops import filled
 from hourglass.imagefiles.image import Raw
-from hourglass.packing.survey import Rows
+from hourglass.packing.survey import Rows, images_of
 from hourglass.training.zarr_chunks import BlockSize
 from hourglass.training.zarr_reader import checksum
 from hourglass.training.zarr_store import open_group
@@ -120,7 +118,7 @@ def _cropped(packing: Packing, start: int, end: int) -> Iterator[Raw]:
     """Images of neighbouring rows, for which each file is opened once."""
     rows = packing.rows
     for file, of_file in groupby(range(start, end), lambda row: int(rows.files[row])):
-        images = enumerate(_images_of(packing.paths[file]))
+        images = enumerate(values for _, values in images_of(packing.paths[file]))
         for plane, of_image in groupby(of_file, lambda row: int(rows.planes[row])):
             image = next((image for number, image in images if number == plane), None)
             for row in of_image:
@@ -130,8 +128,3 @@ def _cropped(packing: Packing, start: int, end: int) -> Iterator[Raw]:
                     )
                 top, left = rows.corners[row]
                 yield image[top : top + packing.image_shape[0], left : left + packing.image_shape[1]]
-
-
-def _images_of(path: str) -> Iterator[Raw]:
-    for _, images in filled(Path(path)):
-        yield from images

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from hourglass.imagefiles import Found, find_images
+from hourglass.imagefiles.remote import RemotePath, filesystem, place
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,7 @@ class FileList:
         OSError
             When a file is no longer there.
         """
-        states = [path.stat() for path in self.paths]
-        files = [(name, state.st_size, state.st_mtime_ns) for name, state in zip(self.names, states, strict=True)]
+        files = list(zip(self.names, map(_state, self.paths), strict=True))
         return hashlib.sha256(json.dumps([files, options]).encode()).hexdigest()
 
 
@@ -93,14 +93,26 @@ def list_files(sources: Sequence[str | os.PathLike[str]], out: Path | None, *, h
     ValueError
         When two files would have the same name.
     """
-    found: list[tuple[Path, Found]] = [(Path(each), find_images(each, beside=out, hidden=hidden)) for each in sources]
+    found: list[tuple[Path, Found]] = [(place(each), find_images(each, beside=out, hidden=hidden)) for each in sources]
     paths: list[Path] = []
     names: list[str] = []
     for source, files in found:
         paths += files.paths
         base = f"{source.resolve().name}/" if len(found) > 1 and source.is_dir() else ""
-        names += [base + path.relative_to(source).as_posix() if path != source else path.name for path in files.paths]
+        names += [
+            base + "/".join(path.relative_to(source).parts) if path != source else path.name for path in files.paths
+        ]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise ValueError(f"two files would have the name {twice[0]}; name each once, or rename one")
     return FileList(paths, names, sum((files.left_out for _, files in found), Counter[str]()))
+
+
+def _state(path: Path) -> tuple[int, str]:
+    """Size of a file in bytes, and what changes when it is written again."""
+    if isinstance(path, RemotePath):
+        files, inside = filesystem(path)
+        known = files.info(inside)
+        return int(known["size"]), str(known.get("ETag") or known.get("mtime") or known.get("created"))
+    state = path.stat()
+    return state.st_size, str(state.st_mtime_ns)

@@ -55,7 +55,7 @@ def pack_images(
     Parameters
     ----------
     images : path-like or sequence of path-like
-        Image files, and folders, which are searched with their subfolders.
+        Image files, and folders, which are searched with their subfolders: paths, or addresses that fsspec knows.
     out : path-like or str
         Path of the Zarr, such as ``images.zarr``, or an address that fsspec knows, such as ``s3://bucket/images.zarr``.
     crop : tuple of (int, int), optional
@@ -131,7 +131,10 @@ def pack_images(
         raise OptionError(f"block_bytes={block_bytes}; expected a whole number above 0")
     if not os.fspath(out).lower().endswith(".zarr"):
         raise OptionError(f"{out} does not end in .zarr; name the Zarr to write, such as images.zarr")
-    workers = Workers(jobs, cluster)
+    try:
+        workers = Workers(jobs, cluster)
+    except ValueError as error:
+        raise OptionError(str(error)) from error
     import_zarr(out)
     writer = StoreWriter(out, storage_options)
     sources = [images] if isinstance(images, str | os.PathLike) else list(images)

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from hourglass.imagefiles import Outcome
 from hourglass.imagefiles.crops import filled
+from hourglass.imagefiles.image import Plane, Raw
 from hourglass.imagefiles.processing import FILE_ERRORS
+from hourglass.imagefiles.remote import fetched, place
 from hourglass.packing.file_list import FileList
 from hourglass.runtime.workers import Workers, on_workers
 
@@ -115,16 +117,16 @@ def look(files: FileList, crop: Size | None, workers: Workers, on_outcome: Calla
     failed = 0
     tasks = [list(range(start, min(start + _AT_ONCE, len(files)))) for start in range(0, len(files), _AT_ONCE)]
     for number, found in on_workers(_look_at, tasks, workers, [str(path) for path in files.paths]):
-        for place, images in zip(tasks[number], found, strict=True):
-            error = images if isinstance(images, Exception) else _refusal(images, files.paths[place], crop)
+        for file, images in zip(tasks[number], found, strict=True):
+            error = images if isinstance(images, Exception) else _refusal(images, files.paths[file], crop)
             if error is not None:
                 failed += 1
                 if on_outcome is None:
                     raise error
             elif not isinstance(images, Exception):
-                seen[place] = images
+                seen[file] = images
             if on_outcome is not None:
-                on_outcome(Outcome(files.paths[place], error=error))
+                on_outcome(Outcome(files.paths[file], error=error))
     if failed:
         raise ValueError(
             f"{failed} of {len(files)} files cannot be packed, and nothing was written; repair them or leave them out"
@@ -153,23 +155,47 @@ def crop_corners(size: Size, crop: Size) -> NDArray[np.int32]:
     return np.stack(np.meshgrid(tops, lefts, indexing="ij"), -1).reshape(-1, 2).astype(np.int32)
 
 
+def images_of(path: str) -> Iterator[tuple[Plane, Raw]]:
+    """Decode a file, image by image.
+
+    Parameters
+    ----------
+    path : str
+        Path or address of the file.
+
+    Yields
+    ------
+    plane : Plane
+        Plane of the file that contains the image.
+    values : ndarray of shape (h, w, 1) or (h, w, 3)
+        The image with the file's own numbers, and without missing pixels.
+
+    Raises
+    ------
+    OSError
+        When the file cannot be read or is damaged.
+    ValueError
+        When the file is of a kind that is not supported.
+    """
+    with fetched(place(path)) as local:
+        for plane, images in filled(local):
+            for values in images:
+                yield plane, values
+
+
 def _look_at(paths: Sequence[str], places: Sequence[int]) -> list[list[SeenImage] | Exception]:
     """Images of some files, or the error of a file."""
-    return [_images_of(Path(paths[place])) for place in places]
+    return [_images_of(paths[number]) for number in places]
 
 
-def _images_of(path: Path) -> list[SeenImage] | Exception:
+def _images_of(path: str) -> list[SeenImage] | Exception:
     try:
-        return list(_seen(path))
+        return [
+            SeenImage((values.shape[0], values.shape[1]), values.shape[2], (plane.numbers.kind, plane.numbers.bits))
+            for plane, values in images_of(path)
+        ]
     except FILE_ERRORS as error:  # of a type that other processes can return
         return (OSError if isinstance(error, OSError) else ValueError)(str(error))
-
-
-def _seen(path: Path) -> Iterator[SeenImage]:
-    for plane, images in filled(path):
-        kind = (plane.numbers.kind, plane.numbers.bits)
-        for values in images:
-            yield SeenImage((values.shape[0], values.shape[1]), values.shape[2], kind)
 
 
 def _refusal(images: Sequence[SeenImage], path: Path, crop: Size | None) -> ValueError | None:
@@ -188,18 +214,18 @@ def _refusal(images: Sequence[SeenImage], path: Path, crop: Size | None) -> Valu
 
 
 def _together(files: FileList, seen: list[list[SeenImage]], crop: Size | None) -> Survey:
-    every = [(place, number, image) for place, images in enumerate(seen) for number, image in enumerate(images)]
+    every = [(file, number, image) for file, images in enumerate(seen) for number, image in enumerate(images)]
     kind = Counter(image.kind for _, _, image in every).most_common(1)[0][0]
     size = Counter(image.size for _, _, image in every).most_common(1)[0][0]
-    for place, _, image in every:
+    for file, _, image in every:
         if image.kind != kind:
             raise ValueError(
-                f"{files.paths[place]} has {image.kind[1]}-bit numbers, most files have {kind[1]}-bit numbers; pack "
+                f"{files.paths[file]} has {image.kind[1]}-bit numbers, most files have {kind[1]}-bit numbers; pack "
                 "those of one kind"
             )
         if crop is None and image.size != size:
             raise ValueError(
-                f"{files.paths[place]} has {_in_words(image.size)} pixels, most images have {_in_words(size)}; pack "
+                f"{files.paths[file]} has {_in_words(image.size)} pixels, most images have {_in_words(size)}; pack "
                 "images of one size, or crops of one size (--crop)"
             )
     corners = [np.zeros((1, 2), np.int32) if crop is None else crop_corners(image.size, crop) for *_, image in every]
@@ -209,7 +235,7 @@ def _together(files: FileList, seen: list[list[SeenImage]], crop: Size | None) -
         return np.repeat(np.array(values, np.int32), counts, axis=0)
 
     rows = Rows(
-        repeated([place for place, _, _ in every]),
+        repeated([file for file, _, _ in every]),
         repeated([number for _, number, _ in every]),
         np.concatenate(corners),
         repeated([image.size for _, _, image in every]),
