@@ -116,15 +116,14 @@ def write_run(packing: Packing, numbers: Sequence[int]) -> list[int]:
 
 def _cropped(packing: Packing, start: int, end: int) -> Iterator[Raw]:
     """Images of neighbouring rows, for which each file is opened once."""
-    rows = packing.rows
+    rows, (height, width, _) = packing.rows, packing.image_shape
     for file, of_file in groupby(range(start, end), lambda row: int(rows.files[row])):
         images = enumerate(values for _, values in images_of(packing.paths[file]))
         for plane, of_image in groupby(of_file, lambda row: int(rows.planes[row])):
             image = next((image for number, image in images if number == plane), None)
-            for row in of_image:
-                if image is None or image.shape[:2] != tuple(rows.sizes[row]) or image.dtype.name != packing.dtype:
-                    raise ValueError(
-                        f"{packing.paths[file]} has changed while it was packed; begin again (--overwrite)"
-                    )
-                top, left = rows.corners[row]
-                yield image[top : top + packing.image_shape[0], left : left + packing.image_shape[1]]
+            some = list(of_image)
+            size = None if image is None else image.shape[:2]
+            if image is None or size != tuple(rows.sizes[some[0]]) or image.dtype.name != packing.dtype:
+                raise ValueError(f"{packing.paths[file]} has changed while it was packed; begin again (--overwrite)")
+            for top, left in rows.corners[some].tolist():
+                yield image[top : top + height, left : left + width]
