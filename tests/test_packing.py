@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import hourglass as hg
+from hourglass.atomic import locked
 from hourglass.errors import OptionError
 from hourglass.packing import block_writer, pack, survey
 from hourglass.packing.survey import crop_corners
@@ -218,6 +219,14 @@ def test_nothing_that_exists_is_replaced_without_being_told(images, tmp_path):
         with pytest.raises(FileExistsError, match="not a Zarr that `hourglass pack` has written"):
             hg.pack_images(tmp_path / "images", place, **options)
     assert (place / "thesis.txt").read_text() == "years"
+
+
+def test_one_process_at_a_time_packs_a_zarr(images, tmp_path):
+    place = unfinished_place(tmp_path / "a.zarr")
+    with locked(place), pytest.raises(BlockingIOError, match="in use by another process"):
+        hg.pack_images(tmp_path / "images", tmp_path / "a.zarr", resume=True)
+    assert place.exists()
+    assert len(hg.pack_images(tmp_path / "images", tmp_path / "a.zarr", resume=True)) == 22
 
 
 def test_a_failed_packing_leaves_the_zarr_that_it_would_replace(images, tmp_path, monkeypatch):

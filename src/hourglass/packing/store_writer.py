@@ -123,12 +123,12 @@ class StoreWriter:
         if self.local is None:
             yield self._to_resume(request, overwrite=overwrite)
             return
-        try:
-            with locked(self.place):
+        with locked(self.place):
+            try:
                 yield self._to_resume(request, overwrite=overwrite)
-        finally:
-            if [path.name for path in Path(self.place).glob("*")] == [LOCK]:  # nothing was written
-                shutil.rmtree(self.place)
+            finally:
+                if [path.name for path in Path(self.place).glob("*")] == [LOCK]:  # nothing was written
+                    shutil.rmtree(self.place)
 
     def _to_resume(self, request: str, *, overwrite: bool) -> Any:
         there = self._attributes(self.place)
