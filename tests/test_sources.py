@@ -12,7 +12,8 @@ import hourglass as hg
 from checkpoint_cases import StopError
 from hourglass.estimators.given import training_source
 from hourglass.training import MemmapSource, ResidentSource, Source, Trainer
-from hourglass.training.source import Subset, select
+from hourglass.training.rows import select
+from hourglass.training.source import Subset
 
 QUICK = {"n_steps": 6, "batch_size": 20, "random_state": 0, "report_every": 3}
 MODELS = {

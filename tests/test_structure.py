@@ -21,7 +21,7 @@ FLOORS = [
     {"exercises", "plots"},
     {"estimators"},
     {"export", "imagefiles", "models"},
-    {"array_denoising"},
+    {"array_denoising", "packing"},
     {"experiments", "image_training"},
     {"inspection"},
     {"lab"},
@@ -130,6 +130,7 @@ def test_no_module_imports_a_private_name_of_another():
                 "imagefiles",
                 "image_training",
                 "experiments",
+                "packing",
             )
         ),
     ],

@@ -19,7 +19,7 @@ from numpydoc.validate import Validator, validate
 CODES = ("GL08", "PR01", "PR02", "PR07", "RT01", "YD01")
 ROOMS = (
     "", "data", "denoising", "estimators", "exercises", "experiments", "image_training", "imagefiles", "inspection",
-    "lab", "lessons", "nn", "playground", "plots", "report", "training",
+    "lab", "lessons", "nn", "packing", "playground", "plots", "report", "training",
 )  # fmt: skip
 MODULES = (
     "array_denoising", "atomic", "errors", "export", "figure", "markup", "metrics", "models", "persistence", "renames",

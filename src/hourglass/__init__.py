@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from hourglass.image_training import train_on_images
     from hourglass.inspection import layers_of
     from hourglass.models import load_model, load_pretrained, save
+    from hourglass.packing import pack_images
     from hourglass.report import write_report
     from hourglass.running import run_many
 
@@ -49,6 +50,7 @@ _HOMES = {
     "load": "hourglass.data",
     "load_model": "hourglass.models",
     "load_pretrained": "hourglass.models",
+    "pack_images": "hourglass.packing",
     "run": "hourglass.experiments",
     "run_many": "hourglass.running",
     "save": "hourglass.models",
@@ -82,6 +84,7 @@ __all__ = [
     "load_pretrained",
     "metrics",
     "nn",
+    "pack_images",
     "plots",
     "run",
     "run_many",

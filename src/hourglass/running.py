@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hourglass import data, experiments, lab, report
+from hourglass import experiments, lab, report
 from hourglass.data import Dataset
 from hourglass.errors import OptionError
 from hourglass.experiments import EXPERIMENTS, OF_NOTEBOOKS, Result, Run
 from hourglass.lab import STUDIES, Findings
 from hourglass.runtime import ranks
+from hourglass.runtime.workers import Workers
 
 # Names that stand for all entries of a table, as it is when they are used.
 GROUPS: dict[str, Mapping[str, Any]] = {
@@ -36,6 +37,7 @@ def run_many(
     resume: bool | None = None,
     checkpoint_every: str | float = "60s",
     jobs: int | None = None,
+    cluster: str | None = None,
     parameters: Mapping[str, Any] | None = None,
     verbose: int = 0,
     on_run: Callable[[Run], None] = _ignore,
@@ -56,8 +58,9 @@ def run_many(
         first.
     out : path-like
         Folder for the files of every run and for ``report.html``.
-    dataset : {"sample", "mnist", "fashion-mnist"} or Dataset, default="sample"
-        Images and labels; ``"sample"`` needs no download.
+    dataset : {"sample", "mnist", "fashion-mnist"}, str or Dataset, default="sample"
+        Images and labels; ``"sample"`` needs no download. For experiments also the path or address of a Zarr that
+        ``hourglass pack`` has written; see :func:`hourglass.experiments.load_dataset`.
     data_dir : path-like, optional
         Folder with the data set's files; see :func:`hourglass.load`.
     recipe : {"classic", "fast"}, default="classic"
@@ -71,7 +74,9 @@ def run_many(
     checkpoint_every : str or float, default="60s"
         How often an experiment's run writes its state; see :class:`hourglass.DenseAutoencoder`.
     jobs : int, optional
-        Processes at once of a study, at least 1; by default one for each core.
+        Processes at once of a study on this machine, at least 1; by default one for each core.
+    cluster : str, optional
+        Address of a cluster on which studies run; see :func:`hourglass.lab.run_study`. Experiments run in this process.
     parameters : mapping of str to object, optional
         Parameters of the experiments' estimators, in place of the recipe's, such as ``{"epochs": 5}``; studies take
         ``n_steps`` alone. The command's ``--set``.
@@ -96,8 +101,8 @@ def run_many(
     Raises
     ------
     OptionError
-        When a name or a parameter is unknown, out of range, or none of a study's; a ValueError, raised before
-        anything is trained.
+        When a name or a parameter is unknown, out of range, or none of a study's, or when ``cluster`` is given without
+        a study; a ValueError, raised before anything is trained.
     FileExistsError
         When ``out`` holds one of the runs, and ``resume`` does not say to keep it.
     ValueError
@@ -107,7 +112,9 @@ def run_many(
     Interrupted
         When SIGINT or SIGTERM arrives during training; the checkpoint has been written.
     ConnectionError
-        When the data can be neither found nor downloaded.
+        When the data can be neither found nor downloaded, or the cluster does not answer.
+    WorkerLostError
+        When a worker ended before its training of a study was done; the same call resumes.
     FloatingPointError
         When training diverges.
 
@@ -123,6 +130,12 @@ def run_many(
     >>> results[0].mean("test_psnr_db")  # doctest: +SKIP
     """
     chosen, studies = split([names] if isinstance(names, str) else list(names))
+    if cluster is not None and not studies:
+        raise OptionError(f"cluster is for studies; {chosen[0]} is an experiment, and runs in this process")
+    try:
+        Workers(1 if jobs is None else jobs, cluster)
+    except ValueError as error:
+        raise OptionError(str(error)) from error
     folder = Path(out)
     count, several = _seeds(seeds, studies)
     changed = dict(parameters or {})
@@ -134,7 +147,11 @@ def run_many(
     going_on = ranks.on_first(lambda: experiments.check_out(folder, chosen, recipe, several, resume=resume))
     if going_on and not resume:
         say(f"{folder} holds an unfinished run, which is resumed")
-    loaded = data.load(dataset, data_dir) if isinstance(dataset, str) else dataset
+    loaded = experiments.load_dataset(dataset, data_dir)
+    if studies and experiments.is_stored(loaded):
+        raise OptionError(
+            f"{studies[0]} is a study, which takes data in memory; choose a data set by its name (dataset)"
+        )
     results: list[Result | Findings] = []
     finished: list[Run] = []
 
@@ -169,6 +186,7 @@ def run_many(
                 seeds=count,
                 n_steps=changed.get("n_steps"),
                 jobs=jobs,
+                cluster=cluster,
                 say=say,
             )
             results.append(findings)

@@ -10,9 +10,11 @@ from hourglass.cli import (  # noqa: F401 - importing these modules adds their c
     image_commands,
     lesson_commands,
     model_commands,
+    pack_commands,
     page_commands,
     show_commands,
     study_commands,
+    train_command,
 )
 from hourglass.cli.app import INTERRUPTED, app, complain, exit_code, one_line
 

@@ -43,9 +43,16 @@ class Stopped(TyperException):
         self.exit_code = BY_SIGNAL + number
 
 
+class Incomplete(TyperException):
+    """Work that lost a worker, and that can be resumed."""
+
+    exit_code = FAILURE
+
+
 @contextmanager
 def stoppable(how: str) -> Iterator[None]:
-    """Turn an interruption into what a person is told: ``how`` to go on."""
+    """Turn an interruption, or the loss of a worker, into what a person is told: ``how`` to go on."""
+    from hourglass.runtime.workers import WorkerLostError
     from hourglass.training import Interrupted
 
     try:
@@ -54,6 +61,8 @@ def stoppable(how: str) -> Iterator[None]:
         raise Stopped(f"{error}; {how}", error.signal) from error
     except KeyboardInterrupt as error:
         raise Stopped(f"interrupted; {how}", signal.SIGINT) from error
+    except WorkerLostError as error:
+        raise Incomplete(f"{error}; {how}") from error
 
 
 def complain(message: str) -> None:

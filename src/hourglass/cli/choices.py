@@ -12,6 +12,21 @@ def dataset_name(text: str) -> str:
     return text
 
 
+def dataset_place(text: str) -> str:
+    """Name of a data set, or the place of a Zarr of images."""
+    from hourglass.data import DATASETS
+
+    if text in DATASETS:
+        return text
+    from hourglass.training.zarr_store import is_zarr
+
+    if not is_zarr(text):
+        raise typer.BadParameter(
+            f"{text!r} is neither a data set ({', '.join(DATASETS)}) nor a Zarr, whose name ends in .zarr"
+        )
+    return text
+
+
 def network_name(text: str) -> str:
     """Name of a kind of autoencoder that is trained on files of images."""
     from hourglass.image_training.settings import NETWORKS

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hourglass.cli.app import Misuse, app, merge, parse_settings, stoppable
-from hourglass.cli.choices import dataset_name
+from hourglass.cli.choices import dataset_place
 from hourglass.cli.shared import CheckpointEvery, DataFolder, Quiet, teller
 from hourglass.cli.torchrun import Timeout, together
+from hourglass.cli.worker_options import Cluster
 from hourglass.runtime.launched import launched
 
 if TYPE_CHECKING:
@@ -43,10 +44,10 @@ def run(
     dataset: Annotated[
         str,
         typer.Option(
-            parser=dataset_name,
-            metavar="NAME",
-            help="Data set, one of those that `hourglass list` shows. sample is 5,000 MNIST digits that need no "
-            "download.",
+            parser=dataset_place,
+            metavar="NAME|ZARR",
+            help="Data set, one of those that `hourglass list` shows; sample is 5,000 MNIST digits that need no "
+            "download. Or the path or address of a Zarr of images that `hourglass pack` has written, for experiments.",
         ),
     ] = "sample",
     data_dir: DataFolder = None,
@@ -103,9 +104,12 @@ def run(
     jobs: Annotated[
         int | None,
         typer.Option(
-            help="Number of processes in which a study runs.  [default: one per core]", show_default=False, min=1
+            help="Number of processes of this machine in which a study runs.  [default: one per core]",
+            show_default=False,
+            min=1,
         ),
     ] = None,
+    cluster: Cluster = None,
     timeout: Timeout = 60.0,
     quiet: Quiet = False,
     as_json: Annotated[
@@ -114,12 +118,12 @@ def run(
 ) -> None:
     """Run experiments or studies, and write their numbers and figures to a report.
 
-    `hourglass list` shows their names. Studies use only --dataset, --data-dir, --seeds, --steps, --jobs and --out,
-    and always resume what is in --out.
+    `hourglass list` shows their names. Studies use only --dataset, --data-dir, --seeds, --steps, --jobs, --cluster
+    and --out, and always resume what is in --out. They run on this machine (--jobs), on Dask or on Ray (--cluster).
 
-    Experiments can be trained by several processes, on one machine or many: `torchrun --nproc-per-node 2 -m hourglass
-    run NAME --out FOLDER`. Each computes a part of every batch, on the CPU or on a GPU of its own. Studies run in
-    processes of this machine.
+    Experiments run in this process, or are trained by several processes on one machine or many: `torchrun
+    --nproc-per-node 2 -m hourglass run NAME --out FOLDER`. Each of these computes a part of every batch, on the CPU or
+    on a GPU of its own.
     """
     from hourglass.running import run_many, split
 
@@ -153,6 +157,7 @@ def run(
             resume=resume or (place is not None and place.restarts > 0) or None,
             checkpoint_every=checkpoint_every,
             jobs=jobs,
+            cluster=cluster,
             parameters=parameters,
             verbose=int(not quiet),
             on_run=shown.run,

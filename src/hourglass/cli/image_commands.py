@@ -5,14 +5,13 @@ import json
 import math
 import sys
 from collections.abc import Iterable
-from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from hourglass.cli.app import Misuse, app, stoppable
+from hourglass.cli.image_job import Job
 from hourglass.cli.shared import (
     READ,
     Denoiser,
@@ -29,18 +28,15 @@ from hourglass.cli.shared import (
     Resizing,
     Resume,
     Tally,
-    levels_in_words,
     noise_of,
     ranges_of,
 )
-
-if TYPE_CHECKING:
-    from hourglass.denoising.noise_level import NoiseLevel
-    from hourglass.estimators import Autoencoder
+from hourglass.cli.worker_options import WHERE, Cluster, Jobs, ShardText, Where
 
 
-@app.command(epilog=READ)
+@app.command(epilog=f"{READ}\n\n{WHERE}")
 def denoise(
+    context: typer.Context,
     places: Places,
     model: Denoiser = "photo",
     noise_level: Annotated[
@@ -74,6 +70,9 @@ def denoise(
     resume: Resume = False,
     hidden: Hidden = False,
     style: Format = None,
+    jobs: Jobs = 1,
+    cluster: Cluster = None,
+    shard: ShardText = None,
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
@@ -84,17 +83,18 @@ def denoise(
     """
     from hourglass.models import load_named
 
-    noise = noise_of(noise_level, strength)
+    where, noise = Where.of(context, jobs, cluster, shard), noise_of(noise_level, strength)
     models = load_named(model, device=device)
     if undo_clipping is not None:
         for each in models:
             each.set_params(undo_clipping=undo_clipping if undo_clipping == "estimate" else _level(undo_clipping))
-    job = Job("denoise", models, value_range, overwrite, resume, hidden, quiet, noise)
+    job = Job("denoise", models, value_range, overwrite, resume, hidden, quiet, where, noise)
     job.run(places, out, in_place=in_place, style=style)
 
 
-@app.command(epilog=READ)
+@app.command(epilog=f"{READ}\n\n{WHERE}")
 def reconstruct(
+    context: typer.Context,
     places: Places,
     model: Model,
     value_range: Range = "auto",
@@ -104,18 +104,23 @@ def reconstruct(
     resume: Resume = False,
     hidden: Hidden = False,
     style: Format = None,
+    jobs: Jobs = 1,
+    cluster: Cluster = None,
+    shard: ShardText = None,
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
     """Encode and decode images, to show what a model keeps of them."""
     from hourglass.models import load_named
 
-    job = Job("reconstruct", load_named(model, device=device), value_range, overwrite, resume, hidden, quiet)
+    where = Where.of(context, jobs, cluster, shard)
+    job = Job("reconstruct", load_named(model, device=device), value_range, overwrite, resume, hidden, quiet, where)
     job.run(places, out, in_place=in_place, style=style)
 
 
-@app.command()
+@app.command(epilog=WHERE)
 def evaluate(
+    context: typer.Context,
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Folder of clean images, or one image.", show_default=False)
     ],
@@ -142,6 +147,9 @@ def evaluate(
     hidden: Hidden = False,
     resize: Resizing = False,
     seed: Annotated[int, typer.Option(help="Seed of the noise.", min=0)] = 0,
+    jobs: Jobs = 1,
+    cluster: Cluster = None,
+    shard: ShardText = None,
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
@@ -149,12 +157,16 @@ def evaluate(
 
     A denoiser is compared with total variation, non-local means, wavelets and the median on the same noise. A model
     that compresses is compared with PCA to codes of the same length. Scores are relative to the range of the numbers.
+
+    With --shard, the scores of the shard's images are printed, and their means. They are those that the whole run
+    prints, but for PCA, which is fitted on the images of the shard if --known does not name others.
     """
     from hourglass.imagefiles.comparison import evaluate_images
     from hourglass.models import load_named
 
+    where = Where.of(context, jobs, cluster, shard)
     models = load_named(model, device=device)
-    with Tally("evaluate", quiet=quiet) as tally:
+    with stoppable("repeat the command"), Tally("evaluate", quiet=quiet) as tally:
         scores = evaluate_images(
             models,
             folder,
@@ -164,6 +176,8 @@ def evaluate(
             resizing=resize,
             hidden=hidden,
             random_state=seed,
+            shard=where.shard,
+            workers=where.workers,
             on_found=tally.begin,
             on_outcome=tally.note,
         )
@@ -175,65 +189,6 @@ def evaluate(
         )
     _print_scores(scores, folder, style)
     tally.exit()
-
-
-@dataclass(frozen=True)
-class Job:
-    """A command that gives back images of the same form."""
-
-    title: str
-    models: "tuple[Autoencoder, ...]"
-    value_range: str
-    overwrite: bool
-    resume: bool
-    hidden: bool
-    quiet: bool
-    noise: "NoiseLevel | None" = None
-
-    def run(self, places: list[Path], out: Path | None, *, in_place: bool, style: str | None) -> None:
-        """Find inputs and outputs, check them, and restore the images."""
-        from hourglass.imagefiles import ImageRestorer, plan, process
-        from hourglass.imagefiles.streams import STREAM, restore_stream
-
-        if self.overwrite and self.resume:
-            raise Misuse("--overwrite and --resume contradict each other; give one of them")
-        if in_place and self.resume:
-            raise Misuse("--resume cannot tell what --in-place has done already; name the inputs that are left")
-        sources, target = _inputs_and_output(places, out, in_place=in_place)
-        restorer = ImageRestorer(self.models, self.noise)
-        ranges = ranges_of(self.value_range, self.models[0])
-        streamed = STREAM in (*sources, target)
-        if style is not None and target != STREAM:
-            raise Misuse("--format is that of standard output; an image in a file keeps its format")
-        if streamed:
-            if len(sources) > 1 or target is None:
-                raise Misuse("- is one image; give one input and one output with it")
-            outcome = restore_stream(
-                sources[0], target, restorer.restore, ranges, style or "png", overwrite=self.overwrite
-            )
-            if outcome.noise_levels and not self.quiet:
-                typer.echo(f"{self.title}: {levels_in_words(outcome.noise_levels)}", err=True)
-            return
-        todo = plan(
-            sources, target, overwrite=self.overwrite, resume=self.resume, named=out is not None, hidden=self.hidden
-        )
-        how = "name the inputs that are left" if in_place else "the same command with --resume does the rest"
-        with stoppable(how), Tally(self.title, quiet=self.quiet) as tally:
-            tally.begin(todo)
-            with closing(process(todo.pairs, restorer.restore, ranges=ranges, resume=self.resume)) as outcomes:
-                for outcome in outcomes:
-                    tally.note(outcome)
-        tally.exit()
-
-
-def _inputs_and_output(places: list[Path], out: Path | None, *, in_place: bool) -> tuple[list[Path], Path | None]:
-    if in_place and out is not None:
-        raise Misuse("--in-place replaces the inputs; leave --out away")
-    if in_place or out is not None:
-        return places, out
-    if len(places) == 1:
-        raise Misuse(f"{places[0]} stands alone; give OUT behind it, or --in-place")
-    return places[:-1], places[-1]
 
 
 def _level(text: str) -> float:
@@ -248,8 +203,10 @@ def _level(text: str) -> float:
 
 def _print_scores(scores: dict[str, dict[Path, dict[str, float]]], folder: Path, style: str) -> None:
     from hourglass.imagefiles.image_scores import mean_scores
+    from hourglass.imagefiles.remote import place
     from hourglass.metrics import metrics_of_files
 
+    folder = place(folder)
     root = folder if folder.is_dir() else folder.parent
     means = mean_scores(scores)
     paths = next(iter(scores.values()), {})

@@ -119,7 +119,7 @@ def inspect(
     `hourglass serve DIR` opens the page. DIR also has the scores as a table, scores.csv.
     """
     from hourglass.data import load
-    from hourglass.imagefiles.codes import read_for_model
+    from hourglass.imagefiles.model_inputs import read_for_model
     from hourglass.inspection import write_inspection
     from hourglass.inspection.code_pages import MOST_IMAGES, check_inspection
     from hourglass.models import load_named

@@ -10,7 +10,7 @@ from typer.core import TyperCommand, TyperGroup
 # Headings of the commands, in the order of the first help screen.
 IMAGES, MODELS, EXPERIMENTS, LESSONS = "Images", "Models", "Experiments", "Lessons"
 PANELS = {
-    IMAGES: ("denoise", "reconstruct", "evaluate"),
+    IMAGES: ("denoise", "reconstruct", "evaluate", "pack"),
     MODELS: ("train", "encode", "decode", "export", "info", "show", "inspect", "models"),
     EXPERIMENTS: ("list", "run", "report"),
     LESSONS: ("lessons", "explain", "serve", "page"),

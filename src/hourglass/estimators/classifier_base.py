@@ -131,7 +131,7 @@ class Classifier(Classification):
     def fit(
         self,
         X: ArrayLike | Source,
-        y: ArrayLike,
+        y: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         *,
         validation_data: tuple[ArrayLike, ArrayLike] | None = None,
@@ -145,8 +145,9 @@ class Classifier(Classification):
         X : array-like of shape (n, h, w), (n, h, w, c) or (n, features), or hourglass.training.Source
             Unsigned bytes are scaled by 1/255, other numbers are taken as they are. An array in a file
             (:class:`numpy.memmap`) is read batch by batch and not copied into memory.
-        y : array-like of shape (n,)
-            Labels: numbers, text, booleans, dates or times; at least two different ones.
+        y : array-like of shape (n,), optional
+            Labels: numbers, text, booleans, dates or times; at least two different ones. By default those of a source
+            that has ``labels``, such as :class:`hourglass.training.ZarrSource`.
         sample_weight : array-like of shape (n,), optional
             Weight of each image in the loss, at least 0; their scale means nothing. Images of weight 0 are left out.
             By default all weigh alike. Batch normalisation takes its moments without weights.
@@ -222,7 +223,7 @@ class Classifier(Classification):
     def _fit(
         self,
         X: ArrayLike | Source,
-        y: ArrayLike,
+        y: ArrayLike | None,
         sample_weight: ArrayLike | None,
         validation_data: tuple[ArrayLike, ArrayLike] | None,
         progress: Progress | None,
@@ -232,6 +233,7 @@ class Classifier(Classification):
         classes: ArrayLike | None = None,
     ) -> None:
         self.check_parameters()
+        y = getattr(X, "labels", None) if y is None else y
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None: a classifier learns from labels")
         continues = (one_pass or self.warm_start) and self._continues()

@@ -5,6 +5,7 @@ from hourglass.experiments.declared import EXPERIMENTS, OF_NOTEBOOKS, RECIPES, E
 from hourglass.experiments.quantisation import CodeQuantiser
 from hourglass.experiments.result import Result, Run
 from hourglass.experiments.runs import check_out, run
+from hourglass.experiments.store_data import is_stored, load_dataset
 from hourglass.experiments.stored import StoredRun, stored_runs
 
 __all__ = [
@@ -21,6 +22,8 @@ __all__ = [
     "compress_codes",
     "compress_files",
     "find",
+    "is_stored",
+    "load_dataset",
     "run",
     "stored_runs",
 ]

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from hourglass import metrics
 from hourglass.data import Dataset
 from hourglass.denoising import Denoiser, NonLocalMeans, TotalVariation, corrupt
+from hourglass.experiments.store_data import in_memory
 from hourglass.metrics import metrics_of
 
 Stack = NDArray[np.float32]
@@ -61,7 +62,7 @@ def baselines(data: Dataset, components: int | None, noise: float | None) -> dic
     given = clean if noise is None else corrupt(clean, noise, TEST_NOISE_SEED)
     scores: dict[str, Scores] = {}
     if components is not None:
-        scores["pca"] = score_images(clean, _pca(data.train.images, given, components))
+        scores["pca"] = score_images(clean, _pca(in_memory(data.train.images), given, components))
     if noise is not None:
         scores["noisy"] = score_images(clean, given)
         scores |= best_denoisers(data.train.images, clean, given, noise)

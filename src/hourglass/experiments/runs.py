@@ -13,7 +13,7 @@ from typing import Any
 from sklearn.base import clone
 
 from hourglass.atomic import check_writable, locked
-from hourglass.data import Dataset, load
+from hourglass.data import Dataset
 from hourglass.estimators import NetworkEstimator
 from hourglass.estimators.identity import CHECKPOINT_PARAMETERS
 from hourglass.estimators.records import parameter_to_json
@@ -22,6 +22,7 @@ from hourglass.experiments.declared import Experiment, find
 from hourglass.experiments.environment import environment
 from hourglass.experiments.evaluation import protocol_of
 from hourglass.experiments.result import LOG, STATE, Result, Run, run_folder, unfinished_folder, unfinished_runs
+from hourglass.experiments.store_data import load_dataset
 from hourglass.persistence import differences, is_longer
 from hourglass.runtime import ranks
 from hourglass.runtime.hardware import resolve_device, resolve_precision
@@ -122,7 +123,7 @@ def run(
     if out is not None:
         resume = ranks.on_first(lambda: check_out(out, [name], recipe, seeds, resume=resume))
         estimator.set_params(checkpoint_every=checkpoint_every)
-    data = load(dataset, data_dir) if isinstance(dataset, str) else dataset
+    data = load_dataset(dataset, data_dir)
     protocol_of(estimator).check(data, name)
 
     done: dict[int, Run] = {}

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hourglass.estimators import Autoencoder
 from hourglass.estimators.checks import accepted_range
+from hourglass.image_training.packed_images import PackedImages
 from hourglass.imagefiles import ImageFolderSource, TrainingImages
 from hourglass.models import load_named
 from hourglass.runtime import ranks
@@ -56,14 +57,14 @@ class Gain:
         return f"{said}; {self.after - self.before:.2f} dB were gained over the model it began from"
 
 
-def fit_and_compare(estimator: Autoencoder, taken: TrainingImages | ImageFolderSource) -> str | None:
+def fit_and_compare(estimator: Autoencoder, taken: TrainingImages | ImageFolderSource | PackedImages) -> str | None:
     """Train, keep the weights that are best on held-out images, and say what was gained.
 
     Parameters
     ----------
     estimator : Autoencoder
         Unfitted; fitted afterwards.
-    taken : TrainingImages or ImageFolderSource
+    taken : TrainingImages, ImageFolderSource or PackedImages
         What to train on.
 
     Returns
@@ -76,7 +77,7 @@ def fit_and_compare(estimator: Autoencoder, taken: TrainingImages | ImageFolderS
     if isinstance(taken, TrainingImages):
         estimator.fit(taken.images)
         return _unmeasured("images that are resized (--resize) are not held out") if denoises else None
-    groups = taken.groups
+    groups = np.arange(len(taken)) if taken.groups is None else taken.groups
     count = len(np.unique(groups))
     why = None
     if estimator.self_supervised:
@@ -90,7 +91,10 @@ def fit_and_compare(estimator: Autoencoder, taken: TrainingImages | ImageFolderS
         return _unmeasured(why) if denoises and why is not None else None
     held = np.random.default_rng(estimator.random_state).permutation(count)[: max(1, round(_SHARE * count))]
     is_held = np.isin(groups, held)
-    rows = np.flatnonzero(is_held)[:_CROPS]
+    rows = np.flatnonzero(is_held)
+    if isinstance(taken, PackedImages):  # those of one file, and of one folder, lie together
+        rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), _CROPS)).astype(np.int64)]
+    rows = rows[:_CROPS]
     noisy, clean = _crops(estimator, taken, rows)
     kept = {name: getattr(estimator, name) for name in ("patience", "validate_every")}
     # With a patience that never ends, the training does all its steps, and the best weights are kept.
@@ -128,7 +132,9 @@ def _go_back(estimator: Any) -> None:
     estimator.__dict__.pop("_optimiser", None)  # its moments are those of the weights that were discarded
 
 
-def _crops(estimator: Autoencoder, taken: ImageFolderSource, rows: NDArray[np.intp]) -> tuple[Images, Images]:
+def _crops(
+    estimator: Autoencoder, taken: ImageFolderSource | PackedImages, rows: NDArray[np.intp]
+) -> tuple[Images, Images]:
     """Noisy and clean crops of some rows, in the range that a model trained on these files accepts."""
     inputs, targets = taken.take(torch.from_numpy(rows), 0)
     corrupt = estimator._corrupt(taken.has_targets)

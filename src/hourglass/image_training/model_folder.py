@@ -1,5 +1,7 @@
 """The folder of a model that is trained: finished, unfinished or empty."""
 
+import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from filecmp import cmp
 from pathlib import Path
@@ -7,10 +9,11 @@ from typing import Any
 
 from sklearn.base import clone
 
+from hourglass.atomic import check_writable
 from hourglass.denoising.corruption import unclipped
 from hourglass.estimators import Autoencoder
 from hourglass.image_training.settings import SIZES
-from hourglass.models import load_autoencoder
+from hourglass.models import load_autoencoder, save
 from hourglass.persistence import METADATA, differences, is_longer
 
 
@@ -46,6 +49,29 @@ class ModelFolder:
         # Beside what an unfinished training left, the model is an older one, which it was told to overwrite.
         if self.is_finished and not self.overwrite:
             raise FileExistsError(f"{self.out} holds a model; overwrite (--overwrite) replaces it")
+
+    def check(self, *, resume: bool) -> bool:
+        """Whether there is a finished model that is kept; otherwise it is checked that one can be written here."""
+        finished = resume and self.is_finished
+        if not finished:
+            self.check_free()
+        check_writable(self.out)
+        return finished
+
+    def begin(self, *, lengthened: bool, resume: bool, say: Callable[[str], None]) -> None:
+        """Make the folder of the checkpoints, with those of a finished model that is lengthened."""
+        if lengthened:
+            shutil.copytree(self.state, self.checkpoints)
+        self.check_free()
+        if self.checkpoints.exists() and not resume:
+            say(f"{self.out} holds an unfinished training, which is resumed")
+        self.checkpoints.mkdir(exist_ok=True)
+
+    def finish(self, estimator: Autoencoder) -> None:
+        """Save the model; from its last checkpoint the training can be lengthened."""
+        save(estimator, self.out)
+        shutil.rmtree(self.state, ignore_errors=True)
+        self.checkpoints.rename(self.state)
 
     def is_lengthened_by(self, estimator: Autoencoder, notes: dict[str, Any]) -> bool:
         """Whether the estimator has more epochs or steps than the finished model, and is otherwise the same.

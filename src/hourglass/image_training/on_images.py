@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 
-from hourglass.atomic import check_writable, locked
+from hourglass.atomic import locked
 from hourglass.denoising.corruption import Corruption, unclipped
 from hourglass.errors import OptionError
 from hourglass.estimators import Autoencoder
 from hourglass.image_training.gain import fit_and_compare
 from hourglass.image_training.model_folder import ModelFolder
+from hourglass.image_training.packed_images import PackedImages, open_packed, refuse_options
 from hourglass.image_training.pairs import find_targets
 from hourglass.image_training.settings import (
     check,
@@ -28,8 +29,9 @@ from hourglass.image_training.settings import (
 from hourglass.imagefiles import Found, ImageFolderSource, Outcome, Ranges, TrainingImages, find_images, training_images
 from hourglass.imagefiles.crops import COLOURS
 from hourglass.imagefiles.ranges import NOTE
-from hourglass.models import load_autoencoder, save
+from hourglass.models import load_autoencoder
 from hourglass.runtime import ranks
+from hourglass.training.zarr_store import is_zarr
 
 
 def _ignore(_: object) -> None:
@@ -62,7 +64,7 @@ def train_on_images(
     verbose: int = 0,
     on_found: Callable[[Found], None] = _ignore,
     on_outcome: Callable[[Outcome], None] | None = None,
-    on_read: Callable[[TrainingImages | ImageFolderSource], None] = _ignore,
+    on_read: Callable[[TrainingImages | ImageFolderSource | PackedImages], None] = _ignore,
     say: Callable[[str], None] = _ignore,
 ) -> Autoencoder:
     """Train an autoencoder on a folder of images of any size, and save it, as ``hourglass train`` does.
@@ -78,8 +80,11 @@ def train_on_images(
 
     Parameters
     ----------
-    folder : path-like
-        Folder of images, searched with its subfolders, or one image file. docs/formats.md lists the formats.
+    folder : path-like or str
+        Folder of images, searched with its subfolders, or one image file. docs/formats.md lists the formats. Or the
+        path or address of a Zarr that :func:`hourglass.pack_images` has written; its images are trained on as they were
+        packed, and ``crop``, ``resize``, ``n_crops``, ``colour``, ``value_range``, ``targets`` and ``hidden`` are for
+        image files alone.
     out : path-like
         Folder for the model. Images in it are not trained on.
     noise : str, float or corruption, optional
@@ -141,8 +146,8 @@ def train_on_images(
         cannot be read are left out; by default the error of the first one is raised.
     on_read : callable, optional
         Function that is called before the training with what was read: the
-        :class:`hourglass.imagefiles.ImageFolderSource` of the crops or, with ``resize``, the
-        :class:`hourglass.imagefiles.TrainingImages`.
+        :class:`hourglass.imagefiles.ImageFolderSource` of the crops, with ``resize`` the
+        :class:`hourglass.imagefiles.TrainingImages`, or the source of the Zarr.
     say : callable, optional
         Function that is called with lines of text: that an unfinished training is resumed, and what a denoiser gained.
 
@@ -180,6 +185,11 @@ def train_on_images(
     >>> denoiser = hg.train_on_images("photos", "model", noise="0.05-0.2")  # doctest: +SKIP
     >>> denoiser.reconstruct(noisy)  # doctest: +SKIP
     """
+    is_packed = is_zarr(folder)
+    if is_packed:
+        ranged, coloured = (None if value == "auto" else value for value in (value_range, colour))
+        options = {"crop": crop, "resize": resize, "targets": targets, "hidden": hidden}
+        refuse_options(folder, options | {"colour": coloured, "value_range": ranged})
     size = size_of(crop, resize)
     if resume and overwrite:
         raise OptionError("resume keeps what overwrite replaces; give one of them")
@@ -203,34 +213,41 @@ def train_on_images(
     estimator.set_params(random_state=random_state, device=device, verbose=verbose)
     estimator.set_params(checkpoint_dir=str(place.checkpoints), checkpoint_every=checkpoint_every)
     check(estimator)
-    check_halves(estimator, size)
+    if not is_packed:
+        check_halves(estimator, size)
 
-    finished = ranks.on_first(lambda: _is_finished(place, resume=resume))
+    finished = ranks.on_first(lambda: place.check(resume=resume))
     how = f"{'crops of' if resize is None else 'resized to'} {size[0]}×{size[1]}"
-    prepared = {"prepared": how, "range": range_in_words} | ({"n_crops": n_crops} if resize is None else {})
+    prepared: dict[str, Any] = {"prepared": "as packed" if is_packed else how, "range": range_in_words}
+    prepared |= {"n_crops": n_crops} if resize is None and not is_packed else {}
     if finished and not ranks.on_first(lambda: place.is_lengthened_by(estimator, prepared)):
         return ranks.on_first(lambda: load_autoencoder(place.out, device=device))
 
-    found = find_images(folder, beside=place.out, hidden=hidden)
-    on_found(found)
-    pairs = None if targets is None else find_targets(found.paths, folder, targets, on_outcome, hidden=hidden)
-    taken, files = read_images(
-        found.paths if pairs is None else list(pairs),
-        targets=None if pairs is None else list(pairs.values()),
-        size=size,
-        whole=resize is not None,
-        n_crops=n_crops,
-        colour=colour,
-        ranges=ranges,
-        random_state=random_state,
-        on_outcome=on_outcome,
-    )
+    taken: TrainingImages | ImageFolderSource | PackedImages
+    if is_packed:
+        taken, files = open_packed(folder, on_found, on_outcome)
+        check_halves(estimator, taken.image_shape[:2])
+    else:
+        found = find_images(folder, beside=place.out, hidden=hidden)
+        on_found(found)
+        pairs = None if targets is None else find_targets(found.paths, folder, targets, on_outcome, hidden=hidden)
+        taken, files = read_images(
+            found.paths if pairs is None else list(pairs),
+            targets=None if pairs is None else list(pairs.values()),
+            size=size,
+            whole=resize is not None,
+            n_crops=n_crops,
+            colour=colour,
+            ranges=ranges,
+            random_state=random_state,
+            on_outcome=on_outcome,
+        )
     fit_to_model(estimator, taken.image_shape[2])
     on_read(taken)
     if not taken.bounded and estimator.corruption is not None:
         estimator.set_params(corruption=unclipped(estimator.corruption))
     with locked(place.out) if ranks.is_first() else nullcontext():
-        ranks.at_first(lambda: _prepare(place, finished=finished, resume=resume, say=say))
+        ranks.at_first(lambda: place.begin(lengthened=finished, resume=resume, say=say))
         try:
             gained = fit_and_compare(estimator, taken)
         except BaseException:
@@ -241,36 +258,10 @@ def train_on_images(
         estimator.set_params(checkpoint_dir=None)
         counts = {"files": files, "images": len(taken)}
         estimator.notes_ = counts | prepared | ({NOTE: taken.ranges} if taken.ranges else {})
-        ranks.at_first(lambda: _write(place, estimator))
+        ranks.at_first(lambda: place.finish(estimator))
     if gained is not None:
         say(gained)
     return estimator
-
-
-def _is_finished(place: ModelFolder, *, resume: bool) -> bool:
-    """Whether the folder has a finished model that is kept; otherwise it is checked that one can be written there."""
-    finished = resume and place.is_finished
-    if not finished:
-        place.check_free()
-    check_writable(place.out)
-    return finished
-
-
-def _prepare(place: ModelFolder, *, finished: bool, resume: bool, say: Callable[[str], None]) -> None:
-    """Make the folder of the checkpoints, with those of a finished model that is trained longer."""
-    if finished:
-        shutil.copytree(place.state, place.checkpoints)
-    place.check_free()
-    if place.checkpoints.exists() and not resume:
-        say(f"{place.out} holds an unfinished training, which is resumed")
-    place.checkpoints.mkdir(exist_ok=True)
-
-
-def _write(place: ModelFolder, estimator: Autoencoder) -> None:
-    """Save the model; from its last checkpoint the training can be lengthened."""
-    save(estimator, place.out)
-    shutil.rmtree(place.state, ignore_errors=True)
-    place.checkpoints.rename(place.state)
 
 
 def read_images(

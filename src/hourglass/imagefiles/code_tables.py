@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hourglass.atomic import check_free, write_whole
 from hourglass.errors import OptionError
 from hourglass.imagefiles.folders import NAMES_SUFFIX
+from hourglass.imagefiles.remote import RemotePath, check_deliverable, delivered, existing, place
 
 CODE_SUFFIXES = (".npy", ".csv")
 Codes = NDArray[np.float32]
@@ -42,10 +43,16 @@ def check_codes_file(codes: str | os.PathLike[str], *, overwrite: bool = False) 
     OSError
         When the folder of the table cannot be written.
     """
-    path = Path(codes)
+    path = place(codes)
     if path.suffix not in CODE_SUFFIXES:
         raise OptionError(f"{path} ends in neither of {', '.join(CODE_SUFFIXES)}")
-    check_free(path, *([names_file(path)] if path.suffix == ".npy" else []), overwrite=overwrite)
+    files = [path, *([names_file(path)] if path.suffix == ".npy" else [])]
+    if not isinstance(path, RemotePath):
+        check_free(*files, overwrite=overwrite)
+        return path
+    if not overwrite and (there := existing(files)):
+        raise FileExistsError(f"{min(there)} exists; overwrite (--overwrite) replaces it")
+    check_deliverable(path.parent)
     return path
 
 
@@ -71,13 +78,12 @@ def write_codes(path: str | os.PathLike[str], names: Sequence[str], codes: Codes
     ValueError
         When a ``.csv`` file would have another number of names than of codes.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = place(path)
     if path.suffix == ".npy":
         array = io.BytesIO()
         np.save(array, codes)
-        write_whole(names_file(path), (json.dumps(list(names), indent=0) + "\n").encode())
-        write_whole(path, array.getvalue())
+        _write(names_file(path), (json.dumps(list(names), indent=0) + "\n").encode())
+        _write(path, array.getvalue())
         return
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
@@ -85,7 +91,12 @@ def write_codes(path: str | os.PathLike[str], names: Sequence[str], codes: Codes
     for name, code in zip(names, codes, strict=True):
         writer.writerow([name, *(f"{number:.9g}" for number in code.tolist())])
     # The name of a file can contain bytes that are not valid text.
-    write_whole(path, text.getvalue().encode(errors="surrogateescape"))
+    _write(path, text.getvalue().encode(errors="surrogateescape"))
+
+
+def _write(path: Path, content: bytes) -> None:
+    with delivered(path) as local:
+        write_whole(local, content)
 
 
 def names_file(path: Path) -> Path:

@@ -1,23 +1,27 @@
 """Image files to a table of codes, and a table of codes to image files."""
 
+import itertools
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hourglass.atomic import check_writable
-from hourglass.errors import OptionError
 from hourglass.estimators import Autoencoder
 from hourglass.imagefiles.code_tables import Codes, check_codes_file, read_codes, write_codes
 from hourglass.imagefiles.crops import read_sized
 from hourglass.imagefiles.folders import Found, find_images
 from hourglass.imagefiles.formats import suffixes
-from hourglass.imagefiles.processing import FILE_ERRORS, Outcome
+from hourglass.imagefiles.processing import FILE_ERRORS, Outcome, in_chunks
 from hourglass.imagefiles.ranges import Ranges
+from hourglass.imagefiles.remote import fetched, place
+from hourglass.imagefiles.shards import WHOLE, Shard
 from hourglass.imagefiles.streams import write_png
+from hourglass.runtime.workers import HERE, Workers, in_order, on_workers
 
 
 def _ignore(_: object) -> None:
@@ -33,6 +37,8 @@ def encode_images(
     resizing: bool = False,
     hidden: bool = False,
     overwrite: bool = False,
+    shard: Shard = WHOLE,
+    workers: Workers = HERE,
     on_found: Callable[[Found], None] = _ignore,
     on_outcome: Callable[[Outcome], None] = _ignore,
 ) -> None:
@@ -58,6 +64,11 @@ def encode_images(
         Whether hidden files and folders are included; see :func:`hourglass.imagefiles.find_images`.
     overwrite : bool, default=False
         Whether an existing table is replaced.
+    shard : Shard, optional
+        Part of the files that is encoded; by default all. The table of a shard is
+        :meth:`hourglass.imagefiles.shards.Shard.named` after ``codes``.
+    workers : Workers, optional
+        Where the files are read and encoded; by default in this process.
     on_found : callable, optional
         Function that is called with the :class:`Found` files before they are read. By default nothing is called.
     on_outcome : callable, optional
@@ -75,12 +86,17 @@ def encode_images(
         When the table cannot be written.
     ValueError
         When the model has no code.
+    WorkerLostError, ConnectionError, ImportError
+        As :func:`hourglass.runtime.workers.on_workers` raises them.
     """
-    path, source = check_codes_file(codes, overwrite=overwrite), Path(source)
+    path, source = check_codes_file(shard.named(place(codes)), overwrite=overwrite), place(source)
     found = find_images(source, hidden=hidden)
+    found.paths[:] = shard.of(found.paths)
     on_found(found)
     root = source if source.is_dir() else source.parent
-    names, rows = encode_files(estimator, found.paths, root, ranges=ranges, resizing=resizing, on_outcome=on_outcome)
+    names, rows = encode_files(
+        estimator, found.paths, root, ranges=ranges, resizing=resizing, workers=workers, on_outcome=on_outcome
+    )
     if names:
         write_codes(path, names, rows)
 
@@ -137,11 +153,12 @@ def decode_images(
 
 def encode_files(
     estimator: Autoencoder,
-    paths: Iterable[Path],
+    paths: Sequence[Path],
     root: Path,
     *,
     ranges: Ranges | None = None,
     resizing: bool = False,
+    workers: Workers = HERE,
     on_outcome: Callable[[Outcome], None] = lambda outcome: None,
 ) -> tuple[list[str], Codes]:
     """Compute the codes of image files.
@@ -150,7 +167,7 @@ def encode_files(
     ----------
     estimator : DenseAutoencoder or ConvAutoencoder
         A fitted model that has a code.
-    paths : iterable of Path
+    paths : sequence of Path
         Paths of the image files. Files that cannot be encoded are left out.
     root : Path
         Folder that contains all files.
@@ -158,9 +175,11 @@ def encode_files(
         Rule by which the range of each file's numbers is found. By default it is ``Ranges()``: the rule "auto".
     resizing : bool, default=False
         Whether images of another size are resized to the size of the model's images. Otherwise they are errors.
+    workers : Workers, optional
+        Where the files are read and encoded; by default in this process.
     on_outcome : callable, optional
-        Function that is called with the :class:`Outcome` of each file, with its error if it has one. By default
-        nothing is called.
+        Function that is called with the :class:`Outcome` of each file, in order, with its error if it has one. By
+        default nothing is called.
 
     Returns
     -------
@@ -179,85 +198,31 @@ def encode_files(
             "the model has skip connections or predicts a residue, and no code; train one without noise (--noise)"
         )
     names, codes = [], []
-    for path in paths:
-        try:
-            image = read_sized(path, estimator.image_shape_, ranges or Ranges(), resizing=resizing)
-            codes.append(estimator.transform(image.pixels[None])[0])
-            names.append(path.relative_to(root).as_posix())
-        except FILE_ERRORS as error:
-            on_outcome(Outcome(path, error=error))
-        else:
-            on_outcome(Outcome(path, ranges=(image.value_range,)))
+    how = (estimator, ranges or Ranges(), resizing)
+    with closing(in_order(on_workers(_encode_chunk, in_chunks(paths, workers), workers, how))) as encoded:
+        for outcome, code in itertools.chain.from_iterable(encoded):
+            if code is not None:
+                codes.append(code)
+                names.append(outcome.source.relative_to(root).as_posix())
+            on_outcome(outcome)
     size = estimator.network_.code_size
     return names, np.array(codes, dtype=np.float32).reshape(len(codes), size)
 
 
-def read_for_model(
-    estimator: Autoencoder,
-    sources: Sequence[str | os.PathLike[str]],
-    *,
-    most: int,
-    ranges: Ranges | None = None,
-    resizing: bool = False,
-    hidden: bool = False,
-    on_found: Callable[[Found], None] = _ignore,
-    on_outcome: Callable[[Outcome], None] = _ignore,
-) -> tuple[list[str], NDArray[np.float32]]:
-    """Read image files, all of them at once, as arrays of the size that a model takes.
-
-    Parameters
-    ----------
-    estimator : Autoencoder
-        A fitted model.
-    sources : sequence of path-like
-        Folders of images, and image files.
-    most : int
-        The largest number of files.
-    ranges : Ranges, optional
-        Rule by which the range of each file's numbers is found. By default it is ``Ranges()``: the rule "auto".
-    resizing : bool, default=False
-        Whether images of other sizes are resized. If not, each of them is reported to ``on_outcome`` as an error.
-    hidden : bool, default=False
-        Whether to take hidden files and those in hidden folders; see :func:`hourglass.imagefiles.find_images`.
-    on_found : callable, optional
-        Function that is called with the :class:`Found` files before they are read. By default nothing is called.
-    on_outcome : callable, optional
-        Function that is called with the :class:`Outcome` of each file. By default nothing is called.
-
-    Returns
-    -------
-    names : list of str
-        Paths of the images that could be read, as found.
-    images : ndarray of shape (n, h, w, c), float32
-        These images, on the scale [0, 1].
-
-    Raises
-    ------
-    OptionError
-        When there are more files than ``most``; a ValueError.
-    FileNotFoundError
-        When a source does not exist, or is a folder without image files.
-    """
-    found = Found()
-    for source in sources:
-        each = find_images(source, hidden=hidden)
-        found.paths.extend(each.paths)
-        found.left_out.update(each.left_out)
-    found.paths[:] = dict.fromkeys(found.paths)  # a file that is named twice is read once
-    if len(found) > most:
-        raise OptionError(f"{len(found):,} images were found, and at most {most:,} are taken; name a part of them")
-    on_found(found)
-    names, images = [], []
-    for path in found.paths:
+def _encode_chunk(
+    how: tuple[Autoencoder, Ranges, bool], paths: Sequence[Path]
+) -> list[tuple[Outcome, NDArray[np.float32] | None]]:
+    """Read and encode some files."""
+    estimator, ranges, resizing = how
+    found: list[tuple[Outcome, NDArray[np.float32] | None]] = []
+    for path in paths:
         try:
-            image = read_sized(path, estimator.image_shape_, ranges or Ranges(), resizing=resizing)
-            images.append(image.pixels)
-            names.append(path.as_posix())
+            with fetched(path) as local:
+                image = read_sized(local, estimator.image_shape_, ranges, resizing=resizing)
+            found.append((Outcome(path, ranges=(image.value_range,)), estimator.transform(image.pixels[None])[0]))
         except FILE_ERRORS as error:
-            on_outcome(Outcome(path, error=error))
-        else:
-            on_outcome(Outcome(path, ranges=(image.value_range,)))
-    return names, np.array(images, np.float32).reshape(len(images), *estimator.image_shape_)
+            found.append((Outcome(path, error=error), None))
+    return found
 
 
 def decode_files(

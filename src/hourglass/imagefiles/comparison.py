@@ -1,34 +1,33 @@
 """Comparison of a model with methods that need no network, on the images of a folder."""
 
+import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hourglass.denoising.clipping import SMALLEST_FOR_LEVEL, estimate_noise_level
-from hourglass.denoising.corruption import Corruption, GaussianNoise, unclipped
-from hourglass.denoising.denoisers import DENOISERS, Denoiser, WithoutClippingBias
+from hourglass.denoising.corruption import Corruption, GaussianNoise
 from hourglass.denoising.notation import parse_corruption
-from hourglass.denoising.stacks import corrupt
 from hourglass.errors import OptionError
 from hourglass.estimators import Autoencoder
-from hourglass.imagefiles.crops import ReadImage, read_images, read_sized
+from hourglass.imagefiles.crops import ReadImage, read_sized
 from hourglass.imagefiles.folders import Found, find_images
-from hourglass.imagefiles.image import Pixels
 from hourglass.imagefiles.image_scores import Scores, score
-from hourglass.imagefiles.processing import FILE_ERRORS, Outcome
+from hourglass.imagefiles.processing import FILE_ERRORS, Outcome, in_chunks
 from hourglass.imagefiles.ranges import Ranges
+from hourglass.imagefiles.remote import fetched
 from hourglass.imagefiles.restorer import ImageRestorer
-from hourglass.imagefiles.value_ranges import ValueRange
+from hourglass.imagefiles.shards import WHOLE, Shard
+from hourglass.imagefiles.trials import Setting, score_model, score_others
+from hourglass.runtime.workers import HERE, Workers, in_order, on_workers
 
 # Noise for a denoiser that learnt all levels: the one for which papers report the most.
 USUAL_NOISE = GaussianNoise(25 / 255)
-# Number of images on which the strength of each method is chosen.
-CHOOSING = 8
 
 
 def _ignore(_: object) -> None:
@@ -45,6 +44,8 @@ def evaluate_images(
     resizing: bool = False,
     hidden: bool = False,
     random_state: int = 0,
+    shard: Shard = WHOLE,
+    workers: Workers = HERE,
     on_found: Callable[[Found], None] = _ignore,
     on_outcome: Callable[[Outcome], None] = _ignore,
 ) -> dict[str, dict[Path, Scores]]:
@@ -74,6 +75,12 @@ def evaluate_images(
         Whether hidden files and folders are included; see :func:`hourglass.imagefiles.find_images`.
     random_state : int, default=0
         Seed of the noise, at least 0.
+    shard : Shard, optional
+        Part of the files that is scored; by default all. The scores of a denoiser and of the methods beside it do not
+        depend on it. PCA is fitted on the images of the shard if ``known`` is not given.
+    workers : Workers, optional
+        Where the files of a denoiser are processed, and those of a model that compresses are read; by default in this
+        process, in which PCA and the reconstructions of a model that compresses are always computed.
     on_found : callable, optional
         Function that is called with the :class:`Found` files before they are read.
     on_outcome : callable, optional
@@ -91,6 +98,8 @@ def evaluate_images(
         when ``resizing`` or ``known`` is given for a denoiser.
     FileNotFoundError
         When ``folder`` or ``known`` does not exist, or is a folder without image files.
+    WorkerLostError, ConnectionError, ImportError
+        As :func:`hourglass.runtime.workers.on_workers` raises them.
     """
     models = tuple(models) if isinstance(models, Sequence) else (models,)
     estimator = models[0]
@@ -98,15 +107,24 @@ def evaluate_images(
     if corruption is not None and (resizing or known is not None):
         raise OptionError("resize and known are for models that compress; leave them out, or noise")
     found = find_images(folder, hidden=hidden)
-    on_found(found)
+    mine = shard.of(found.paths)
+    on_found(Found(list(mine), found.left_out))
     if corruption is None:
         fitted = find_images(known, hidden=hidden).paths if known is not None else ()
         return compare_codes(
-            estimator, found.paths, ranges=ranges, resizing=resizing, known=fitted, on_outcome=on_outcome
+            estimator, mine, ranges=ranges, resizing=resizing, known=fitted, workers=workers, on_outcome=on_outcome
         )
     unclip = estimator.undo_clipping if isinstance(estimator.undo_clipping, float) else None
     return compare_denoisers(
-        models, found.paths, corruption, ranges=ranges, seed=random_state, unclip=unclip, on_outcome=on_outcome
+        models,
+        found.paths,
+        corruption,
+        ranges=ranges,
+        seed=random_state,
+        unclip=unclip,
+        shard=shard,
+        workers=workers,
+        on_outcome=on_outcome,
     )
 
 
@@ -137,6 +155,8 @@ def compare_denoisers(
     ranges: Ranges | None = None,
     seed: int = 0,
     unclip: float | None = None,
+    shard: Shard = WHOLE,
+    workers: Workers = HERE,
     on_outcome: Callable[[Outcome], None] = lambda outcome: None,
 ) -> dict[str, dict[Path, Scores]]:
     """Corrupt clean images, and score the model and other methods on the noisy images.
@@ -163,6 +183,10 @@ def compare_denoisers(
     unclip : float, optional
         Noise level for which the bias of clipped noise is removed after each of the other methods, as the model does.
         By default it is not removed.
+    shard : Shard, optional
+        Part of the files that is scored; by default all. The scores of a file do not depend on it.
+    workers : Workers, optional
+        Where the files are processed; by default in this process.
     on_outcome : callable, optional
         Function that is called with the :class:`Outcome` of each file. By default nothing is called.
 
@@ -172,58 +196,25 @@ def compare_denoisers(
         Scores by method (``noisy``, ``model``, …) and image: ``psnr_db``, ``ssim``, ``mse`` and every other metric of
         :func:`hourglass.metrics.metrics_of_files`. When a file has several images, their numbers follow its name.
     """
-    ranges = ranges or Ranges()
-    chosen_on: dict[Path, _Trial] = {}
+    setting = Setting(ImageRestorer(models), ranges or Ranges(), corruption, seed)
+    numbered = shard.of(list(enumerate(paths)))
     scores: dict[str, dict[Path, Scores]] = {}
-    restorer = ImageRestorer(models)
     read: list[tuple[int, Path]] = []
-    for number, path in enumerate(paths):
-        of_file: dict[str, dict[Path, Scores]] = {"noisy": {}, "model": {}}
-        kept: dict[Path, _Trial] = {}
-        used: dict[ValueRange, None] = {}
-        try:
-            for name, trial in _trials(path, ranges, corruption, seed + number):
-                if len(chosen_on) + len(kept) < CHOOSING:
-                    kept[name] = trial
-                used[trial.image.value_range] = None
-                of_file["noisy"][name] = trial.score(trial.noisy)
-                of_file["model"][name] = trial.score(trial.noisy + restorer.change(trial.noisy))
-        except FILE_ERRORS as error:
-            on_outcome(Outcome(path, error=error))
-            continue
-        for title, rows in of_file.items():
-            scores.setdefault(title, {}).update(rows)
-        chosen_on |= kept
-        read.append((number, path))
-        on_outcome(Outcome(path, ranges=tuple(used)))
+    with closing(in_order(on_workers(score_model, in_chunks(numbered, workers), workers, setting))) as chunks:
+        for (number, path), (outcome, of_file) in zip(numbered, itertools.chain.from_iterable(chunks), strict=True):
+            for title, rows in of_file.items():
+                scores.setdefault(title, {}).update(rows)
+            if outcome.error is None:
+                read.append((number, path))
+            on_outcome(outcome)
     if not read:
         return scores
-    level = _level(corruption, list(chosen_on.values()))
-    others = _choose(list(chosen_on.values()), level, unclip)
-    for number, path in read:
-        for name, trial in _trials(path, ranges, corruption, seed + number):
-            for method in others:
-                scores.setdefault(method.name, {})[name] = trial.score(_apply(method, trial.noisy))
+    others = setting.chosen(paths, unclip)
+    with closing(in_order(on_workers(score_others, in_chunks(read, workers), workers, (setting, others)))) as chunks:
+        for of_file in itertools.chain.from_iterable(chunks):
+            for title, rows in of_file.items():
+                scores.setdefault(title, {}).update(rows)
     return scores
-
-
-@dataclass(frozen=True)
-class _Trial:
-    """A clean image and the same image with noise."""
-
-    image: ReadImage
-    noisy: Pixels
-
-    def score(self, output: Pixels) -> Scores:
-        """Scores of a restoration of the noisy image."""
-        return score(self.image, output)
-
-
-def _trials(path: Path, ranges: Ranges, corruption: Corruption, seed: int) -> Iterator[tuple[Path, _Trial]]:
-    for i, image in enumerate(read_images(path, ranges)):
-        noise = corruption if image.value_range.bounded else unclipped(corruption)
-        stream = seed if i == 0 else np.random.SeedSequence((seed, i)).generate_state(1).item()
-        yield image.name, _Trial(image, corrupt(image.pixels[None], noise, stream)[0])
 
 
 def compare_codes(
@@ -233,6 +224,7 @@ def compare_codes(
     ranges: Ranges | None = None,
     resizing: bool = False,
     known: Sequence[Path] = (),
+    workers: Workers = HERE,
     on_outcome: Callable[[Outcome], None] = lambda outcome: None,
 ) -> dict[str, dict[Path, Scores]]:
     """Score reconstructions by a model, and by PCA with a code of the same size.
@@ -253,6 +245,8 @@ def compare_codes(
     known : sequence of Path, default=()
         Paths of the images on which PCA is fitted. By default PCA is fitted on the images that are scored, which is an
         advantage over the model.
+    workers : Workers, optional
+        Where the files are read; by default in this process, in which everything else is computed.
     on_outcome : callable, optional
         Function that is called with the :class:`Outcome` of each file. By default nothing is called.
 
@@ -264,10 +258,11 @@ def compare_codes(
     from sklearn.decomposition import PCA
 
     ranges = ranges or Ranges()
-    there = _read_all(estimator, paths, ranges, resizing, on_outcome)
+    how = (estimator.image_shape_, ranges, resizing)
+    there = _read_all(how, paths, workers, on_outcome)
     if not there:
         return {}
-    fitted = _stacked(_read_all(estimator, known, ranges, resizing, on_outcome) if known else there)
+    fitted = _stacked(_read_all(how, known, workers, on_outcome) if known else there)
     images = _stacked(there)
     outputs = {"model": estimator.reconstruct(images)}
     components = min(estimator.network_.code_size, images[0].size)
@@ -281,52 +276,34 @@ def compare_codes(
     }
 
 
-def _level(corruption: Corruption, trials: Sequence[_Trial]) -> float:
-    if isinstance(corruption, GaussianNoise):
-        return float(np.mean(corruption.level))
-    large = [
-        estimate_noise_level(trial.noisy[None], clipped=trial.image.value_range.bounded)
-        for trial in trials
-        if min(trial.noisy.shape[:2]) >= SMALLEST_FOR_LEVEL
-    ]
-    return max(float(np.mean(large)) if large else 0.1, 1e-3)
-
-
-def _choose(trials: Sequence[_Trial], level: float, unclip: float | None) -> list[Denoiser]:
-    """Each method with the strength whose mean PSNR on these images is best."""
-
-    def quality(denoiser: Denoiser) -> float:
-        return float(np.mean([trial.score(_apply(denoiser, trial.noisy))["psnr_db"] for trial in trials]))
-
-    chosen = []
-    for method in DENOISERS:
-        found: list[Denoiser] = list(method.candidates(level))
-        if unclip is not None:
-            found = [WithoutClippingBias(denoiser, unclip) for denoiser in found]
-        chosen.append(max(found, key=quality) if len(found) > 1 else found[0])
-    return chosen
-
-
-def _apply(denoiser: Denoiser, image: Pixels) -> Pixels:
-    return np.asarray(denoiser(image[None])[0], dtype=np.float32)
-
-
 def _read_all(
-    estimator: Autoencoder,
+    how: tuple[tuple[int, int, int], Ranges, bool],
     paths: Sequence[Path],
-    ranges: Ranges,
-    resizing: bool,
+    workers: Workers,
     on_outcome: Callable[[Outcome], None],
 ) -> list[ReadImage]:
     found = []
+    with closing(in_order(on_workers(_read_chunk, in_chunks(paths, workers), workers, how))) as chunks:
+        for outcome, image in itertools.chain.from_iterable(chunks):
+            if image is not None:
+                found.append(image)
+            on_outcome(outcome)
+    return found
+
+
+def _read_chunk(
+    how: tuple[tuple[int, int, int], Ranges, bool], paths: Sequence[Path]
+) -> list[tuple[Outcome, ReadImage | None]]:
+    image_shape, ranges, resizing = how
+    found: list[tuple[Outcome, ReadImage | None]] = []
     for path in paths:
         try:
-            image = read_sized(path, estimator.image_shape_, ranges, resizing=resizing)
+            with fetched(path) as local:
+                image = replace(read_sized(local, image_shape, ranges, resizing=resizing), name=path)
         except FILE_ERRORS as error:
-            on_outcome(Outcome(path, error=error))
-            continue
-        found.append(image)
-        on_outcome(Outcome(path, ranges=(image.value_range,)))
+            found.append((Outcome(path, error=error), None))
+        else:
+            found.append((Outcome(path, ranges=(image.value_range,)), image))
     return found
 
 

@@ -18,7 +18,6 @@ from hourglass.imagefiles.ranges import Ranges, TrainingRanges
 from hourglass.imagefiles.value_ranges import ValueRange
 from hourglass.persistence import fingerprint
 from hourglass.training import Source
-from hourglass.training.source import Subset
 
 # Largest share of the available memory that the decoded images may take.
 _SHARE = 0.5
@@ -77,6 +76,8 @@ class ImageFolderSource(Source):
     MemoryError
         When the decoded images take more than half of the available memory.
     """
+
+    has_common_range = True  # crops elsewhere reach all numbers of the files
 
     def __init__(
         self,
@@ -211,32 +212,6 @@ class ImageFolderSource(Source):
             for image in images
         ]
         return float(np.min(ends)), float(np.max(ends))
-
-    def subset(self, rows: NDArray[Any]) -> Source:
-        """Select some of the rows.
-
-        Parameters
-        ----------
-        rows : ndarray of shape (n,), int64, or of shape (size,), bool
-            Indices of the rows, or a mask of all rows.
-
-        Returns
-        -------
-        Source
-            Source of these rows alone. Its range of numbers is that of all images.
-        """
-        return _SomeCrops(self, rows)
-
-
-class _SomeCrops(Subset):
-    """Some of the crops of image files; their numbers are those of all files, as crops elsewhere reach all of them."""
-
-    def value_range(self) -> tuple[float, float]:
-        """Return the smallest and the largest number of all images."""
-        return self.source.value_range()
-
-    def to(self, device: torch.device) -> "_SomeCrops":
-        return _SomeCrops(self.source.to(device), self.rows.cpu().numpy())
 
 
 @dataclass(frozen=True)

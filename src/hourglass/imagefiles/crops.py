@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hourglass.imagefiles.files import open_image
-from hourglass.imagefiles.image import Pixels, Raw
+from hourglass.imagefiles.image import Pixels, Plane, Raw
 from hourglass.imagefiles.missing import fill, missing
 from hourglass.imagefiles.processing import FILE_ERRORS, Outcome
 from hourglass.imagefiles.ranges import FileRanges, Ranges, Seen, TrainingRanges
@@ -281,12 +281,20 @@ class Decoded:
 
 def decoded(path: Path, known: TrainingRanges) -> Iterator[Decoded]:
     """Read the images of a file that have data, and fill their missing pixels; ``known`` sees each plane."""
+    for plane, images in filled(path):
+        seen = known.see(plane)
+        yield from (Decoded(values, seen) for values in images)
+
+
+def filled(path: Path) -> Iterator[tuple[Plane, list[Raw]]]:
+    """Read each plane of a file, and its images that have data, with the file's own numbers and without holes."""
     with closing(open_image(path)) as file:
         for plane in file.planes():
-            seen, holes = known.see(plane), missing(plane)
+            holes, images = missing(plane), []
             for bands in plane.groups:
                 if holes[..., bands].all():  # without any data, nothing can be learnt
                     continue
                 values = plane.values[..., bands].copy()
                 fill(values, holes[..., bands])
-                yield Decoded(values, seen)
+                images.append(values)
+            yield plane, images

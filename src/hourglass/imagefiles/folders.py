@@ -3,12 +3,13 @@
 import os
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hourglass.atomic import check_writable
 from hourglass.imagefiles.formats import FORMATS, suffixes
+from hourglass.imagefiles.remote import RemotePath, check_deliverable, existing, list_files, place
+from hourglass.imagefiles.shards import WHOLE, Shard
 
 # Ending of the file next to an .npy file of codes that lists the images to which the codes belong.
 NAMES_SUFFIX = ".names.json"
@@ -46,7 +47,8 @@ def find_images(source: str | os.PathLike[str], *, beside: Path | None = None, h
     Parameters
     ----------
     source : path-like
-        A folder, or one file, which is returned whatever its suffix.
+        A folder, or one file, which is returned whatever its suffix. It may be an address such as
+        ``s3://bucket/folder``; see :func:`hourglass.imagefiles.remote.place`.
     beside : Path, optional
         Folder that is left out with all its subfolders, for example the folder of the outputs. By default none is.
     hidden : bool, default=False
@@ -63,14 +65,27 @@ def find_images(source: str | os.PathLike[str], *, beside: Path | None = None, h
     FileNotFoundError
         When ``source`` does not exist, or is a folder without image files.
     """
-    source = Path(source)
+    source = place(source)
     if source.is_file():
         return Found([source])
     if not source.exists():
         raise FileNotFoundError(f"{source} is neither a folder nor a file")
     if not source.is_dir():
         return Found([source])  # a pipe or a device, which is reported by name when it is opened
-    found, known = Found(), suffixes()
+    found = Found()
+    if isinstance(source, RemotePath):
+        _walk_remote(found, source, beside, hidden)
+    else:
+        _walk(found, source, beside, hidden)
+    if not found.paths:
+        there = f"; there are {in_words(found.left_out)}" if found.left_out else ""
+        raise FileNotFoundError(f"{source} holds no image files ({', '.join(suffixes())}){there}")
+    found.paths.sort()
+    return found
+
+
+def _walk(found: Found, source: Path, beside: Path | None, hidden: bool) -> None:
+    """Find the image files of a local folder."""
 
     def unreadable(error: OSError) -> None:
         found.paths.append(Path(error.filename))
@@ -85,20 +100,32 @@ def find_images(source: str | os.PathLike[str], *, beside: Path | None = None, h
             names = [name for name in names if not _is_companion(name)]
         for link in (Path(folder) / name for name in folders):
             if link.is_symlink():
-                warnings.warn(f"{link} is a link to a folder and is left out", stacklevel=2)
-        for name in names:
-            path = Path(folder) / name
-            suffix = path.suffix.lower()
-            codes = suffix == ".npy" and path.with_suffix(NAMES_SUFFIX).exists()  # written by `hourglass encode`
-            if suffix in known and not codes:
-                found.paths.append(path)
-            else:
-                found.left_out[suffix or "without a suffix"] += 1
-    if not found.paths:
-        there = f"; there are {in_words(found.left_out)}" if found.left_out else ""
-        raise FileNotFoundError(f"{source} holds no image files ({', '.join(known)}){there}")
-    found.paths.sort()
-    return found
+                warnings.warn(f"{link} is a link to a folder and is left out", stacklevel=3)
+        _sort_out(found, [Path(folder) / name for name in names], Path.exists)
+
+
+def _walk_remote(found: Found, source: RemotePath, beside: Path | None, hidden: bool) -> None:
+    """Find the image files of a remote folder, by one listing."""
+    names = set(list_files(source))
+    taken = [
+        path
+        for path in names
+        if (beside is None or not path.is_relative_to(beside))
+        and (hidden or not any(map(_is_companion, path.relative_to(source).parts)))
+    ]
+    _sort_out(found, taken, names.__contains__)
+
+
+def _sort_out(found: Found, paths: Iterable[Path], exists: Callable[[Path], bool]) -> None:
+    """Take the files of known formats, and count the others."""
+    known = suffixes()
+    for path in paths:
+        suffix = path.suffix.lower()
+        codes = suffix == ".npy" and exists(path.with_suffix(NAMES_SUFFIX))  # written by `hourglass encode`
+        if suffix in known and not codes:
+            found.paths.append(path)
+        else:
+            found.left_out[suffix or "without a suffix"] += 1
 
 
 def in_words(left_out: Counter[str]) -> str:
@@ -148,6 +175,7 @@ def plan(
     resume: bool = False,
     named: bool = False,
     hidden: bool = False,
+    shard: Shard = WHOLE,
 ) -> Plan:
     """Plan the inputs and outputs of a run; no file is written.
 
@@ -168,11 +196,14 @@ def plan(
         it may be an input, since the shell expands ``*.png`` to all files.
     hidden : bool, default=False
         Whether hidden files and folders are included; see :func:`find_images`.
+    shard : Shard, optional
+        Part of the files that this run processes; by default all. Whether two inputs have one output, and whether an
+        output is an input, is checked for all files.
 
     Returns
     -------
     Plan
-        Input and output of each file, and how many files were left out.
+        Input and output of each file of the shard, and how many files were left out.
 
     Raises
     ------
@@ -186,14 +217,15 @@ def plan(
     OSError
         When the outputs cannot be written.
     """
-    inputs = [Path(source) for source in sources]
+    inputs = [place(source) for source in sources]
     if target is None:
         found = [find_images(each, hidden=hidden) for each in inputs]
         # The target of a link is replaced, not the link itself. A file that is named twice is processed once.
-        real = dict.fromkeys(Path(os.path.realpath(path)) for each in found for path in each.paths)
+        real = dict.fromkeys(_real(path) for each in found for path in each.paths)
         pairs = [(path, path) for path in real]
+        mine = shard.of(pairs)
     else:
-        target = Path(target)
+        target = place(target)
         if _is_file_for(inputs, target):
             if target.exists() and not named:
                 raise FileExistsError(
@@ -204,15 +236,21 @@ def plan(
         else:
             _check_folder(target)
             found = [find_images(each, beside=_inside(target, each), hidden=hidden) for each in inputs]
+            several = len(inputs) > 1
             pairs = [
-                (path, target / _relative(path, each, several=len(inputs) > 1))
+                (path, target / inside)
                 for each, files in zip(inputs, found, strict=True)
-                for path in files.paths
+                for path, inside in zip(files.paths, _relative(files.paths, each, several=several), strict=True)
             ]
-        _check_outputs(pairs, overwrite=overwrite, resume=resume)
-    for folder in {output.parent for _, output in pairs}:
-        check_writable(folder)
-    return Plan(pairs, sum((each.left_out for each in found), Counter[str]()))
+        _check_conflicts(pairs)
+        mine = shard.of(pairs)
+        if not overwrite and not resume:
+            _check_free([output for _, output in mine])
+    # The folders of a bucket are not made, and need no check of their own.
+    folders = {RemotePath(*path.parts[:2]) if isinstance(path, RemotePath) else path.parent for _, path in mine}
+    for folder in folders:
+        check_deliverable(folder)
+    return Plan(list(mine), sum((each.left_out for each in found), Counter[str]()))
 
 
 def _is_file_for(inputs: Sequence[Path], target: Path) -> bool:
@@ -242,27 +280,34 @@ def _inside(target: Path, source: Path) -> Path | None:
     return target if inside else None
 
 
-def _relative(path: Path, source: Path, *, several: bool) -> Path:
-    if source.is_dir():
-        place = path.relative_to(source)
-        return Path(source.resolve().name) / place if several else place
-    return Path(path.name)
+def _relative(paths: Sequence[Path], source: Path, *, several: bool) -> list[str]:
+    """Where the output of each file lies in the folder of the outputs."""
+    if not source.is_dir():
+        return [path.name for path in paths]
+    above = [source.resolve().name] if several else []
+    return [str(Path(*above, *path.relative_to(source).parts)) for path in paths]
 
 
-def _check_outputs(pairs: Sequence[tuple[Path, Path]], *, overwrite: bool, resume: bool) -> None:
+def _real(path: Path) -> Path:
+    """The file itself where the path is that of a link; pathlib's resolve() raises where a link leads to itself."""
+    return path if isinstance(path, RemotePath) else Path(os.path.realpath(path))
+
+
+def _check_conflicts(pairs: Sequence[tuple[Path, Path]]) -> None:
     twice = [output for output, count in Counter(output for _, output in pairs).items() if count > 1]
     if twice:
         raise ValueError(f"two inputs would become {twice[0]}; give them in runs of their own")
-    # pathlib's resolve() raises where a link leads to itself.
-    inputs = {os.path.realpath(path) for path, _ in pairs}
+    inputs = {_real(path) for path, _ in pairs}
     for _, output in pairs:
-        if os.path.realpath(output) in inputs:
+        if _real(output) in inputs:
             raise FileExistsError(
                 f"{output} is an input; name another folder for the outputs, or replace the inputs (--in-place)"
             )
-    there = [output for _, output in pairs if output.exists()]
-    if there and not overwrite and not resume:
+
+
+def _check_free(outputs: Sequence[Path]) -> None:
+    if there := existing(outputs):
         raise FileExistsError(
-            f"{len(there)} of {len(pairs)} outputs exist already ({there[0]}, …); "
+            f"{len(there)} of {len(outputs)} outputs exist already ({min(there)}, …); "
             "overwrite (--overwrite) replaces them, resume (--resume) keeps them and does the others"
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 
@@ -13,9 +14,13 @@ from hourglass.imagefiles.files import open_image
 from hourglass.imagefiles.image import ImageFile, Plane, Raw
 from hourglass.imagefiles.ranges import FileRanges, Ranges
 from hourglass.imagefiles.reading import LargerThanWantedError, up_to
+from hourglass.imagefiles.remote import delivered, existing, fetched
 from hourglass.imagefiles.value_ranges import ValueRange
 from hourglass.runtime.hardware import give_memory_back
 from hourglass.runtime.threads import overlapped
+from hourglass.runtime.workers import HERE, Workers, in_order, on_workers
+
+Item = TypeVar("Item")
 
 # Errors of one file that do not end the run, since the other files can still be processed.
 FILE_ERRORS = (OSError, ValueError, MemoryError)
@@ -25,6 +30,8 @@ _ENDS_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 # Numbers of all images that are in work at once: 12 million colour pixels.
 _MOST_AT_ONCE = 36_000_000
 
+# Paths of the input and the output of a file.
+Pair = tuple[Path, Path]
 # Function that returns the new numbers of a plane, and the levels of the noise that it removed, if it knows them.
 Restore = Callable[[Plane, ValueRange], tuple[Raw, tuple[float, ...]]]
 
@@ -53,19 +60,31 @@ class Outcome:
     ranges: tuple[ValueRange, ...] = ()
     noise_levels: tuple[float, ...] = ()
 
+    def __reduce__(self) -> tuple[type["Outcome"], tuple[Any, ...]]:
+        """What is sent to another process, where the type of the error may be unknown: one of Python's own types."""
+        error = None if self.error is None else _plain(self.error)
+        return Outcome, (self.source, error, self.skipped, self.ranges, self.noise_levels)
+
 
 class OutputFullError(OSError):
     """Error after which no further output can be written: the disk is full or has become read-only."""
 
 
 def process(
-    pairs: Sequence[tuple[Path, Path]], restore: Restore, *, ranges: Ranges | None = None, resume: bool = False
+    pairs: Sequence[Pair],
+    restore: Restore,
+    *,
+    ranges: Ranges | None = None,
+    resume: bool = False,
+    workers: Workers = HERE,
 ) -> Generator[Outcome, None, None]:
     """Read and restore each input and write its output.
 
     While some images are restored, others are read and written: one more than PyTorch uses threads. Stacks, and images
     of more numbers than 36 million divided by that, are processed by themselves, with one plane in memory at a time. On
     two threads these are images of more than 4 million colour pixels.
+
+    On several workers, each takes some files at a time, and does with them the same. The outputs are the same.
 
     Parameters
     ----------
@@ -74,12 +93,15 @@ def process(
     restore : callable
         Function that takes a :class:`Plane` and its :class:`ValueRange`, called on several threads at once. It returns
         an array of the shape and dtype of the plane's ``values``, and the levels of the noise that it removed, as
-        :meth:`ImageRestorer.restore` does.
+        :meth:`ImageRestorer.restore` does. It has to be one that pickle can send to other processes, if there are
+        several workers.
     ranges : Ranges, optional
         Rule by which the range of each file's numbers is found. By default it is ``Ranges()``: the rule "auto"
         without a model's ranges.
     resume : bool, default=False
         Whether files whose output exists are left out.
+    workers : Workers, optional
+        Where the files are processed; by default in this process.
 
     Yields
     ------
@@ -91,18 +113,76 @@ def process(
     ------
     OutputFullError
         When the disk is full or read-only.
+    WorkerLostError, ConnectionError, ImportError
+        As :func:`hourglass.runtime.workers.on_workers` raises them.
     """
-    give_memory_back()
-    most = _MOST_AT_ONCE // (torch.get_num_threads() + 1)
-    work = _Work(restore, ranges or Ranges(), resume, most)
-    with closing(overlapped(work.beside_others, work.alone, pairs)) as outcomes:
-        for (source, target), outcome in zip(pairs, outcomes, strict=True):
-            if isinstance(outcome.error, OSError) and outcome.error.errno in _ENDS_ALL:
+    there = existing(target for _, target in pairs) if resume else set()
+    left = [pair for pair in pairs if pair[1] not in there]
+    with closing(_on(workers, left, restore, ranges or Ranges())) as outcomes:
+        for source, target in pairs:
+            outcome = Outcome(source, skipped=True) if target in there else next(outcomes)
+            if (number := _ends_all(outcome)) is not None:
                 how = "for it and those behind it" if source == target else "with --resume"
                 raise OutputFullError(
-                    f"{os.strerror(outcome.error.errno)}: stopped at {source}; make room, then repeat the command {how}"
+                    f"{os.strerror(number)}: stopped at {source}; make room, then repeat the command {how}"
                 ) from outcome.error
             yield outcome
+
+
+def in_chunks(items: Sequence[Item], workers: Workers) -> list[Sequence[Item]]:
+    """Divide files into tasks for workers.
+
+    Parameters
+    ----------
+    items : sequence
+        The files.
+    workers : Workers
+        In this process, each file is a task; on others, a task has 32 files at most, and there are 16 tasks at least.
+
+    Returns
+    -------
+    list of sequence
+        Parts of the sequence, in order.
+    """
+    size = 1 if workers == HERE else min(max(len(items) // 16, 1), 32)
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def _plain(error: Exception) -> Exception:
+    """An error of a type of Python's own, with the same message and number."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return OSError(error.errno, error.strerror, error.filename)
+    kind = next((kind for kind in FILE_ERRORS if isinstance(error, kind)), RuntimeError)
+    return kind(str(error))
+
+
+def _on(workers: Workers, pairs: Sequence[Pair], restore: Restore, ranges: Ranges) -> Generator[Outcome, None, None]:
+    """Outcomes of all pairs, in order."""
+    if workers == HERE:
+        give_memory_back()
+        work = _Work(restore, ranges, _MOST_AT_ONCE // (torch.get_num_threads() + 1))
+        yield from overlapped(work.beside_others, work.alone, pairs)
+        return
+    with closing(in_order(on_workers(_do_chunk, in_chunks(pairs, workers), workers, (restore, ranges)))) as chunks:
+        for outcomes in chunks:
+            yield from outcomes
+
+
+def _do_chunk(shared: tuple[Restore, Ranges], pairs: Sequence[Pair]) -> list[Outcome]:
+    """Process some files in a worker, up to the one after which no other can be written."""
+    done = []
+    with closing(_on(HERE, pairs, *shared)) as outcomes:
+        for outcome in outcomes:
+            done.append(outcome)
+            if _ends_all(outcome) is not None:
+                break
+    return done
+
+
+def _ends_all(outcome: Outcome) -> int | None:
+    """Number of an error after which no other file can be written."""
+    number = outcome.error.errno if isinstance(outcome.error, OSError) else None
+    return number if number in _ENDS_ALL else None
 
 
 @dataclass(frozen=True)
@@ -111,36 +191,34 @@ class _Work:
 
     restore: Restore
     ranges: Ranges
-    resume: bool
     most: int
 
-    def beside_others(self, pair: tuple[Path, Path]) -> Outcome | None:
+    def beside_others(self, pair: Pair) -> Outcome | None:
         """Process a file; None where it has several planes or a large one, and has to be alone."""
-        source, target = pair
-        if self.resume and target.exists():
-            return Outcome(source, skipped=True)
+        source = pair[0]
         try:
-            if source.stat().st_size > self.most:
-                return None
-            with up_to(self.most), closing(open_image(source)) as file:
-                if len(file) > 1:
+            with fetched(source) as path:
+                if path.stat().st_size > self.most:
                     return None
-                [plane] = file.planes()
-                return None if plane.values.size > self.most else self._process(file, [plane], pair)
+                with up_to(self.most), closing(open_image(path)) as file:
+                    if len(file) > 1:
+                        return None
+                    [plane] = file.planes()
+                    return None if plane.values.size > self.most else self._process(file, [plane], pair)
         except LargerThanWantedError:
             return None
         except FILE_ERRORS as error:
             return Outcome(source, error=error)
 
-    def alone(self, pair: tuple[Path, Path]) -> Outcome:
+    def alone(self, pair: Pair) -> Outcome:
         """Process a file of any size and number of planes, with one plane in memory at a time."""
         try:
-            with closing(open_image(pair[0])) as file:
+            with fetched(pair[0]) as path, closing(open_image(path)) as file:
                 return self._process(file, file.planes(), pair)
         except FILE_ERRORS as error:
             return Outcome(pair[0], error=error)
 
-    def _process(self, file: ImageFile, planes: Iterable[Plane], pair: tuple[Path, Path]) -> Outcome:
+    def _process(self, file: ImageFile, planes: Iterable[Plane], pair: Pair) -> Outcome:
         source, target = pair
         found = FileRanges(self.ranges, file.planes, str(source))
         levels: list[float] = []
@@ -151,6 +229,6 @@ class _Work:
             levels.extend(of_plane)
             return values
 
-        target.parent.mkdir(parents=True, exist_ok=True)
-        file.write(target, (restored(plane) for plane in planes))
+        with delivered(target) as path:
+            file.write(path, (restored(plane) for plane in planes))
         return Outcome(source, ranges=tuple(found.found), noise_levels=tuple(levels))

@@ -4,17 +4,18 @@ import io
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
-from hourglass.atomic import check_writable, write_whole
+from hourglass.atomic import write_whole
 from hourglass.imagefiles.files import open_image
 from hourglass.imagefiles.image import COLOURS, Plane, Raw
 from hourglass.imagefiles.processing import Outcome, Restore
 from hourglass.imagefiles.ranges import FileRanges, Ranges
+from hourglass.imagefiles.remote import check_deliverable, delivered, fetched, naming, place
 
 # Name of standard input and output on the command line.
 STREAM = Path("-")
@@ -56,6 +57,7 @@ def restore_stream(
     ValueError
         When the format cannot store the image, or standard output is a terminal.
     """
+    source, target = place(source), place(target)
     if target == STREAM and sys.stdout.isatty():
         raise ValueError("standard output is a terminal; redirect it, as > denoised.png")
     if target != STREAM:
@@ -63,13 +65,13 @@ def restore_stream(
             raise IsADirectoryError(f"{target} is a folder, and the image from standard input has no name; name a file")
         if target.exists() and not overwrite:
             raise FileExistsError(f"{target} exists; overwrite (--overwrite) replaces it")
-        check_writable(target.parent)
-    with tempfile.TemporaryDirectory(prefix="hourglass-") as folder, _named(Path(folder)):
+        check_deliverable(target.parent)
+    with tempfile.TemporaryDirectory(prefix="hourglass-") as folder, naming(_STANDARD_INPUT, _standard_input(folder)):
         if source == STREAM:
-            source = Path(folder) / _STANDARD_INPUT
+            source = _standard_input(folder)
             with source.open("wb") as file:
                 shutil.copyfileobj(sys.stdin.buffer, file)
-        with closing(open_image(source)) as image:
+        with fetched(source) as path, closing(open_image(path)) as image:
             if target == STREAM and image.format.lower() != style:
                 encode([(plane, plane.values) for plane in image.planes()], style)  # an early error
             found = FileRanges(ranges, image.planes, source.name)
@@ -77,8 +79,8 @@ def restore_stream(
             restored = (_noting(levels, *restore(plane, found.of_plane(plane))) for plane in image.planes())
             content = b""
             if target != STREAM:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                image.write(target, restored)
+                with delivered(target) as written:
+                    image.write(written, restored)
             elif image.format.lower() == style:
                 output = Path(folder) / f"output.{style}"
                 image.write(output, restored)
@@ -91,22 +93,13 @@ def restore_stream(
     return Outcome(source, ranges=tuple(found.found), noise_levels=tuple(levels))
 
 
+def _standard_input(folder: str) -> Path:
+    return Path(folder) / _STANDARD_INPUT
+
+
 def _noting(levels: list[float], values: Raw, found: tuple[float, ...]) -> Raw:
     levels.extend(found)
     return values
-
-
-@contextmanager
-def _named(folder: Path) -> Iterator[None]:
-    """Context in which errors name standard input, and not its copy in a temporary folder."""
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        path = str(folder / _STANDARD_INPUT)
-        if path not in str(error):
-            raise
-        kind = OSError if isinstance(error, OSError) else ValueError
-        raise kind(str(error).replace(path, _STANDARD_INPUT)) from error
 
 
 def encode(planes: Sequence[tuple[Plane, Raw]], style: str) -> bytes:

@@ -5,6 +5,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from hourglass.data import Dataset
 from hourglass.persistence import fingerprint
 from hourglass.renames import FORMAT, FormatError, present_row
+from hourglass.runtime.workers import Workers, on_workers
 
 Cell = Mapping[str, Any]
 Measures = dict[str, Any]
@@ -131,11 +133,10 @@ def measure_cells(
     file: Cells,
     *,
     jobs: int | None = None,
+    cluster: str | None = None,
     say: Say = lambda message: None,
 ) -> list[dict[str, Any]]:
     """Measure the cells that are not in the file yet, each in a process of one thread, and append them to it.
-
-    Joblib runs them; ``joblib.parallel_config`` chooses another backend, for example dask's or ray's.
 
     Parameters
     ----------
@@ -148,7 +149,10 @@ def measure_cells(
     file : Cells
         Where rows are read and appended.
     jobs : int, optional
-        Processes at once; by default one for each core that this process may use.
+        Processes at once on this machine; by default one for each core that this process may use.
+    cluster : str, optional
+        Address of a cluster whose workers measure the cells, in place of processes of this machine; see
+        :class:`hourglass.runtime.workers.Workers`.
     say : callable, optional
         Called after each cell with a line that says how many are done and how long the rest will take.
 
@@ -156,10 +160,20 @@ def measure_cells(
     -------
     list of dict
         A row for each cell, in the order of the cells, with ``format``, ``cell``, ``measures`` and ``seconds``.
+
+    Raises
+    ------
+    ValueError
+        When ``jobs`` or ``cluster`` is none that :class:`hourglass.runtime.workers.Workers` takes.
+    Exception
+        An error that ``measure`` raised, or one of :func:`hourglass.runtime.workers.on_workers`. What was measured
+        before is in the file.
     """
-    from joblib import Parallel, cpu_count, delayed
+    from joblib import cpu_count
 
     from hourglass.nn import NORMS
+
+    workers = Workers(jobs if jobs is not None else 1 if cluster else cpu_count(), cluster)
 
     known = identified(data)
     wanted = {key(full): full for full in ({**cell, **known} for cell in cells)}
@@ -167,22 +181,22 @@ def measure_cells(
     left = [cell for name, cell in wanted.items() if name not in done]
     if left and len(left) < len(wanted):
         say(f"{len(wanted) - len(left)} of {len(wanted)} cells are there already, left as they are")
-    workers = min(jobs or cpu_count(), max(len(left), 1))
     started = time.monotonic()
-    with Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch=2 * workers) as parallel:
-        jobs_left = (delayed(_measure_one)(measure, cell, data, dict(NORMS)) for cell in left)
-        for count, row in enumerate(parallel(jobs_left), 1):
+    shared = (measure, data, dict(NORMS))
+    with closing(on_workers(_measure_one, left, workers, shared, finish=False)) as rows:
+        for count, (_, row) in enumerate(rows, 1):
             done[key(row["cell"])] = file.append(row)
             per_cell = (time.monotonic() - started) / count
             say(f"{count} of {len(left)} cells, {_duration(per_cell * (len(left) - count))} left")
     return [done[name] for name in wanted]
 
 
-def _measure_one(measure: Measure, cell: Cell, data: Dataset, norms: Mapping[str, Any]) -> dict[str, Any]:
+def _measure_one(shared: tuple[Measure, Dataset, Mapping[str, Any]], cell: Cell) -> dict[str, Any]:
     import torch
 
     from hourglass.nn import NORMS
 
+    measure, data, norms = shared
     NORMS.update(norms)  # another process has not seen what was added to the table
     threads = torch.get_num_threads()
     # Processes beat threads for small networks: two of one thread reach 3,250 images/s, one of two threads 2,440. With

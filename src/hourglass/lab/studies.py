@@ -124,6 +124,7 @@ def run_study(
     seeds: int | None = None,
     n_steps: int | None = None,
     jobs: int | None = None,
+    cluster: str | None = None,
     say: Callable[[str], None] = lambda message: None,
 ) -> Findings:
     """Run a study, or those of its trainings that are not done yet.
@@ -146,8 +147,10 @@ def run_study(
     n_steps : int, optional
         Steps of each training; by default the study's own number.
     jobs : int, optional
-        Processes at once, each of one thread; by default one for each core. Joblib runs them;
-        ``joblib.parallel_config`` chooses another backend, for example dask's or ray's.
+        Processes at once on this machine, each of one thread; by default one for each core.
+    cluster : str, optional
+        Address of a cluster whose workers do the trainings, in place of processes of this machine: ``tcp://HOST:PORT``
+        of a Dask scheduler (extra ``dask``) or ``ray://HOST:PORT`` of a Ray head node (extra ``ray``).
     say : callable, optional
         Called after each training with a line that says how long the rest will take.
 
@@ -159,9 +162,16 @@ def run_study(
     Raises
     ------
     ValueError
-        When a name is unknown, a number is out of range, or a line in the folder is damaged.
+        When a name is unknown, a number is out of range, ``cluster`` is no address of a cluster or given together with
+        ``jobs``, or a line in the folder is damaged.
     BlockingIOError
         When another process is working in ``out``.
+    WorkerLostError
+        When a process of this machine or a worker of Ray ended before its training was done; the same call resumes.
+    ConnectionError
+        When the cluster does not answer, or has no workers.
+    ImportError
+        When the extra for the cluster is not installed.
 
     Examples
     --------
@@ -182,7 +192,13 @@ def run_study(
     with locked(folder):
         lines = Cells(folder / name / CELLS)
         rows = measure_cells(
-            study.measure, cells, data, lines, jobs=jobs, say=lambda message: say(f"{name}: {message}")
+            study.measure,
+            cells,
+            data,
+            lines,
+            jobs=jobs,
+            cluster=cluster,
+            say=lambda message: say(f"{name}: {message}"),
         )
         findings = Findings(study, rows)
         findings.draw(folder / name)

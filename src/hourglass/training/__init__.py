@@ -1,5 +1,6 @@
 """Training of any PyTorch module; knows neither codecs nor noise nor experiments."""
 
+from hourglass.training.block_order import BlockOrder
 from hourglass.training.checkpoints import Checkpoints, Interval
 from hourglass.training.events import Listener, Observer, Report
 from hourglass.training.history import History
@@ -13,10 +14,12 @@ from hourglass.training.optimiser_state import optimiser_tensors, restore_optimi
 from hourglass.training.optimisers import OPTIMISERS, SGD, Adam, optimiser_in_words
 from hourglass.training.progress import PlainProgress, Progress, RichProgress, progress_for
 from hourglass.training.resident import ResidentSource
+from hourglass.training.row_blocks import RowBlocks
 from hourglass.training.sampler import Order, ShuffledSampler
 from hourglass.training.schedules import SCHEDULES, warmed_up
 from hourglass.training.source import Source
 from hourglass.training.stopping import EarlyStopping
+from hourglass.training.zarr_source import ZarrSource
 
 __all__ = [
     "LOSSES",
@@ -24,6 +27,7 @@ __all__ = [
     "SCHEDULES",
     "SGD",
     "Adam",
+    "BlockOrder",
     "Checkpoints",
     "Drawn",
     "EarlyStopping",
@@ -43,10 +47,12 @@ __all__ = [
     "Report",
     "ResidentSource",
     "RichProgress",
+    "RowBlocks",
     "ShuffledSampler",
     "Source",
     "Supervised",
     "Trainer",
+    "ZarrSource",
     "class_losses",
     "image_losses",
     "optimiser_in_words",

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hourglass.persistence import fingerprint
-from hourglass.training.source import BLOCK, Batch, Source
+from hourglass.training.rows import BLOCK, Batch
+from hourglass.training.source import Source
 
 # Bytes of mapped files that may be added to the memory of the process before they are given back.
 _KEPT = 128 << 20

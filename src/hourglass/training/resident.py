@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hourglass.persistence import fingerprint
-from hourglass.training.source import Batch, Source, channels_last, check_lengths, row_indices, select
+from hourglass.training.rows import Batch, channels_last, check_lengths, row_indices, select
+from hourglass.training.source import Source
 
 
 class ResidentSource(Source):

@@ -1,0 +1,294 @@
+"""Files at addresses such as s3://bucket/folder, through fsspec: listed, fetched, and delivered as whole files."""
+
+import contextlib
+import os
+import re
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PosixPath
+from typing import Any, Self
+
+from hourglass.atomic import check_writable
+
+# The first part of the path that an address becomes, such as "s3:"; a drive of Windows has one letter.
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+
+
+class RemotePath(PosixPath):
+    """Path of a file or folder that fsspec reaches, such as ``s3://bucket/folder/a.png``.
+
+    It is taken apart and put together as every path is. Of the methods that ask for files, it has those below; the
+    files themselves are read and written by :func:`fetched` and :func:`delivered`.
+    """
+
+    def __str__(self) -> str:
+        scheme, _, rest = super().__str__().partition(":/")
+        return f"{scheme}://{rest}"
+
+    def exists(self, *, follow_symlinks: bool = True) -> bool:
+        return self.is_file() or self.is_dir()
+
+    def is_file(self) -> bool:
+        return self._kind() == "file"
+
+    def is_dir(self) -> bool:
+        return self._kind() == "directory"
+
+    def resolve(self, strict: bool = False) -> Self:
+        return self
+
+    def _kind(self) -> str | None:
+        with _errors_of_the_system(self):
+            files, path = filesystem(self)
+            with contextlib.suppress(FileNotFoundError):
+                return str(files.info(path)["type"])
+        return None
+
+
+def place(path: str | os.PathLike[str]) -> Path:
+    """Return the path of a file or folder, which may be an address.
+
+    Parameters
+    ----------
+    path : path-like
+        Path of a local file or folder, or an address that fsspec knows, such as ``s3://bucket/folder``.
+
+    Returns
+    -------
+    Path
+        A :class:`RemotePath` for an address; ``file:///folder`` is the local path ``/folder``.
+    """
+    path = Path(path)
+    if not path.parts or isinstance(path, RemotePath) or not _SCHEME.fullmatch(path.parts[0]):
+        return path
+    if path.parts[0] == "file:":
+        return Path("/", *path.parts[1:])
+    return RemotePath(path)
+
+
+def filesystem(path: RemotePath) -> tuple[Any, str]:
+    """Return the file system of an address, and the address without its scheme.
+
+    Parameters
+    ----------
+    path : RemotePath
+        The address.
+
+    Returns
+    -------
+    files : fsspec.AbstractFileSystem
+        It does not remember what it listed before.
+    path : str
+        What the file system calls the path.
+
+    Raises
+    ------
+    ImportError
+        When fsspec or the package for this scheme is not installed; the message names the extra.
+    ValueError
+        When fsspec does not know the scheme.
+    """
+    try:
+        from fsspec.core import url_to_fs
+
+        files, inside = url_to_fs(str(path), use_listings_cache=False)
+    except ImportError as error:
+        raise ImportError(
+            f"{path} needs a package that is not installed ({' '.join(str(error).split())}); for s3:// it is the extra "
+            "'s3': pip install 'hourglass-lab[s3]'"
+        ) from error
+    except ValueError as error:
+        raise ValueError(f"{path} is no address of a file system that fsspec knows ({error})") from error
+    return files, inside
+
+
+def list_files(folder: RemotePath) -> list[RemotePath]:
+    """List the files of a remote folder and of all its subfolders, by one request of the file system.
+
+    Parameters
+    ----------
+    folder : RemotePath
+        A folder; one that does not exist has no files.
+
+    Returns
+    -------
+    list of RemotePath
+        The files, in no particular order.
+
+    Raises
+    ------
+    OSError
+        When the file system cannot be reached or refuses.
+    ImportError
+        As :func:`filesystem` does.
+    """
+    with _errors_of_the_system(folder):
+        files, path = filesystem(folder)
+        try:
+            names = files.find(path)
+        except FileNotFoundError:
+            return []
+    root = path.rstrip("/")
+    return [folder / name[len(root) :].lstrip("/") for name in names if name.startswith(f"{root}/")]
+
+
+def existing(paths: Iterable[Path]) -> set[Path]:
+    """Return those of some paths that exist.
+
+    Parameters
+    ----------
+    paths : iterable of Path
+        Files. Of remote ones, the folder that holds all of them is listed once.
+
+    Returns
+    -------
+    set of Path
+
+    Raises
+    ------
+    OSError
+        When a remote folder cannot be listed.
+    """
+    found: set[Path] = set()
+    remote: defaultdict[tuple[str, ...], set[RemotePath]] = defaultdict(set)
+    for path in paths:
+        if isinstance(path, RemotePath):
+            remote[path.parts[:2]].add(path)
+        elif path.exists():
+            found.add(path)
+    for wanted in remote.values():
+        common = os.path.commonpath([path.parent for path in wanted])
+        found |= wanted.intersection(list_files(RemotePath(common)))
+    return found
+
+
+def check_deliverable(folder: Path) -> None:
+    """Raise an error, before any work is done, unless files can be delivered into a folder, as far as one can see.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder, which need not exist. Of a remote one, the bucket has to exist.
+
+    Raises
+    ------
+    OSError
+        When a local folder cannot be written, when the bucket does not exist, or when the file system cannot be
+        reached or refuses.
+    """
+    if not isinstance(folder, RemotePath):
+        check_writable(folder)
+        return
+    bucket = RemotePath(*folder.parts[:2])
+    if not bucket.exists():
+        raise FileNotFoundError(f"{bucket} does not exist; make it, or name another place for the output")
+
+
+@contextmanager
+def fetched(path: Path) -> Iterator[Path]:
+    """Context with a local file of the same content as a file.
+
+    Parameters
+    ----------
+    path : Path
+        The file. A remote one is copied into a temporary folder for the duration of the context.
+
+    Yields
+    ------
+    Path
+        The local file. Errors of type OSError and ValueError in the context name ``path`` in its place.
+
+    Raises
+    ------
+    OSError
+        When the file cannot be fetched.
+    """
+    if not isinstance(path, RemotePath):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="hourglass-") as folder:
+        local = Path(folder, path.name)
+        with _errors_of_the_system(path):
+            files, inside = filesystem(path)
+            files.get_file(inside, str(local))
+        with naming(path, local):
+            yield local
+
+
+@contextmanager
+def delivered(path: Path) -> Iterator[Path]:
+    """Context in which a file is written locally, and at whose end it is at its place.
+
+    Parameters
+    ----------
+    path : Path
+        The file. Its folder is made. A remote file is uploaded as a whole at the end of the context, and not at all if
+        the context raises.
+
+    Yields
+    ------
+    Path
+        Where to write the file. Errors of type OSError and ValueError in the context name ``path`` in its place.
+
+    Raises
+    ------
+    OSError
+        When the folder cannot be made or the file cannot be uploaded.
+    """
+    if not isinstance(path, RemotePath):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="hourglass-") as folder:
+        local = Path(folder, path.name)
+        with naming(path, local):
+            yield local
+        with _errors_of_the_system(path):
+            files, inside = filesystem(path)
+            files.put_file(str(local), inside)
+
+
+@contextmanager
+def naming(path: Path | str, local: Path) -> Iterator[None]:
+    """Context in which errors name a file, and not its copy in a temporary folder.
+
+    Parameters
+    ----------
+    path : Path or str
+        Name of the file, as the user knows it.
+    local : Path
+        The copy.
+
+    Raises
+    ------
+    OSError, ValueError
+        Those that the context raised, with the name in place of that of the copy.
+    """
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        if str(local) not in str(error):
+            raise
+        if isinstance(error, OSError) and error.errno is not None:
+            parts = (str(part).replace(str(local), str(path)) for part in (error.strerror, error.filename))
+            raise OSError(error.errno, *parts) from error
+        kind = OSError if isinstance(error, OSError) else ValueError
+        raise kind(str(error).replace(str(local), str(path))) from error
+
+
+@contextmanager
+def _errors_of_the_system(path: RemotePath) -> Iterator[None]:
+    """Turn the errors of clients of object stores, which are of all kinds, into OSError with the address."""
+    try:
+        yield
+    except (ImportError, ValueError):
+        raise
+    except OSError as error:
+        if str(path) in str(error):
+            raise
+        kind = type(error) if isinstance(error, FileNotFoundError | PermissionError) else OSError
+        raise kind(f"{path}: {error}") from error
+    except Exception as error:
+        raise OSError(f"{path}: {type(error).__name__}: {error}") from error

@@ -1,0 +1,240 @@
+"""Engines that do tasks on other processes: joblib's backends for this machine, for Dask and for Ray."""
+
+import functools
+import logging
+import queue
+import signal
+import socket
+import tempfile
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+Value = TypeVar("Value")
+
+# Seconds in which a cluster has to accept a connection, to begin a session, and to have a worker.
+_PATIENCE = 10
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A backend of joblib that is ready for tasks.
+
+    ``held`` is given to each task in place of ``shared``: a :class:`Held`, which the worker knows, or the object
+    itself, which the backend replaces. ``lost`` are the errors by which the backend reports a worker that ended.
+    ``stop`` keeps tasks that are given out already from being begun, and ``kill`` ends the workers, where there is a
+    way.
+    """
+
+    parallel: Any
+    held: Any
+    lost: tuple[type[BaseException], ...]
+    stop: Callable[[], None] = lambda: None
+    kill: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True)
+class Raised:
+    """An error that the function raised; as a result, it does not make joblib kill workers in the middle of a task."""
+
+    error: Exception
+
+
+def call(held: Any, function: Callable[[Any, Any], Any], numbered: tuple[int, Any]) -> tuple[int, Any]:
+    """Do a task in a worker."""
+    shared, (number, task) = held, numbered
+    if isinstance(held, Held):
+        if held.stop is not None and held.stop.exists():
+            return number, None  # nobody waits for it any more
+        shared = _held[held.key]
+    try:
+        return number, function(shared, task)
+    except Exception as error:
+        error.add_note("".join(traceback.format_exception(error)))  # --debug shows it; a traceback cannot be sent
+        return number, Raised(error)
+
+
+@dataclass(frozen=True)
+class Held:
+    """Name of an object that a worker was given when it began, and a file whose existence tells it to stop."""
+
+    key: str
+    stop: Path | None = None
+
+
+# In a worker: the objects that it was given when it began.
+_held: dict[str, Any] = {}
+
+
+def _hold(key: str, shared: Any) -> None:
+    """Keep an object in a worker of this machine; Ctrl-C, which a terminal sends to all processes, is the parent's."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _held.clear()
+    _held[key] = shared
+
+
+# One task at a time is given out, as soon as another is done, and the results come in the order of completion.
+_HOW = {"return_as": "generator_unordered", "batch_size": 1, "pre_dispatch": "2*n_jobs"}
+
+
+@contextmanager
+def local_processes(jobs: int, shared: Any) -> Iterator[Engine]:
+    """Context with loky's processes of this machine, which are ended with it.
+
+    Parameters
+    ----------
+    jobs : int
+        Number of processes, at least 2.
+    shared : object
+        What each process is given when it begins.
+
+    Yields
+    ------
+    Engine
+    """
+    from joblib import Parallel
+    from joblib.externals.loky import BrokenProcessPool, get_reusable_executor
+
+    with tempfile.TemporaryDirectory(prefix="hourglass-") as folder:
+        stop = Path(folder) / "stop"
+        parallel = Parallel(n_jobs=jobs, backend="loky", initializer=_hold, initargs=(folder, shared), **_HOW)
+
+        def end(*, kill: bool) -> None:
+            get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=kill)
+
+        try:
+            yield Engine(
+                parallel, Held(folder, stop), (BrokenProcessPool,), stop.touch, functools.partial(end, kill=True)
+            )
+        finally:
+            end(kill=False)
+
+
+@contextmanager
+def _dask(address: str, shared: Any) -> Iterator[Engine]:
+    try:
+        from distributed import CancelledError, Client, KilledWorker
+        from joblib import Parallel
+        from joblib._dask import DaskDistributedBackend
+    except ImportError as error:
+        raise _without("dask", error) from error
+
+    class Backend(DaskDistributedBackend):  # type: ignore[misc]  # joblib has no types
+        """Joblib's, which would wait for ever for a task that the scheduler gave up, and work here for one worker."""
+
+        def effective_n_jobs(self, n_jobs: int) -> int:
+            return max(2, int(super().effective_n_jobs(n_jobs)))
+
+        def submit(self, func: Any, callback: Any = None) -> Any:
+            def tell(done: Any) -> None:
+                if (error := done.exception()) is not None:
+                    callback(error)
+
+            future = super().submit(func, callback)
+            future.add_done_callback(tell)
+            return future
+
+    _reach(address)
+    with _begun(
+        address, "a Dask scheduler", lambda: Client(address, timeout=_PATIENCE, set_as_default=False)
+    ) as client:
+        try:
+            client.wait_for_workers(1, timeout=_PATIENCE)
+        except TimeoutError as error:
+            raise ConnectionError(
+                f"{address} has no workers; start some with `dask worker {address}` and repeat the command"
+            ) from error
+        held = client.scatter(shared, broadcast=True, hash=False)
+        yield Engine(Parallel(backend=Backend(client=client), **_HOW), held, (KilledWorker, CancelledError))
+
+
+@contextmanager
+def _ray(address: str, shared: Any) -> Iterator[Engine]:
+    try:
+        import ray
+        from joblib import Parallel
+        from ray.util.joblib.ray_backend import RayBackend
+    except ImportError as error:
+        raise _without("ray", error) from error
+
+    class Backend(RayBackend):
+        """Ray's, whose pool calls back for each result, and so can return them one by one."""
+
+        supports_return_generator = True
+
+    _reach(address)
+    begun = not ray.is_initialized()
+    try:
+        if begun:
+            _begun(address, "Ray", lambda: ray.init(address, log_to_driver=False, logging_level=logging.ERROR))
+        cores = int(ray.cluster_resources().get("CPU", 0))
+        if cores < 2:  # joblib would work in this process
+            raise ConnectionError(
+                f"{address} has {cores} processors, and joblib's backend for Ray needs 2; start others"
+            )
+        reference = ray.put(shared)
+        parallel = Parallel(
+            n_jobs=cores, backend=Backend(), initializer=_fetch, initargs=(address, [reference]), **_HOW
+        )
+        yield Engine(parallel, Held(address), (ray.exceptions.RayError,))
+    finally:
+        if begun:
+            ray.shutdown()
+
+
+def _fetch(key: str, references: Sequence[Any]) -> None:
+    """Fetch an object from Ray's store, in a worker."""
+    import ray
+
+    _hold(key, ray.get(references[0]))
+
+
+# Engine of each kind of address.
+CLUSTERS: dict[str, Callable[[str, Any], AbstractContextManager[Engine]]] = {"tcp": _dask, "ray": _ray}
+
+
+def _reach(address: str) -> None:
+    """Raise an error unless something listens at the address."""
+    parts = urlsplit(address)
+    try:
+        socket.create_connection((str(parts.hostname), int(parts.port or 0)), timeout=_PATIENCE).close()
+    except OSError as error:
+        raise _no_answer(address, "a cluster", error) from error
+
+
+def _begun(address: str, what: str, begin: Callable[[], Value]) -> Value:
+    """What ``begin`` returns; Dask's and Ray's clients wait for ever for a program that accepts and says nothing."""
+    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            answers.put((begin(), None))
+        except Exception as error:
+            answers.put((None, error))
+
+    threading.Thread(target=work, name="hourglass-connect", daemon=True).start()
+    try:
+        value, error = answers.get(timeout=2 * _PATIENCE)
+    except queue.Empty as silence:
+        raise _no_answer(address, what, TimeoutError(f"{2 * _PATIENCE} seconds of silence")) from silence
+    if error is not None:
+        raise _no_answer(address, what, error) from error
+    answer: Value = value
+    return answer
+
+
+def _no_answer(address: str, what: str, error: Exception) -> ConnectionError:
+    return ConnectionError(f"{address} does not answer as {what} ({_first_line(error)}); is it running, and reachable?")
+
+
+def _without(extra: str, error: ImportError) -> ImportError:
+    return ImportError(f"this cluster needs the extra {extra!r} ({error}); pip install 'hourglass-lab[{extra}]'")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,117 @@
+"""Clusters of two worker processes on this machine, which leave no process behind."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+# The longest wait for a cluster, in seconds; Ray needs about 10 on an idle machine.
+LIMIT = 120
+
+
+def environment():
+    """What a worker process needs: this package, the tasks beside this file, one thread."""
+    paths = [str(ROOT / "src"), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "OMP_NUM_THREADS": "1"}
+
+
+def wait_until(condition, limit=LIMIT):
+    """Wait for a value that is true, and return it."""
+    end = time.monotonic() + limit
+    while not (value := condition()):
+        assert time.monotonic() < end, f"{condition} is not so after {limit} seconds"
+        time.sleep(0.02)
+    return value
+
+
+class Dask:
+    """A scheduler, and two workers that are not restarted when they die."""
+
+    def __init__(self, folder, *, failures=3):
+        self.folder, self.processes, self.killed = folder, [], 0
+        self.environment = environment() | {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": str(failures)}
+        file = folder / "scheduler.json"
+        local = ("--host", "127.0.0.1", "--no-dashboard")
+        self._begin("scheduler", *local, "--port", 0, "--scheduler-file", file, "--idle-timeout", "20 minutes")
+        self.address = wait_until(lambda: file.exists() and _address(file))
+        words = ("--no-nanny", "--no-dashboard", "--nthreads", 1, "--memory-limit", 0, "--death-timeout", 20)
+        for _ in range(2):
+            self._begin("worker", self.address, *words, "--local-directory", folder)
+        from distributed import Client
+
+        with Client(self.address, set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=LIMIT)
+
+    def kill_a_worker(self):
+        """Kill a worker; it does not end by itself, and its tasks are lost."""
+        self.killed += 1
+        worker = self.processes[self.killed]
+        worker.kill()
+        worker.wait()
+
+    def _begin(self, *words):
+        command = [sys.executable, "-m", "dask", *map(str, words)]
+        with (self.folder / "dask.log").open("ab") as log:
+            self.processes.append(subprocess.Popen(command, env=self.environment, stdout=log, stderr=log))
+
+    def close(self):
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+
+def _address(file):
+    with contextlib.suppress(ValueError):  # half written
+        return json.loads(file.read_text())["address"]
+
+
+class Ray:
+    """A head node with two processors; all its processes are in a session of their own."""
+
+    def __init__(self):
+        self.folder = tempfile.TemporaryDirectory(prefix="r", ignore_cleanup_errors=True)  # short, for Ray's sockets
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        self.address = f"ray://127.0.0.1:{port}"
+        words = ("--head", "--block", "--num-cpus=2", "--port=0", f"--ray-client-server-port={port}")
+        words += ("--node-ip-address=127.0.0.1", "--include-dashboard=false", "--disable-usage-stats")
+        words += ("--object-store-memory=100000000", f"--temp-dir={self.folder.name}")
+        command = [Path(sys.executable).with_name("ray"), "start", *words]
+        with Path(self.folder.name, "start.log").open("ab") as log:
+            self.process = subprocess.Popen(command, env=environment(), stdout=log, stderr=log, start_new_session=True)
+
+        def listens():
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                return True
+
+        wait_until(listens)
+
+    def kill_a_worker(self):
+        """Kill a process that does tasks."""
+        actors = wait_until(lambda: [number for number, words in self._processes() if "PoolActor" in words])
+        os.kill(actors[0], signal.SIGKILL)
+
+    def _processes(self):
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                session = int((folder / "stat").read_text().rpartition(")")[2].split()[3])
+                if session == self.process.pid:
+                    yield int(folder.name), (folder / "cmdline").read_text()
+
+    def close(self):
+        self.process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=20)
+        for number, _ in self._processes():
+            with contextlib.suppress(OSError):
+                os.kill(number, signal.SIGKILL)
+        self.process.wait()
+        self.folder.cleanup()

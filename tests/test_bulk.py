@@ -1,0 +1,274 @@
+"""Files on several processes and clusters, and in shards: the outputs are those of one process, whole and once each."""
+
+import contextlib
+import csv
+import io
+import os
+import signal
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from clusters import Dask, wait_until
+from hourglass.errors import OptionError
+from hourglass.imagefiles.processing import Outcome, in_chunks
+from hourglass.imagefiles.shards import Shard, parse_shard
+from hourglass.runtime.workers import HERE, Workers, in_order
+
+
+def save_images(folder, count, size=(24, 20)):
+    """Noisy images, the names of which are not in the order of their sizes."""
+    random = np.random.default_rng(0)
+    for number in range(count):
+        path = folder / f"{number % 3}" / f"{number:05}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(90, 160, size).astype(np.uint8)).save(path)
+    return folder
+
+
+def contents(folder):
+    """Every file below a folder, hidden and unfinished ones too."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    return save_images(tmp_path_factory.mktemp("images") / "in", 40)
+
+
+@pytest.fixture(scope="module")
+def expected(images):
+    """What one process makes of the images."""
+    from hourglass import cli
+
+    out = images.with_name("expected")
+    assert cli.main(["denoise", str(images), str(out), "-q"]) == 0
+    return contents(out)
+
+
+def children():
+    """Processes of joblib that this process has started and that do tasks."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == os.getpid() and "popen_loky" in (folder / "cmdline").read_text():
+                yield int(folder.name)
+
+
+def killing(kill, folder, count=1):
+    """A thread that kills a worker as soon as there are some outputs."""
+
+    def work():
+        wait_until(lambda: sum(1 for path in folder.rglob("*.png") if not path.name.startswith(".")) >= count)
+        kill()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("where", ["jobs", "dask"])
+def test_outputs_equal_those_of_one_process(where, images, expected, hourglass, tmp_path, request):
+    words = ("--jobs", 2) if where == "jobs" else ("--cluster", request.getfixturevalue("dask").address)
+    bad = images / "0" / "bad.png"
+    bad.write_text("no image")
+    try:
+        code, out, err = hourglass("denoise", images, tmp_path / "out", *words)
+    finally:
+        bad.unlink()
+    lines = [line for line in err.splitlines() if not line.startswith("denoise: 0")]
+    assert (code, out) == (1, "")
+    assert lines[0] == f"hourglass: {bad} is a text file and not an image"
+    assert lines[-1].startswith("denoise: 40 done, 1 failed; range 0 to 255 (8 bits); noise level ")
+    assert contents(tmp_path / "out") == expected
+    noted = [line.split(":")[1].strip() for line in err.splitlines() if line.startswith("denoise: 0")]
+    assert noted == [Path(name).name for name in sorted(expected)]
+
+
+def test_resume_does_the_others(images, expected, hourglass, tmp_path):
+    hourglass("denoise", images, tmp_path / "out", "-q")
+    for name in sorted(expected)[5:30:3]:
+        (tmp_path / "out" / name).unlink()
+    kept = tmp_path / "out" / sorted(expected)[0]
+    kept.write_bytes(b"of before")
+    code, _, err = hourglass("denoise", images, tmp_path / "out", "--resume", "--jobs", 2)
+    assert code == 0
+    assert err.splitlines()[-1].startswith("denoise: 9 done, 31 there already;")
+    assert contents(tmp_path / "out") == expected | {sorted(expected)[0]: b"of before"}
+
+
+def test_a_lost_process_ends_the_command_with_the_one_that_resumes(hourglass, tmp_path):
+    images, out = save_images(tmp_path / "in", 160, (64, 64)), tmp_path / "out"
+    hourglass("denoise", images, tmp_path / "expected", "-q")
+    thread = killing(lambda: os.kill(next(children()), signal.SIGKILL), out)
+    code, _, err = hourglass("denoise", images, out, "--jobs", 2, "-q")
+    thread.join()
+    command = f"hourglass denoise {images} {out} --jobs 2 -q --resume"
+    assert code == 1
+    [line] = err.splitlines()
+    assert line.startswith("hourglass: a worker ended before its task was done (")
+    assert line.endswith(f"; to do the rest: {command}")
+    whole = contents(tmp_path / "expected")
+    left = {name: content for name, content in contents(out).items() if ".part-" not in name}
+    assert left.items() < whole.items()
+    assert hourglass(*command.split()[1:]) == (0, "", "")
+    assert {name: content for name, content in contents(out).items() if ".part-" not in name} == whole
+
+
+def test_dask_loses_a_worker_and_no_output(hourglass, tmp_path):
+    images, out = save_images(tmp_path / "in", 160, (64, 64)), tmp_path / "out"
+    hourglass("denoise", images, tmp_path / "expected", "-q")
+    (tmp_path / "dask").mkdir()
+    with contextlib.closing(Dask(tmp_path / "dask")) as cluster:
+        thread = killing(cluster.kill_a_worker, out)
+        code, _, err = hourglass("denoise", images, out, "--cluster", cluster.address)
+        thread.join()
+    assert code == 0, err
+    assert "denoise: 160 done;" in err.splitlines()[-1]
+    assert {name: content for name, content in contents(out).items() if ".part-" not in name} == contents(
+        tmp_path / "expected"
+    )
+
+
+def test_codes_and_scores_equal_those_of_one_process(hourglass, digits_model, images, tmp_path):
+    for name, words in (("one", ()), ("two", ("--jobs", 2))):
+        assert hourglass("encode", images, f"{name}.csv", "--model", digits_model, "--resize", "-q", *words)[0] == 0
+    assert Path("one.csv").read_bytes() == Path("two.csv").read_bytes()
+    few = save_images(tmp_path / "few", 6)
+    for model in ("photo", digits_model):
+        words = ("evaluate", few, "--model", model, "--format", "json", "-q")
+        words += ("--resize",) if model is digits_model else ()
+        one, two = hourglass(*words), hourglass(*words, "--jobs", 2)
+        assert one[0] == 0
+        assert one == two
+
+
+def test_the_shards_of_tables_together_are_the_whole(hourglass, digits_model, images, tmp_path):
+    words = ("encode", images, "codes.csv", "--model", digits_model, "--resize", "-q")
+    assert hourglass(*words)[0] == 0
+    for number in (1, 2, 3):
+        assert hourglass(*words, "--shard", f"{number}/3")[0] == 0
+    whole = Path("codes.csv").read_text().splitlines()
+    parts = [Path(f"codes-{number}-of-3.csv").read_text().splitlines() for number in (1, 2, 3)]
+    assert [part[1:] for part in parts] == [whole[1 + number :: 3] for number in range(3)]
+    code, _, err = hourglass(*words, "--shard", "2/3")
+    assert (code, "codes-2-of-3.csv exists" in err) == (1, True)
+    few = save_images(tmp_path / "few", 10)
+    words = ("evaluate", few, "--format", "csv", "-q")
+    whole = list(csv.reader(io.StringIO(hourglass(*words)[1])))
+    half = list(csv.reader(io.StringIO(hourglass(*words, "--shard", "2/2")[1])))
+    of_files = [row for row in half[1:] if row[0] != "mean"]
+    assert len({row[0] for row in of_files}) == 5
+    assert all(row in whole for row in of_files)
+
+
+@pytest.fixture(scope="module")
+def digits_model(few, tmp_path_factory):
+    from hourglass import DenseAutoencoder, save
+
+    folder = tmp_path_factory.mktemp("model") / "model"
+    save(DenseAutoencoder(n_steps=3).fit(few.train.images), folder)
+    return folder
+
+
+def test_shards_of_a_folder_are_done_apart_and_conflicts_found_in_all(images, expected, hourglass, tmp_path):
+    for number in (3, 1, 2):
+        code, _, err = hourglass("denoise", images, tmp_path / "out", "--shard", f"{number}/3")
+        assert (code, len(contents(tmp_path / "out")) in (13, 27, 40)) == (0, True), err
+    assert contents(tmp_path / "out") == expected
+    save_images(tmp_path / "other" / "in", 3)
+    Image.open(images / "0" / "00000.png").save(tmp_path / "00000.png")
+    words = ("denoise", tmp_path / "00000.png", images / "0" / "00000.png", images / "1" / "00001.png", "--out", "new")
+    for number in (1, 2, 3):
+        code, _, err = hourglass(*words, "--shard", f"{number}/3")
+        assert (code, "two inputs would become" in err) == (1, True)
+
+
+@given(st.lists(st.integers(), max_size=60), st.integers(1, 70))
+def test_shards_are_disjoint_and_together_the_whole(items, count):
+    parts = [Shard(number, count).of(items) for number in range(1, count + 1)]
+    assert sum(map(len, parts)) == len(items)
+    assert all(items[place] == parts[place % count][place // count] for place in range(len(items)))
+
+
+@given(st.integers(0, 2000), st.booleans())
+def test_chunks_are_all_items_in_order(count, here):
+    items = list(range(count))
+    chunks = in_chunks(items, HERE if here else Workers(2))
+    assert [item for chunk in chunks for item in chunk] == items
+    assert all(0 < len(chunk) <= (1 if here else 32) for chunk in chunks)
+
+
+@given(st.permutations(range(12)))
+def test_results_are_brought_into_order(order):
+    assert list(in_order((number, -number) for number in order)) == [-number for number in range(12)]
+
+
+@given(st.text("0123456789/-+ ", max_size=8))
+def test_a_shard_is_read_or_refused(text):
+    parts = text.split("/")
+    valid = len(parts) == 2 and all(part.isdecimal() for part in parts) and 1 <= int(parts[0]) <= int(parts[1])
+    if valid:
+        assert parse_shard(text) == Shard(*map(int, parts))
+    else:
+        with pytest.raises(OptionError, match="I/N with I from 1 to N"):
+            parse_shard(text)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--shard", "0/3"), "--shard 0/3 is not I/N"),
+        (("--shard", "4/3"), "--shard 4/3 is not I/N"),
+        (("--shard", "one"), "--shard 'one' is not I/N"),
+        (("--jobs", "0"), "jobs"),
+        (("--jobs", "2", "--cluster", "tcp://127.0.0.1:1"), "give one of them"),
+        (("--cluster", "http://127.0.0.1:1"), "--cluster='http://127.0.0.1:1' is no address of a cluster"),
+    ],
+)
+def test_misuse_is_exit_2_and_writes_nothing(words, message, images, hourglass, tmp_path):
+    code, _, err = hourglass("denoise", images, tmp_path / "out", *words)
+    assert code == 2
+    assert message in err.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_stream_runs_here(hourglass, images):
+    code, _, err = hourglass("denoise", "-", "out.png", "--jobs", 2)
+    assert (code, err) == (
+        2,
+        "hourglass: - is one image, and is processed here; leave --jobs, --cluster and --shard away\n",
+    )
+
+
+def test_a_cluster_that_is_not_there_is_exit_1(images, hourglass, tmp_path):
+    code, _, err = hourglass("denoise", images, tmp_path / "out", "--cluster", "tcp://127.0.0.1:1")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "does not answer as a cluster" in err
+    assert not contents(tmp_path / "out") if (tmp_path / "out").exists() else True
+
+
+@pytest.mark.parametrize("command", ["denoise", "reconstruct", "encode", "evaluate"])
+def test_help_says_on_what_a_command_can_run(command, hourglass):
+    text = " ".join(hourglass(command, "--help")[1].split())
+    for words in ("on this machine", "Dask or Ray cluster (--cluster)", "job arrays (--shard)", "--jobs"):
+        assert words in text
+
+
+def test_an_outcome_is_read_elsewhere_with_its_error():
+    import pickle
+
+    class OwnError(OSError):
+        def __init__(self, one, two):
+            super().__init__(f"{one} {two}")
+
+    for error in (OwnError("a", "b"), ValueError("no image"), OSError(28, "No space left", "a.png")):
+        found = pickle.loads(pickle.dumps(Outcome(Path("a.png"), error=error))).error  # noqa: S301  # from the line itself
+        assert str(found) == str(error)
+        assert isinstance(found, OSError) == isinstance(error, OSError)
+        assert getattr(found, "errno", None) == getattr(error, "errno", None)

@@ -1,0 +1,57 @@
+"""Tasks that worker processes import by name."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+
+def squared(shared, task):
+    return shared["factor"] * task**2, os.getpid()
+
+
+def reported(shared, task):
+    """Files that say when a task began and ended; the folder is shared."""
+    Path(shared, f"{task}.begun").touch()
+    time.sleep(0.2)
+    Path(shared, f"{task}.done").touch()
+    return task
+
+
+def refusing(shared, task):
+    if task == 3:
+        raise KeyError(f"task {task}")
+    return reported(shared, task)
+
+
+def dying(shared, task):
+    """The worker of the task 3 is killed, but the second one is not."""
+    if task == 3 and not Path(shared, "died").exists():
+        Path(shared, "died").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return reported(shared, task)
+
+
+def fatal(shared, task):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Counted:
+    """Counts, in files, how often it was unpickled."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        Path(self.folder, f"unpickled-{os.getpid()}-{time.monotonic_ns()}").touch()
+
+
+def using(shared, task):
+    time.sleep(0.02)
+    return os.getpid()
+
+
+def measured(cell, data):
+    """What a study measures of a cell."""
+    return {"mean": float(data.train.images[cell["seed"]].mean())}
