@@ -41,13 +41,16 @@ class Dask:
         local = ("--host", "127.0.0.1", "--no-dashboard")
         self._begin("scheduler", *local, "--port", 0, "--scheduler-file", file, "--idle-timeout", "20 minutes")
         self.address = wait_until(lambda: file.exists() and _address(file))
-        words = ("--no-nanny", "--no-dashboard", "--nthreads", 1, "--memory-limit", 0, "--death-timeout", 20)
         for _ in range(2):
-            self._begin("worker", self.address, *words, "--local-directory", folder)
+            self.add_worker()
         from distributed import Client
 
         with Client(self.address, set_as_default=False) as client:
             client.wait_for_workers(2, timeout=LIMIT)
+
+    def add_worker(self):
+        words = ("--no-nanny", "--no-dashboard", "--nthreads", 1, "--memory-limit", 0, "--death-timeout", 20)
+        self._begin("worker", self.address, *words, "--local-directory", self.folder)
 
     def kill_a_worker(self):
         """Kill a worker; it does not end by itself, and its tasks are lost."""

@@ -1,0 +1,83 @@
+"""10,000 small images on clusters of two workers, one of which is killed."""
+
+import contextlib
+import os
+import shlex
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clusters import Dask, Ray, environment, wait_until
+
+pytestmark = pytest.mark.slow
+COUNT = int(os.environ.get("HOURGLASS_BULK_IMAGES", "10000"))
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """Noisy images of 8 × 8 pixels, 100 in a folder."""
+    folder, random = tmp_path_factory.mktemp("images") / "in", np.random.default_rng(0)
+    for number in range(COUNT):
+        path = folder / f"{number // 100:03}" / f"{number:05}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(90, 160, (8, 8)).astype(np.uint8)).save(path)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(images):
+    run(["denoise", str(images), str(images.with_name("expected")), "-q"])
+    return finished(images.with_name("expected"))
+
+
+def run(words):
+    """Run a command in a process of its own, as clients of clusters are best left alone."""
+    command = [sys.executable, "-m", "hourglass", *words]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=1800)
+    return done.returncode, done.stderr
+
+
+def finished(folder):
+    paths = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".part-"))
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def run_and_kill(cluster, words, out):
+    """Kill a worker when a quarter of the outputs is there."""
+    command = [sys.executable, "-m", "hourglass", *words]
+    with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True) as process:
+        wait_until(lambda: out.exists() and sum(1 for _ in out.glob("*/*.png")) > COUNT // 4, 900)
+        cluster.kill_a_worker()
+        _, err = process.communicate(timeout=1800)
+    return process.returncode, err
+
+
+def test_dask_with_a_worker_killed(images, expected, tmp_path):
+    out = tmp_path / "out"
+    with contextlib.closing(Dask(tmp_path)) as cluster:
+        code, err = run_and_kill(cluster, ["denoise", str(images), str(out), "--cluster", cluster.address], out)
+    assert code == 0, err
+    assert f"denoise: {COUNT} done;" in err
+    assert finished(out) == expected
+
+
+def test_ray_undisturbed_and_with_a_worker_killed(images, expected, tmp_path):
+    with contextlib.closing(Ray()) as cluster:
+        out = tmp_path / "undisturbed"
+        code, err = run(["denoise", str(images), str(out), "--cluster", cluster.address])
+        assert code == 0, err
+        assert f"denoise: {COUNT} done;" in err
+        assert finished(out) == expected
+        out = tmp_path / "killed"
+        code, err = run_and_kill(cluster, ["denoise", str(images), str(out), "--cluster", cluster.address, "-q"], out)
+        assert code == 1, err
+        [line] = err.splitlines()
+        assert line.startswith("hourglass: a worker ended before its task was done (ActorDiedError)")
+        command = line.split("to do the rest: ")[1]
+        assert command.endswith(" --resume")
+        assert finished(out).items() < expected.items()
+        assert run(shlex.split(command)[1:]) == (0, "")
+        assert finished(out) == expected
