@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -14,12 +15,15 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 # The longest wait for a cluster, in seconds; Ray needs about 10 on an idle machine.
 LIMIT = 120
+_TOKEN = secrets.token_hex(32)
 
 
 def environment():
     """What a worker process needs: this package, the tasks beside this file, one thread."""
     paths = [str(ROOT / "src"), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "OMP_NUM_THREADS": "1"}
+    # Ray's nodes listen on every address of the machine, and so have a token, which their clients need.
+    ray = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _TOKEN, "RAY_USAGE_STATS_ENABLED": "0"}
+    return os.environ | ray | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "OMP_NUM_THREADS": "1"}
 
 
 def wait_until(condition, limit=LIMIT):
@@ -41,13 +45,16 @@ class Dask:
         local = ("--host", "127.0.0.1", "--no-dashboard")
         self._begin("scheduler", *local, "--port", 0, "--scheduler-file", file, "--idle-timeout", "20 minutes")
         self.address = wait_until(lambda: file.exists() and _address(file))
-        words = ("--no-nanny", "--no-dashboard", "--nthreads", 1, "--memory-limit", 0, "--death-timeout", 20)
         for _ in range(2):
-            self._begin("worker", self.address, *words, "--local-directory", folder)
+            self.add_worker()
         from distributed import Client
 
         with Client(self.address, set_as_default=False) as client:
             client.wait_for_workers(2, timeout=LIMIT)
+
+    def add_worker(self):
+        words = ("--no-nanny", "--no-dashboard", "--nthreads", 1, "--memory-limit", 0, "--death-timeout", 20)
+        self._begin("worker", self.address, *words, "--local-directory", self.folder)
 
     def kill_a_worker(self):
         """Kill a worker; it does not end by itself, and its tasks are lost."""
@@ -92,7 +99,11 @@ class Ray:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
                 return True
 
-        wait_until(listens)
+        try:
+            wait_until(listens)
+        except BaseException:
+            self.close()
+            raise
 
     def kill_a_worker(self):
         """Kill a process that does tasks."""
@@ -110,8 +121,15 @@ class Ray:
         self.process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=20)
-        for number, _ in self._processes():
-            with contextlib.suppress(OSError):
-                os.kill(number, signal.SIGKILL)
-        self.process.wait()
+
+        def all_ended():
+            """Ray's agents outlive the process that began them for a while, and some begin late."""
+            numbers = [number for number, _ in self._processes()]
+            for number in numbers:
+                with contextlib.suppress(OSError):
+                    os.kill(number, signal.SIGKILL)
+            self.process.poll()
+            return not numbers
+
+        wait_until(all_ended)
         self.folder.cleanup()

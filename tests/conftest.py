@@ -83,15 +83,6 @@ def mnist_folder():
     return folder
 
 
-@pytest.fixture(scope="session")
-def dask(tmp_path_factory):
-    """A Dask cluster of two workers, which no test kills."""
-    from clusters import Dask
-
-    with contextlib.closing(Dask(tmp_path_factory.mktemp("dask"))) as cluster:
-        yield cluster
-
-
 @pytest.fixture
 def server():
     """Serves what the test puts into its dictionary: bytes, a status, another place, or slowness and bytes."""

@@ -15,6 +15,12 @@ from clusters import Dask, environment
 from hourglass.runtime.workers import WorkerLostError, Workers, on_workers
 
 
+@pytest.fixture(scope="module")
+def dask(tmp_path_factory):
+    with contextlib.closing(Dask(tmp_path_factory.mktemp("dask"))) as cluster:
+        yield cluster
+
+
 @pytest.fixture(params=["jobs", "dask"])
 def workers(request):
     return Workers(2) if request.param == "jobs" else Workers(cluster=request.getfixturevalue("dask").address)
@@ -65,11 +71,15 @@ def test_a_lost_process_of_this_machine_is_an_error_that_says_so(tmp_path):
         list(on_workers(worker_tasks.dying, range(8), Workers(2), str(tmp_path)))
 
 
-def test_dask_gives_the_tasks_of_a_dead_worker_to_another(tmp_path):
+def test_dask_does_all_tasks_though_every_worker_of_the_beginning_dies(tmp_path):
     with contextlib.closing(Dask(tmp_path)) as cluster:
-        found = list(on_workers(worker_tasks.dying, range(8), Workers(cluster=cluster.address), str(tmp_path)))
-    assert sorted(found) == [(n, n) for n in range(8)]
-    assert (tmp_path / "died").exists()
+        results = on_workers(worker_tasks.reported, range(12), Workers(cluster=cluster.address), str(tmp_path))
+        found = [next(results)]
+        cluster.kill_a_worker()
+        cluster.kill_a_worker()
+        cluster.add_worker()
+        found += results
+    assert sorted(found) == [(n, n) for n in range(12)]
 
 
 def test_dask_gives_up_a_task_that_kills_its_workers(tmp_path):
@@ -112,7 +122,7 @@ def test_a_cluster_that_is_not_there_is_one_line(scheme):
 
 
 def test_a_program_that_says_nothing_is_no_cluster(monkeypatch):
-    monkeypatch.setattr("hourglass.runtime.workers._PATIENCE", 0.5)
+    monkeypatch.setattr("hourglass.runtime.engines._PATIENCE", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(ConnectionError, match="does not answer as a Dask scheduler"):
@@ -139,18 +149,6 @@ def test_a_missing_extra_is_named(scheme, extra, module, monkeypatch):
 def test_other_places_are_refused_in_words(options, message):
     with pytest.raises(ValueError, match=message):
         Workers(**options)
-
-
-def test_a_study_measures_on_a_cluster_what_it_measures_here(dask, few, tmp_path):
-    from hourglass.lab.cells import Cells, measure_cells
-
-    plan = [{"seed": seed} for seed in range(4)]
-    rows = [
-        measure_cells(worker_tasks.measured, plan, few, Cells(tmp_path / str(number)), **where)
-        for number, where in enumerate(({"jobs": 1}, {"cluster": dask.address}))
-    ]
-    assert [row["measures"] for row in rows[0]] == [row["measures"] for row in rows[1]]
-    assert len(Cells(tmp_path / "1").rows()) == 4
 
 
 def test_an_experiment_runs_on_no_cluster(hourglass, tmp_path):

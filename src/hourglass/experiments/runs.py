@@ -57,8 +57,9 @@ def run(
     ----------
     name : str
         Name of the experiment, as ``hourglass list`` shows it.
-    dataset : {"sample", "mnist", "fashion-mnist"} or Dataset, default="sample"
-        Data set to train and test on, by name or in memory.
+    dataset : {"sample", "mnist", "fashion-mnist"}, str or Dataset, default="sample"
+        Data set to train and test on: a name, the path or address of a Zarr that ``hourglass pack`` has written, or
+        data in memory.
     data_dir : path-like, optional
         Folder of the data set's files; see :func:`hourglass.load`.
     recipe : {"classic", "fast"}, default="classic"

@@ -9,7 +9,9 @@ from hourglass.imagefiles.image import ImageFile, Numbers, Plane
 from hourglass.imagefiles.processing import Outcome, OutputFullError, process
 from hourglass.imagefiles.ranges import Ranges, parse_range
 from hourglass.imagefiles.restorer import ImageRestorer
+from hourglass.imagefiles.shards import Shard
 from hourglass.imagefiles.value_ranges import ValueRange
+from hourglass.runtime.workers import Workers
 
 __all__ = [
     "Found",
@@ -22,8 +24,10 @@ __all__ = [
     "Plan",
     "Plane",
     "Ranges",
+    "Shard",
     "TrainingImages",
     "ValueRange",
+    "Workers",
     "find_images",
     "open_image",
     "parse_range",

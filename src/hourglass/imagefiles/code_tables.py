@@ -51,7 +51,7 @@ def check_codes_file(codes: str | os.PathLike[str], *, overwrite: bool = False) 
         check_free(*files, overwrite=overwrite)
         return path
     if not overwrite and (there := existing(files)):
-        raise FileExistsError(f"{min(there)} exists; overwrite (--overwrite) replaces it")
+        raise FileExistsError(f"{max(there)} exists; overwrite (--overwrite) replaces it")
     check_deliverable(path.parent)
     return path
 

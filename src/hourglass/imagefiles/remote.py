@@ -24,8 +24,9 @@ class RemotePath(PosixPath):
     """
 
     def __str__(self) -> str:
-        scheme, _, rest = super().__str__().partition(":/")
-        return f"{scheme}://{rest}"
+        first, separator, rest = super().__str__().partition("/")
+        # What lies below a folder, as relative_to() returns it, has no scheme.
+        return f"{first}//{rest}" if separator and _SCHEME.fullmatch(first) else f"{first}{separator}{rest}"
 
     def exists(self, *, follow_symlinks: bool = True) -> bool:
         return self.is_file() or self.is_dir()
@@ -60,8 +61,10 @@ def place(path: str | os.PathLike[str]) -> Path:
     Path
         A :class:`RemotePath` for an address; ``file:///folder`` is the local path ``/folder``.
     """
+    if isinstance(path, RemotePath):
+        return path
     path = Path(path)
-    if not path.parts or isinstance(path, RemotePath) or not _SCHEME.fullmatch(path.parts[0]):
+    if not path.parts or not _SCHEME.fullmatch(path.parts[0]):
         return path
     if path.parts[0] == "file:":
         return Path("/", *path.parts[1:])

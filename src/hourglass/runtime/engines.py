@@ -118,6 +118,7 @@ def local_processes(jobs: int, shared: Any) -> Iterator[Engine]:
 @contextmanager
 def _dask(address: str, shared: Any) -> Iterator[Engine]:
     try:
+        import dask
         from distributed import CancelledError, Client, KilledWorker
         from joblib import Parallel
         from joblib._dask import DaskDistributedBackend
@@ -149,8 +150,22 @@ def _dask(address: str, shared: Any) -> Iterator[Engine]:
             raise ConnectionError(
                 f"{address} has no workers; start some with `dask worker {address}` and repeat the command"
             ) from error
-        held = client.scatter(shared, broadcast=True, hash=False)
+        # As the result of a task, which the scheduler has done again where all workers that had it died; what is
+        # scattered is then lost, and the scheduler itself reduces it to one copy after a while.
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
+            held = client.submit(_opened, _Parcel(shared), pure=False)
         yield Engine(Parallel(backend=Backend(client=client), **_HOW), held, (KilledWorker, CancelledError))
+
+
+@dataclass(frozen=True)
+class _Parcel:
+    """An object into which Dask does not look for tasks."""
+
+    content: Any
+
+
+def _opened(parcel: _Parcel) -> Any:
+    return parcel.content
 
 
 @contextmanager
