@@ -12,9 +12,8 @@ import typer
 from hourglass.cli.app import Misuse, app, merge, parse_settings, stoppable
 from hourglass.cli.choices import dataset_place
 from hourglass.cli.shared import CheckpointEvery, DataFolder, Quiet, teller
-from hourglass.cli.torchrun import Timeout, together
+from hourglass.cli.torchrun import Timeout, check_out_is_given, together
 from hourglass.cli.worker_options import Cluster
-from hourglass.runtime.launched import launched
 
 if TYPE_CHECKING:
     from hourglass.experiments import Result, Run
@@ -138,8 +137,7 @@ def run(
     if seed is not None and seeds is not None:
         raise Misuse("--seed runs one seed and --seeds several; give one of them")
     parameters = merge(parse_settings(settings or []), epochs=epochs, n_steps=steps, device=device, precision=precision)
-    if out is None and launched() is not None:
-        raise Misuse("torchrun needs --out, the folder in which its processes find the run again after a restart")
+    check_out_is_given(out)
     folder = out or Path("runs") / datetime.now().strftime("%Y-%m-%d-%H%M%S")
     shown = Shown(quiet=quiet, as_json=as_json)
     with (

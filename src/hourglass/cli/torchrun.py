@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from hourglass.cli.app import Misuse
 from hourglass.runtime.launched import Launched, launched
 
 Timeout = Annotated[
@@ -18,6 +19,12 @@ Timeout = Annotated[
         min=5,
     ),
 ]
+
+
+def check_out_is_given(out: Path | None) -> None:
+    """Refuse to run under torchrun without a folder of the person's own choice."""
+    if out is None and launched() is not None:
+        raise Misuse("torchrun needs --out, the folder in which its processes find the run again after a restart")
 
 
 @contextmanager
