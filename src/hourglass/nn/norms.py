@@ -144,6 +144,8 @@ def create_norm(
         PyTorch or written out; :class:`LayerNorm`, :class:`GroupNorm`, :class:`InstanceNorm`, :class:`GhostBatchNorm`,
         :class:`BatchRenorm`; and batch normalisation written out that sees the part of its own process alone. A class
         or function is called with ``num_features`` alone, and returns the layer.
+    num_features : int
+        Channels.
     eps : float, default=1e-5
         Added to the variance; 0 or more. Unused by ``"none"`` and by a class or function.
     momentum : float in [0, 1] or None, default=0.1

@@ -135,7 +135,20 @@ class Supervised:
         return self.corrupt is not None
 
     def draw(self, inputs: Tensor, targets: Tensor, weights: Tensor | None) -> Drawn:
-        """Corrupt the inputs; see :class:`Objective`."""
+        """Corrupt the inputs.
+
+        Parameters
+        ----------
+        inputs, targets : torch.Tensor of shape (n, ...)
+            Batch of the source.
+        weights : torch.Tensor of shape (n,) or None
+            Weight of each row.
+
+        Returns
+        -------
+        Drawn
+            The batch with corrupted inputs, and with the mask and what else the corruption returned.
+        """
         if self.corrupt is None:
             return Drawn(inputs, targets, weights)
         if targets is inputs:  # a user's corruption might write into its argument
@@ -179,7 +192,20 @@ class NeighborToNeighbor:
     draws = True
 
     def draw(self, inputs: Tensor, targets: Tensor, weights: Tensor | None) -> Drawn:
-        """Draw two neighbours of each cell; see :class:`Objective`."""
+        """Draw two neighbours of each cell.
+
+        Parameters
+        ----------
+        inputs, targets : torch.Tensor of shape (n, ...)
+            Batch of the source.
+        weights : torch.Tensor of shape (n,) or None
+            Weight of each row.
+
+        Returns
+        -------
+        Drawn
+            The batch, followed by the places of the two neighbours, as :meth:`neighbours` returns them.
+        """
         return Drawn(inputs, targets, weights, further=self.neighbours(inputs))
 
     def __call__(self, forward: Forward, drawn: Drawn, progress: float) -> Tensor:
