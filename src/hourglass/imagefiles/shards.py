@@ -38,7 +38,18 @@ class Shard:
             raise OptionError(f"shard {self.number}/{self.count} is not I/N with I from 1 to N; for example 1/4")
 
     def of(self, items: Sequence[Item]) -> Sequence[Item]:
-        """Return the items of this shard, in their order."""
+        """Return the items of this shard.
+
+        Parameters
+        ----------
+        items : sequence
+            The whole list.
+
+        Returns
+        -------
+        sequence
+            The items of the shard, in their order.
+        """
         return items[self.number - 1 :: self.count]
 
     def named(self, path: Path) -> Path:
