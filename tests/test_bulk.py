@@ -50,7 +50,7 @@ def dask(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    return save_images(tmp_path_factory.mktemp("images") / "in", 120, (40, 36))
+    return save_images(tmp_path_factory.mktemp("images") / "in", 60, (20, 16))
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_outputs_equal_those_of_one_process(dask, images, expected, hourglass, t
     assert [line for line in lines if line.startswith("hourglass: ")] == [
         f"hourglass: {bad} is a text file and not an image"
     ]
-    assert lines[-1].startswith("denoise: 120 done, 1 failed; range 0 to 255 (8 bits); noise level ")
+    assert lines[-1].startswith("denoise: 60 done, 1 failed; range 0 to 255 (8 bits); noise level ")
     assert contents(tmp_path / "out") == expected
     noted = [line.split(":")[1].strip() for line in lines if line.startswith("denoise: 0")]
     assert noted == [Path(name).name for name in sorted(expected)]
@@ -110,7 +110,7 @@ def test_resume_does_the_others(dask, images, expected, hourglass, tmp_path):
     kept.write_bytes(b"of before")
     code, _, err = hourglass("denoise", images, tmp_path / "out", "--resume", "--cluster", dask.address)
     assert code == 0
-    assert err.splitlines()[-1].startswith("denoise: 9 done, 111 there already;")
+    assert err.splitlines()[-1].startswith("denoise: 9 done, 51 there already;")
     assert contents(tmp_path / "out") == expected | {sorted(expected)[0]: b"of before"}
 
 
@@ -174,7 +174,7 @@ def digits_model(few, tmp_path_factory):
 def test_shards_of_a_folder_are_done_apart_and_conflicts_found_in_all(images, expected, hourglass, tmp_path):
     for number in (3, 1, 2):
         code, _, err = hourglass("denoise", images, tmp_path / "out", "--shard", f"{number}/3")
-        assert (code, len(contents(tmp_path / "out")) in (40, 80, 120)) == (0, True), err
+        assert (code, len(contents(tmp_path / "out")) in (20, 40, 60)) == (0, True), err
     assert contents(tmp_path / "out") == expected
     save_images(tmp_path / "other" / "in", 3)
     Image.open(images / "0" / "00000.png").save(tmp_path / "00000.png")
@@ -288,5 +288,5 @@ def test_dask_loses_a_worker_and_no_output(dask, images, expected, hourglass, tm
     code, _, err = hourglass("denoise", images, out, "--cluster", dask.address)
     thread.join()
     assert code == 0, err
-    assert "denoise: 120 done;" in err.splitlines()[-1]
+    assert "denoise: 60 done;" in err.splitlines()[-1]
     assert finished(out) == expected

@@ -38,7 +38,7 @@ class Shard:
             raise OptionError(f"shard {self.number}/{self.count} is not I/N with I from 1 to N; for example 1/4")
 
     def of(self, items: Sequence[Item]) -> Sequence[Item]:
-        """Return the items of this shard, in their order.
+        """Return the items of this shard.
 
         Parameters
         ----------
@@ -48,7 +48,7 @@ class Shard:
         Returns
         -------
         sequence
-            Its items that belong to this shard.
+            The items of the shard, in their order.
         """
         return items[self.number - 1 :: self.count]
 
