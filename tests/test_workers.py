@@ -152,9 +152,10 @@ def test_other_places_are_refused_in_words(options, message):
 
 
 def test_an_experiment_runs_on_no_cluster(hourglass, tmp_path):
-    code, _, err = hourglass("run", "dense", "--cluster", "tcp://127.0.0.1:1", "--out", tmp_path / "runs")
-    assert (code, err.count("\n")) == (2, 1)
-    assert "cluster is for studies; dense is an experiment" in err
+    for option, value in (("cluster", "tcp://127.0.0.1:1"), ("jobs", 2)):
+        code, _, err = hourglass("run", "dense", f"--{option}", value, "--out", tmp_path / "runs")
+        assert (code, len(err.splitlines())) == (2, 1)
+        assert f"{option} (--{option}) is for studies; dense is an experiment" in err
     assert not (tmp_path / "runs").exists()
 
 

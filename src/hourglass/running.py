@@ -130,8 +130,12 @@ def run_many(
     >>> results[0].mean("test_psnr_db")  # doctest: +SKIP
     """
     chosen, studies = split([names] if isinstance(names, str) else list(names))
-    if cluster is not None and not studies:
-        raise OptionError(f"cluster is for studies; {chosen[0]} is an experiment, and runs in this process")
+    for option, value in (("jobs", jobs), ("cluster", cluster)):
+        if value is not None and not studies:
+            raise OptionError(
+                f"{option} (--{option}) is for studies; {chosen[0]} is an experiment, which this process trains, or "
+                "several that torchrun starts"
+            )
     try:
         Workers(1 if jobs is None else jobs, cluster)
     except ValueError as error:
