@@ -237,7 +237,7 @@ def test_a_stream_runs_here(hourglass, images):
     code, _, err = hourglass("denoise", "-", "out.png", "--jobs", 2)
     assert (code, err) == (
         2,
-        "hourglass: - is one image, and is processed here; leave --jobs, --cluster and --shard away\n",
+        "hourglass: - is one image, and is processed here; leave --jobs, --cluster and --shard out\n",
     )
 
 

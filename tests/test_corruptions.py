@@ -71,7 +71,7 @@ def by_a_stack_without_channels(images, corruption, few, monkeypatch):
 
 def by_comparing_images(images, corruption, few, monkeypatch):
     """What `hourglass evaluate` gives to every method, one image after another."""
-    from hourglass.imagefiles import comparison
+    from hourglass.imagefiles import comparison, trials
 
     seen, bytes_ = [], ValueRange(0, 255, "8 bits", bounded=True)
 
@@ -79,15 +79,15 @@ def by_comparing_images(images, corruption, few, monkeypatch):
         pixels = images[int(path.name)]
         return [ReadImage(path, pixels, bytes_, np.zeros(pixels.shape, dtype=bool))]
 
-    monkeypatch.setattr(comparison, "read_images", read)
-    monkeypatch.setattr(comparison, "score", lambda clean, output: {"psnr_db": 0.0})
+    monkeypatch.setattr(trials, "read_images", read)
+    monkeypatch.setattr(trials, "score", lambda clean, output: {"psnr_db": 0.0})
 
     def keep(noisy):
         seen.append(noisy)
         return np.zeros_like(noisy)
 
     monkeypatch.setattr(comparison, "ImageRestorer", lambda estimator: SimpleNamespace(change=keep))
-    monkeypatch.setattr(comparison, "_choose", lambda trials, level, unclip: [])
+    monkeypatch.setattr(trials, "_choose", lambda trials, level, unclip: [])
     comparison.compare_denoisers(None, [Path(str(i)) for i in range(len(images))], corruption)
     return np.stack(seen)
 

@@ -224,7 +224,7 @@ def test_a_run_that_fails_leaves_nothing(few, tmp_path, monkeypatch):
 
 
 def test_bad_parameters_fail_before_any_data_is_read(monkeypatch):
-    monkeypatch.setattr(runs, "load", lambda *args: pytest.fail("data were read"))
+    monkeypatch.setattr(runs, "load_dataset", lambda *args: pytest.fail("data were read"))
     for parameters in [{"epochs": -1}, {"device": "tpu"}, {"precision": "half"}, {"seeds": ()}]:
         with pytest.raises(ValueError, match=r"expected|unknown|empty"):
             hg.run("conv", **parameters)

@@ -20,7 +20,7 @@ from hourglass.data import Images
 from hourglass.experiments import stored_runs
 from hourglass.nn import NORMS, ConvCodec, ConvNet, DenseCodec
 from hourglass.nn.layers import SameConv2d, SamePool2d, same_padding
-from hourglass.nn.norms import NORMS_IN_WORDS
+from hourglass.nn.norms import LOCAL_NORMS, NORMS_IN_WORDS
 from hourglass.nn.upsampling import TransposedConv2d, UpsampleConv2d
 from hourglass.training import OPTIMISERS, History, optimiser_in_words
 
@@ -219,7 +219,7 @@ def test_a_printed_network_names_no_padding_that_it_does_not_use_and_every_epsil
 
 
 def test_every_normalisation_has_words():
-    assert NORMS_IN_WORDS.keys() == NORMS.keys()
+    assert NORMS_IN_WORDS.keys() == NORMS.keys() | LOCAL_NORMS.keys()
 
 
 @pytest.mark.parametrize(

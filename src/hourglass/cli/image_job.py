@@ -14,7 +14,7 @@ from hourglass.cli.worker_options import Where
 if TYPE_CHECKING:
     from hourglass.denoising.noise_level import NoiseLevel
     from hourglass.estimators import Autoencoder
-    from hourglass.imagefiles import ImageRestorer
+    from hourglass.imagefiles import ImageRestorer, Ranges
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,11 @@ class Job:
             raise Misuse("--resume cannot tell what --in-place has done already; name the inputs that are left")
         sources, target = _inputs_and_output(places, out, in_place=in_place)
         restorer = ImageRestorer(self.models, self.noise)
+        ranges = ranges_of(self.value_range, self.models[0])
         if style is not None and target != STREAM:
             raise Misuse("--format is that of standard output; an image in a file keeps its format")
         if STREAM in (*sources, target):
-            self._run_stream(restorer, sources, target, style or "png")
+            self._run_stream(restorer, ranges, sources, target, style or "png")
             return
         todo = plan(
             sources,
@@ -57,7 +58,6 @@ class Job:
             shard=self.where.shard,
         )
         how = "name the inputs that are left" if in_place else self.where.resuming(overwrite=self.overwrite)
-        ranges = ranges_of(self.value_range, self.models[0])
         with stoppable(how), Tally(self.title, quiet=self.quiet) as tally:
             tally.begin(todo)
             outcomes = process(
@@ -68,15 +68,16 @@ class Job:
                     tally.note(outcome)
         tally.exit()
 
-    def _run_stream(self, restorer: "ImageRestorer", sources: list[Path], target: Path | None, style: str) -> None:
+    def _run_stream(
+        self, restorer: "ImageRestorer", ranges: "Ranges", sources: list[Path], target: Path | None, style: str
+    ) -> None:
         """Restore one image from standard input or to standard output."""
         from hourglass.imagefiles.streams import restore_stream
 
         if len(sources) > 1 or target is None:
             raise Misuse("- is one image; give one input and one output with it")
         if self.where.elsewhere:
-            raise Misuse("- is one image, and is processed here; leave --jobs, --cluster and --shard away")
-        ranges = ranges_of(self.value_range, self.models[0])
+            raise Misuse("- is one image, and is processed here; leave --jobs, --cluster and --shard out")
         outcome = restore_stream(sources[0], target, restorer.restore, ranges, style, overwrite=self.overwrite)
         if outcome.noise_levels and not self.quiet:
             typer.echo(f"{self.title}: {levels_in_words(outcome.noise_levels)}", err=True)
@@ -84,7 +85,7 @@ class Job:
 
 def _inputs_and_output(places: list[Path], out: Path | None, *, in_place: bool) -> tuple[list[Path], Path | None]:
     if in_place and out is not None:
-        raise Misuse("--in-place replaces the inputs; leave --out away")
+        raise Misuse("--in-place replaces the inputs, so that there is no --out")
     if in_place or out is not None:
         return places, out
     if len(places) == 1:

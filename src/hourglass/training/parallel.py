@@ -39,7 +39,7 @@ class DataParallel:
 
     def __init__(self, module: nn.Module) -> None:
         self._own = module
-        self.module = DistributedDataParallel(_synchronised(module))
+        self.module = DistributedDataParallel(synchronised(module, next(module.parameters()).device))
         # Buffers are equal, or shared when they are needed; the argument of this name is deprecated.
         self.module.broadcast_buffers = False
         self._is_first = True
@@ -108,17 +108,33 @@ class DataParallel:
             torch.distributed.broadcast(buffer, 0)
 
 
-def _synchronised(module: nn.Module) -> nn.Module:
-    """The module itself or, if it has batch normalisations of PyTorch's, one that shares its tensors and their moments.
+def synchronised(module: nn.Module, device: torch.device) -> nn.Module:
+    """Put PyTorch's synchronised batch normalisation in the place of its ordinary one.
 
-    The second has ``torch.nn.SyncBatchNorm`` in their place, which PyTorch has on GPUs alone.
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Module to train; it stays as it is.
+    device : torch.device
+        Device on which it is trained.
+
+    Returns
+    -------
+    torch.nn.Module
+        The module itself or, if it has batch normalisations of PyTorch's, a module that shares its parameters and
+        buffers and has a ``torch.nn.SyncBatchNorm`` in the place of each.
+
+    Raises
+    ------
+    ValueError
+        When ``SyncBatchNorm`` computes something else than a layer, and on the CPU, where PyTorch does not have it.
     """
     found = {name: layer for name, layer in module.named_modules() if _needs_synchronising(layer)}
     for name, layer in found.items():
         why = getattr(layer, "why_not_synchronised", None)
         if type(layer).__module__ != nn.BatchNorm2d.__module__ and not hasattr(layer, "why_not_synchronised"):
             why = "that computes something else"
-        if why is None and not next(module.parameters()).is_cuda:
+        if why is None and device.type != "cuda":
             why = "that works on GPUs alone"
         if why is not None:
             raise ValueError(
