@@ -19,9 +19,21 @@ from hourglass import nn
 from hourglass.data import Dataset
 from hourglass.denoising import GaussianNoise
 from hourglass.denoising.blindspot import BlindSpot
+from hourglass.runtime import ranks
+from hourglass.runtime.ending import FollowerError
 from hourglass.runtime.launch import joined
 from hourglass.runtime.launched import launched
-from hourglass.training import LOSSES, Checkpoints, Interval, NeighborToNeighbor, Progress, ResidentSource, Trainer
+from hourglass.runtime.ranks import LostProcessError
+from hourglass.training import (
+    LOSSES,
+    Checkpoints,
+    Interval,
+    NeighborToNeighbor,
+    Progress,
+    Report,
+    ResidentSource,
+    Trainer,
+)
 
 IMAGES, BATCH, STEPS = 50, 13, 20
 CASES = ("conv", "denoise", "blind", "neighbours", "batch-manual")
@@ -35,7 +47,10 @@ class Stopping(Progress):
     """Ends a training from outside, in the middle, in every process."""
 
     def __init__(self, after):
-        self.after = after
+        self.after, self.resumed = after, 0
+
+    def resume(self, step, n_steps):
+        self.resumed = step
 
     def advance(self, step, images_per_second, seconds_left):
         if step == self.after:
@@ -78,18 +93,21 @@ def trainer(case, folder=None, stop_after=None, reports=()):
 
 
 def train(*arguments, **options):
-    """Losses of a training, what its network holds then, and the rows that it was given; None if it is stopped."""
+    """Losses of a training, what its network holds then, and the rows that it was given.
+
+    Of a training that is stopped, the step from which it was resumed.
+    """
     training, rows = trainer(*arguments, **options), []
     training.module.register_forward_hook(lambda module, inputs, output: rows.append(len(inputs[0])))
     try:
         training.run()
     except StopError:
-        return None
+        return training.progress.resumed
     return training.history.loss, training.module.state_dict(), sum(rows)
 
 
-def start(program, count, folder, **environment):
-    """Start a program in several processes, as torchrun does; the folder gets what each returned."""
+def start(program, count, *arguments):
+    """Start a program in several processes, as torchrun does."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -98,8 +116,8 @@ def start(program, count, folder, **environment):
     code = f"import sys, rank_cases; rank_cases.{program}(*sys.argv[1:])"
     return [
         subprocess.Popen(
-            [sys.executable, "-c", code, str(folder)],
-            env=given | {"RANK": str(rank), "LOCAL_RANK": str(rank)} | environment,
+            [sys.executable, "-c", code, *map(str, arguments)],
+            env=given | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -116,6 +134,18 @@ def finish(processes, seconds=120):
         for process in processes:
             process.kill()
     return [process.returncode for process in processes], errors
+
+
+def written_in(folder):
+    """Paths in a folder that this process opens for writing from now on."""
+    found = []
+
+    def note(event, arguments):
+        if event == "open" and str(arguments[0]).startswith(str(folder)) and arguments[2] & (os.O_WRONLY | os.O_RDWR):
+            found.append(str(arguments[0]))
+
+    sys.addaudithook(note)
+    return found
 
 
 def few():
@@ -160,10 +190,10 @@ def refusal(**parameters):
 def train_all(folder):
     """All trainings from the beginning, and the second part of those that were stopped."""
     folder, place = Path(folder), launched()
+    written = written_in(folder)
     with joined(place, timeout=60):
         whole = {case: train(case) for case in CASES}
-        for case in CASES:
-            train(case, folder / case, stop_after=14)
+        resumed = {case: train(case, folder / case, stop_after=14) for case in CASES}
         result, (model, said) = run(folder), train_images(folder)
         classifier = classify(norm="batch-manual", n_steps=5, validation_fraction=0.2)  # its seed is drawn
         local = classify(norm="batch-manual-local", random_state=0, n_steps=5)
@@ -175,6 +205,8 @@ def train_all(folder):
         ]
     found = {
         "trainings": whole,
+        "resumed": resumed,
+        "written": list(written),
         "run": (result.runs[0].history, result.scores, result.runs[0].environment["processes"]),
         "images": (model.history_, said, model.network_.state_dict()),
         "classifier": (classifier.history_, classifier.network_.state_dict()),
@@ -182,6 +214,47 @@ def train_all(folder):
         "refused": refused,
     }
     (folder / f"rank-{place.rank}.pickle").write_bytes(pickle.dumps(found))
+
+
+def fail(folder, how):
+    """A training in which one process is killed or fails; what each is told is its last line."""
+    place = launched()
+    last = place.processes - 1
+    try:
+        with joined(place, timeout=20):
+            training = trainer("conv", Path(folder), reports=[Report(lambda index, step: look(how, step, last), 4)])
+            if place.rank == {"last": last, "first": 0}.get(how):
+                training.progress = Calling(lambda step: step == 5 and os.kill(os.getpid(), signal.SIGKILL))
+            if how == "all" or (how == "one" and place.rank == last):
+                training.progress = Calling(lambda step: step == 5 and ValueError("no more"))
+            if how == "signal" and place.rank == last:
+                training.progress = Calling(lambda step: step == 5 and os.kill(os.getpid(), signal.SIGTERM))
+            training.run()
+    except FollowerError as error:
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt as error:
+        print(f"Interrupted: {error}", file=sys.stderr)
+        sys.exit(143)
+    except (LostProcessError, ValueError) as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+
+
+def look(how, step, last):
+    """A report that all processes make together; in the second one, a process is killed."""
+    if how == "report" and ranks.rank() == last and step > 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {"rank": float(sum(ranks.gathered(ranks.rank())))}
+
+
+class Calling(Progress):
+    """Calls a function after each step, and raises what it returns."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def advance(self, step, images_per_second, seconds_left):
+        if isinstance(error := self.function(step), Exception):
+            raise error
 
 
 def run_and_die(arguments):

@@ -2,12 +2,17 @@
 
 import functools
 import pickle
+import re
+import signal
 
 import pytest
 import torch
 
-from rank_cases import BATCH, CASES, STEPS, classify, finish, run, start, train, train_images, write_images
+from hourglass.training.interruption import Interrupted, Interruption
+from hourglass.training.saving import Saving
+from rank_cases import BATCH, CASES, STEPS, classify, finish, run, start, train, train_images, trainer, write_images
 
+SAID = ("LostProcessError: ", "ValueError: ", "Interrupted: ")
 NORMS = "batch-manual", "batch-manual-local"
 
 one_process = functools.cache(train)
@@ -21,7 +26,7 @@ def several(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
     write_images(folder)
     for case in CASES:
-        assert train(case, folder / case, stop_after=8) is None
+        assert train(case, folder / case, stop_after=8) == 0
     codes, errors = finish(start("train_all", request.param, folder))
     assert codes == [0] * request.param, errors
     return request.param, folder
@@ -47,7 +52,9 @@ def test_several_processes_equal_one(several, case):
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_training_goes_on_with_another_number_of_processes(several, case):
-    _, folder = several  # one process began it, and several went on from step 6
+    count, folder = several
+    # One process began it, and several went on.
+    assert [read(folder, rank)["resumed"][case] for rank in range(count)] == [6] * count
     losses, state, _ = one_process(case)
     assert max(path.stem for path in (folder / case).glob("*.json")) == "checkpoint-000000012"
     found, there, _ = train(case, folder / case)
@@ -68,6 +75,8 @@ def test_an_experiment_is_run_by_several_processes(several, tmp_path):
     assert {name: float(value[0]) for name, value in scores.items()} == pytest.approx(expected.metrics, rel=1e-2)
     for rank in range(1, count):
         assert read(folder, rank)["run"] == (history, scores, count)
+    assert read(folder, 0)["written"]
+    assert not [path for rank in range(1, count) for path in read(folder, rank)["written"]]
     there = sorted(path.name for path in (folder / "runs").rglob("*.*") if path.is_file())
     assert there == sorted(path.name for path in (tmp_path / "runs").rglob("*.*") if path.is_file())
 
@@ -118,4 +127,42 @@ def test_what_several_processes_cannot_do_is_refused(several):
         assert "norms.0 is a GhostBatchNorm" in ghost
         assert "that normalises the whole batch, and this one small parts of it" in ghost
         assert f"a batch has {count - 1} images for {count} processes" in small
-        assert f"the training of rank {', '.join(map(str, range(1, count)))} is not that of rank 0" in different
+        assert "rank 0 and rank 1 do not train the same: random_state is 0 there, 1 here" in different
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("how", "said", "codes"),
+    [
+        ("last", r"rank 2 \(process \d+ on \S+\) is gone: it died", [1, 1, -9]),
+        ("first", r"rank 0 \(process \d+ on \S+\) is gone: it died", [-9, 1, 1]),
+        ("report", r"rank 2 \(process \d+ on \S+\) is gone: it died", [1, 1, -9]),
+        ("one", "ValueError: no more", [1, 1, 1]),
+        ("all", "ValueError: no more", [1, 1, 1]),
+        ("signal", "Interrupted: stopped after step 5 of 20 by SIGTERM", [143, 143, 143]),
+    ],
+)
+def test_one_process_says_what_has_happened(how, said, codes, tmp_path):
+    found, errors = finish(start("fail", 3, tmp_path, how))
+    assert found == codes, errors
+    lines = [line for error in errors for line in error.splitlines() if line.startswith(SAID)]
+    assert len(lines) == 1, errors
+    assert re.search(said, lines[0]), lines
+    if how == "signal":
+        assert (tmp_path / "checkpoint-000000005.json").exists()
+
+
+@pytest.mark.parametrize("interval", ["signal", "never"])
+def test_a_signal_is_agreed_on(interval, tmp_path):
+    """In one process: a signal that comes while the processes agree is one for the next time."""
+    interruption = Interruption()
+    training = trainer("conv", tmp_path)
+    saving = Saving(training.checkpoints, interruption, training.state)
+    assert not saving.is_due(training.state)
+    interruption.signal = signal.SIGTERM if interval == "signal" else None
+    if interval == "signal":
+        assert saving.is_due(training.state)
+        with pytest.raises(Interrupted, match="SIGTERM"):
+            saving.end(training.state)
+    else:
+        saving.end(training.state)

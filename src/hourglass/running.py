@@ -40,6 +40,7 @@ def run_many(
     cluster: str | None = None,
     parameters: Mapping[str, Any] | None = None,
     verbose: int = 0,
+    on_begun: Callable[[], None] = lambda: None,
     on_run: Callable[[Run], None] = _ignore,
     on_result: Callable[[Result | Findings], None] = _ignore,
     on_report: Callable[[Path], None] = _ignore,
@@ -82,6 +83,8 @@ def run_many(
         ``n_steps`` alone. The command's ``--set``.
     verbose : int, default=0
         1 shows the progress of each training on standard error.
+    on_begun : callable, optional
+        Function that is called without arguments when everything that may be refused was checked.
     on_run : callable, optional
         Function that is called with each finished :class:`hourglass.Run` of an experiment.
     on_result : callable, optional
@@ -156,6 +159,7 @@ def run_many(
         raise OptionError(
             f"{studies[0]} is a study, which takes data in memory; choose a data set by its name (dataset)"
         )
+    on_begun()
     results: list[Result | Findings] = []
     finished: list[Run] = []
 

@@ -17,6 +17,7 @@ from hourglass.cli import (  # noqa: F401 - importing these modules adds their c
     train_command,
 )
 from hourglass.cli.app import INTERRUPTED, app, complain, exit_code, one_line
+from hourglass.cli.torchrun import is_silent
 
 __all__ = ["main"]
 
@@ -54,7 +55,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     except Exception as error:
         if debug:
             raise
-        if not getattr(error, "silent", False):  # another process under torchrun says what has happened
+        if not is_silent(error):
             complain(one_line(error))
         return exit_code(error)
     if code == INTERRUPTED:  # the parser's own answer to Ctrl-C

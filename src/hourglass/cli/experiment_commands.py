@@ -142,7 +142,7 @@ def run(
     shown = Shown(quiet=quiet, as_json=as_json)
     with (
         stoppable(f"to go on, repeat the command with --out {folder} --resume"),
-        together(context.obj, timeout=timeout, device=device) as place,
+        together(context.obj, folder, timeout=timeout, device=parameters.get("device")) as job,
         shown,
     ):
         run_many(
@@ -152,12 +152,13 @@ def run(
             data_dir=data_dir,
             recipe=recipe,
             seeds=seeds if seed is None else (seed,),
-            resume=resume or (place is not None and place.restarts > 0) or None,
+            resume=resume or job.was_begun() or None,
             checkpoint_every=checkpoint_every,
             jobs=jobs,
             cluster=cluster,
             parameters=parameters,
             verbose=int(not quiet),
+            on_begun=job.begin,
             on_run=shown.run,
             on_result=shown.result,
             on_report=shown.report,

@@ -16,9 +16,51 @@ Timeout = Annotated[
     typer.Option(
         metavar="SECONDS",
         help="Under torchrun: time after which a process that does not answer counts as lost.",
-        min=5,
+        min=20,
     ),
 ]
+# File in the folder of the results by which a process that torchrun has started again knows its own job.
+_MARK = ".torchrun"
+
+
+class Job:
+    """A job of torchrun, of which this process is one; or, without torchrun, this process alone.
+
+    Parameters
+    ----------
+    place : Launched or None
+        Place of this process in the job.
+    out : Path
+        Folder of the results.
+    """
+
+    def __init__(self, place: Launched | None, out: Path) -> None:
+        self.place, self._mark = place, out / _MARK
+        self._name = os.environ.get("TORCHELASTIC_RUN_ID", "")
+
+    @property
+    def shows(self) -> bool:
+        """Whether this process is the one that shows results."""
+        return self.place is None or self.place.rank == 0
+
+    def was_begun(self) -> bool:
+        """Whether torchrun has started this job again after it had begun its work, so that it is to be resumed."""
+        from hourglass.runtime import ranks
+
+        if self.place is None or not ranks.greatest(self.place.restarts)[0]:
+            return False
+        return ranks.on_first(lambda: self._mark.is_file() and self._mark.read_text(encoding="utf-8") == self._name)
+
+    def begin(self) -> None:
+        """Remember that the work has begun, after everything that may be refused was checked."""
+        if self.place is not None and self.shows:
+            self._mark.parent.mkdir(parents=True, exist_ok=True)
+            self._mark.write_text(self._name, encoding="utf-8")
+
+    def end(self) -> None:
+        """Forget it, since the work is done."""
+        if self.place is not None and self.shows:
+            self._mark.unlink(missing_ok=True)
 
 
 def check_out_is_given(out: Path | None) -> None:
@@ -28,27 +70,56 @@ def check_out_is_given(out: Path | None) -> None:
 
 
 @contextmanager
-def together(command: str, *, timeout: float, device: str | None) -> Iterator[Launched | None]:
+def together(command: str, out: Path, *, timeout: float, device: object) -> Iterator[Job]:
     """Do what follows together with the other processes that torchrun has started; only that of rank 0 shows anything.
 
-    The context is the place of this process among them, or None without torchrun.
+    ``command`` is the command line, and ``device`` what was chosen to compute on.
     """
     place = launched()
+    job = Job(place, out)
     if place is None:
-        yield None
+        yield job
         return
-    from hourglass.runtime.launch import FollowerError, joined
+    from hourglass.runtime.ending import FollowerError
+    from hourglass.runtime.launch import joined
     from hourglass.runtime.ranks import LostProcessError
 
     try:
-        with joined(place, timeout=timeout, use_gpu=device != "cpu"):
-            if place.rank == 0:
-                yield place
-                return
-            with Path(os.devnull).open("w", encoding="utf-8") as no, redirect_stdout(no), redirect_stderr(no):
-                yield place
+        with joined(place, timeout=timeout, use_gpu=device != "cpu"), _shown(job):
+            yield job
+            job.end()
     except FollowerError:
         raise
     except LostProcessError as error:
-        resuming = command if "--resume" in command.split() else f"{command} --resume"
-        raise LostProcessError(f"{error}; to go on: {place.command} {resuming}") from error
+        done = {"--resume", "--overwrite"} & set(command.split())
+        again = command if done else f"{command} --resume"
+        raise _report(LostProcessError(f"{error}; to go on: {place.again(again)}")) from error
+    except BaseException as error:
+        _report(error)
+        raise
+
+
+@contextmanager
+def _shown(job: Job) -> Iterator[None]:
+    if job.shows:
+        yield
+        return
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        yield
+
+
+def is_silent(error: BaseException) -> bool:
+    """Whether another process under torchrun says what has happened."""
+    if getattr(error, "silent", False):
+        return True
+    try:
+        place = launched()
+    except ValueError:  # a variable of the launcher is none, which is the error
+        return False
+    # What is refused before the processes have joined is refused by all of them.
+    return place is not None and place.rank > 0 and not getattr(error, "is_reported_here", False)
+
+
+def _report(error: BaseException) -> BaseException:
+    error.is_reported_here = True  # type: ignore[attr-defined]  # read by is_silent
+    return error

@@ -21,7 +21,7 @@ from hourglass.cli.torchrun import Timeout, together
 
 if TYPE_CHECKING:
     from hourglass.image_training.packed_images import PackedImages
-    from hourglass.imagefiles import ImageFolderSource, TrainingImages
+    from hourglass.imagefiles import Found, ImageFolderSource, TrainingImages
 
 
 @app.command(epilog=READ)
@@ -156,9 +156,14 @@ def train(
     parameters = merge(parse_settings(settings or []), epochs=epochs, n_steps=steps)
     with (
         stoppable("to go on, repeat the command"),
-        together(context.obj, timeout=timeout, device=device) as place,
+        together(context.obj, out, timeout=timeout, device=device) as job,
         Tally("reading", quiet=quiet) as tally,
     ):
+
+        def begin(found: "Found") -> None:
+            job.begin()
+            tally.begin(found)
+
         train_on_images(
             folder,
             out,
@@ -177,15 +182,15 @@ def train(
             hidden=hidden,
             device=device,
             overwrite=overwrite,
-            resume=resume or (place is not None and place.restarts > 0),
+            resume=resume or (not overwrite and job.was_begun()),
             checkpoint_every=checkpoint_every,
             verbose=int(not quiet),
-            on_found=tally.begin,
+            on_found=begin,
             on_outcome=tally.note,
             on_read=lambda taken: _say_ranges(tally, taken),
             say=teller(quiet=quiet),
         )
-    if not quiet and (place is None or place.rank == 0):
+    if not quiet and job.shows:
         typer.echo(f"model: {out}{'' if tally.begun else ' (finished already)'}")
     tally.exit()
 

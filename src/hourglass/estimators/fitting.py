@@ -1,7 +1,6 @@
 """Training of an estimator's network: beside the one that it has, and taken over when it has succeeded."""
 
 import copy
-import json
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from hourglass.estimators.held_out import Corrupt, HeldOut, Measure, averages
 from hourglass.estimators.identity import identity_of
 from hourglass.estimators.pieces import apply_in_pieces
 from hourglass.nn import Codec, dead_units
+from hourglass.persistence import differences
 from hourglass.runtime import ranks
 from hourglass.runtime.forks import compute_alone_after_fork
 from hourglass.runtime.hardware import deterministic_algorithms, resolve_device, resolve_precision
@@ -159,7 +159,7 @@ def train(estimator: Estimator, task: Task) -> None:
     corrupt, checkpoints = task.corrupt, None
     if ranks.count() > 1 or estimator.checkpoint_dir is not None:
         identity = identity_of(estimator, task.source, task.validation, n_steps)
-        ranks.check_same("the training", json.dumps(identity, sort_keys=True))
+        _check_same(identity | {"checkpoints": estimator.checkpoint_dir is not None, "order": order_seed})
         checkpoints = None if task.one_pass else _checkpoints(estimator, identity)
     trainer = Trainer(
         network,
@@ -300,6 +300,17 @@ def _progress(estimator: Estimator, task: Task) -> Progress:
     if not ranks.is_first():
         return Progress()
     return task.progress or progress_for(type(estimator).__name__, quiet=not estimator.verbose)
+
+
+def _check_same(identity: dict[str, Any]) -> None:
+    """Raise ValueError unless all processes train the same."""
+    first, *others = ranks.gathered(identity)
+    for rank, other in enumerate(others, 1):
+        if said := differences(first, other):
+            raise ValueError(
+                f"rank 0 and rank {rank} do not train the same: {said}; start every process with the same command and "
+                "the same files"
+            )
 
 
 def _checkpoints(estimator: Estimator, identity: dict[str, Any]) -> Checkpoints | None:

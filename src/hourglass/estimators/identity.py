@@ -1,5 +1,6 @@
 """What makes a training this one and no other: checkpoints of another one are refused."""
 
+import re
 from typing import Any
 
 from hourglass.estimators.held_out import HeldOut
@@ -7,6 +8,9 @@ from hourglass.training import Source
 
 # Parameters of one training on one machine: no part of a model, nor of what a run is compared by.
 CHECKPOINT_PARAMETERS = ("checkpoint_dir", "checkpoint_every")
+
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 def identity_of(estimator: Any, source: Source, validation: HeldOut | None, n_steps: int) -> dict[str, Any]:
@@ -34,7 +38,8 @@ def identity_of(estimator: Any, source: Source, validation: HeldOut | None, n_st
     elsewhere = {"n_steps", "precision", "device", "verbose", *CHECKPOINT_PARAMETERS}
     for name in sorted(estimator.get_params().keys() - elsewhere):
         value = getattr(estimator, name)
-        identity[name] = value if isinstance(value, bool | int | float | str | None) else repr(value)
+        # The address of an object, which a function shows, says nothing and differs between processes.
+        identity[name] = value if isinstance(value, bool | int | float | str | None) else _ADDRESS.sub("", repr(value))
     identity |= getattr(estimator, "_identity", dict)()  # what the parameters name and do not contain
     # How data are identified: a checkpoint with other fingerprints says so when it is refused.
     identity["fingerprint"] = "SHA-256"

@@ -272,9 +272,13 @@ def _run_one(
         if log is not None and not any(log.parent.glob("checkpoint-*")):
             log.unlink(missing_ok=True)
         raise
-    figures, scores = ranks.on_first(
-        lambda: (protocol.figures(estimator, data, experiment.name, seed), protocol.score(estimator, data))
-    )
+    figures: dict[str, Any] = {}  # of rank 0 alone, which writes them
+
+    def finish() -> Scores:
+        figures.update(protocol.figures(estimator, data, experiment.name, seed))
+        return protocol.score(estimator, data)
+
+    scores = ranks.on_first(finish)
     run = Run(
         experiment=experiment.name,
         recipe=recipe,

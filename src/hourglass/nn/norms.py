@@ -48,7 +48,7 @@ NORMS_IN_WORDS = {
     "instance": "with instance normalisation",
     "ghost": "with ghost batch normalisation",
     "renorm": "with batch renormalisation",
-    "batch-manual-local": "with batch normalisation written out, by each process's part",
+    "batch-manual-local": "with batch normalisation written out, of each process's part",
 }
 """What a title says of a network with each normalisation, by its name."""
 

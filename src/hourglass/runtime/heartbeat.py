@@ -1,4 +1,4 @@
-"""Signs of life of the processes that train together, by which one that was lost is told from one that is busy."""
+"""Signs of life of the processes that train together, which distinguish a lost process from a busy one."""
 
 import itertools
 import queue
@@ -11,6 +11,8 @@ T = TypeVar("T")
 
 # Seconds between two signs of life.
 BEAT = 1.0
+# Signs of life in a row that the store did not take, after which it counts as gone.
+_TRIES = 3
 
 
 def within(seconds: float, function: Callable[[], T]) -> T:
@@ -117,12 +119,14 @@ class Heartbeat:
         self._over.set()
 
     def _beat(self) -> None:
+        failed = 0
         for number in itertools.count():
             try:
                 self.store.set(self._key(self.rank), str(number))
-            except RuntimeError:  # the store is gone, and whoever needs it next will say so
-                return
-            if self._over.wait(BEAT):
+                failed = 0
+            except RuntimeError:  # it may answer again
+                failed += 1
+            if failed == _TRIES or self._over.wait(BEAT):
                 return
 
     def _key(self, rank: int) -> str:

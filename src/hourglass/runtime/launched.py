@@ -31,12 +31,22 @@ class Launched:
     local_processes: int
     restarts: int
 
-    @property
-    def command(self) -> str:
-        """The launcher's command, up to the name of the module that it runs."""
-        nodes = self.processes // self.local_processes
-        several = f" --nnodes={nodes}" if nodes > 1 else ""
-        return f"torchrun{several} --nproc-per-node={self.local_processes} -m"
+    def again(self, command: str) -> str:
+        """Say how the processes are started again.
+
+        Parameters
+        ----------
+        command : str
+            Command of one process, such as ``hourglass run dense --out runs``.
+
+        Returns
+        -------
+        str
+            What a person has to do.
+        """
+        if self.processes > self.local_processes:
+            return f"start torchrun on every host as before, with -m {command}"
+        return f"torchrun --nproc-per-node={self.local_processes} -m {command}"
 
 
 def launched() -> Launched | None:

@@ -18,6 +18,8 @@ from hourglass.runtime.internals import store_of_processes
 
 T = TypeVar("T")
 
+# Seconds without a sign of life, which a process gives every second, after which it counts as lost.
+SILENCE = 15.0
 # Seconds between two looks at what the others have done: at first, and at most.
 _FIRST_LOOK, _LAST_LOOK = 0.002, 0.1
 
@@ -32,7 +34,7 @@ class _Group:
     Attributes
     ----------
     patience : float
-        Seconds without a sign of life after which a process counts as lost.
+        Seconds to wait for the first sign of life of a process, and for the store.
     alone : bool
         Whether this process counts itself alone for the moment.
     """
@@ -205,8 +207,7 @@ def gathered(value: Any) -> list[Any]:
     Raises
     ------
     LostProcessError
-        When a process has given no sign of life for a minute; under :func:`hourglass.runtime.launch.joined`, for the
-        time given there.
+        When a process has ended, or has given no sign of life for 15 seconds.
     """
     if count() == 1:
         return [value]
@@ -217,31 +218,6 @@ def gathered(value: Any) -> list[Any]:
     values: list[Any] = [None] * count()
     torch.distributed.all_gather_object(values, value)
     return values
-
-
-def check_same(name: str, value: str) -> None:
-    """Check that all processes have the same text.
-
-    Parameters
-    ----------
-    name : str
-        What the text describes, for the message.
-    value : str
-        The text.
-
-    Raises
-    ------
-    ValueError
-        In every process, when one has another text.
-    LostProcessError
-        As in :func:`gathered`.
-    """
-    values = gathered(value)
-    if different := [str(i) for i, other in enumerate(values) if other != values[0]]:
-        raise ValueError(
-            f"{name} of rank {', '.join(different)} is not that of rank 0; start every process with the same command "
-            "and the same files"
-        )
 
 
 def on_first(function: Callable[[], T]) -> T:
@@ -305,13 +281,33 @@ def at_first(function: Callable[[], object]) -> None:
     on_first(do)
 
 
+def end_key(rank: int) -> str:
+    """Name the key under which a process writes how it ends, if it ends before its work is done.
+
+    Parameters
+    ----------
+    rank : int
+        Rank of the process.
+
+    Returns
+    -------
+    str
+        Key in the store of the processes.
+    """
+    return f"hourglass/end/{rank}"
+
+
 def _wait_for(key: str, heart: Heartbeat, who: int) -> None:
     """Wait until a key is in the store, as long as the process that will put it there gives signs of life."""
     pause = _FIRST_LOOK
     try:
         while not within(group.patience, lambda: heart.store.check([key])):
-            if within(group.patience, lambda: heart.silence(who)) > group.patience:
-                raise LostProcessError(f"rank {who} has given no sign of life for {group.patience:.0f} s")
+            if within(group.patience, lambda: heart.store.check([end_key(who)])):
+                raise LostProcessError(f"rank {who} has ended")
+            # One that has just been started may not have begun to give signs of life.
+            limit = SILENCE if within(group.patience, lambda: heart.latest(who)) else group.patience
+            if within(group.patience, lambda: heart.silence(who)) > limit:
+                raise LostProcessError(f"rank {who} has given no sign of life for {limit:.0f} s")
             time.sleep(pause)
             pause = min(2 * pause, _LAST_LOOK)
     except TimeoutError as error:

@@ -167,8 +167,7 @@ class Trainer:
                         saving = Saving(self.checkpoints, interruption, self.state)
                         if not over:
                             self._train(saving)
-                    # A signal may have come while the last checkpoint was written.
-                    saving.stop_if_signalled(self.state)
+                    saving.end(self.state)
             except KeyboardInterrupt:
                 self.state.truncate()
                 raise

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hourglass.runtime import ranks
+
 # Function that applies the network, in the precision of the training, to inputs and what else it takes.
 Forward = Callable[..., Tensor]
 # Function that returns the corrupted batch, alone or with a mask of the places at which the loss is computed, and with
@@ -28,7 +30,7 @@ class Drawn:
     mask : torch.Tensor of bool or None, default=None
         Places at which outputs and targets are compared, in the shape of the targets; None for all.
     further : sequence of torch.Tensor, default=()
-        What else was drawn; the first axis of each is the rows of the batch, unless it has no axis.
+        What else was drawn. A tensor with as many rows as ``inputs`` has one for each, others belong to the batch.
     """
 
     inputs: Tensor
@@ -57,7 +59,7 @@ class Drawn:
             targets=inputs if self.targets is self.inputs else self.targets[rows],
             weights=None if self.weights is None else self.weights[rows],
             mask=None if self.mask is None else self.mask[rows],
-            further=[part[rows] if part.dim() else part for part in self.further],
+            further=[part[rows] if part.dim() and len(part) == len(self.inputs) else part for part in self.further],
         )
 
     @property
@@ -162,6 +164,8 @@ class Supervised:
         targets = drawn.targets
         output = forward(drawn.inputs, *drawn.further).to(targets.dtype)
         if drawn.mask is not None:
+            if ranks.count() > 1 and not drawn.mask.any():  # another process has the masked places
+                return output.sum() * 0
             output, targets = output[drawn.mask], targets[drawn.mask]
         return self.loss(output, targets, *(() if drawn.weights is None else (drawn.weights,)))
 

@@ -81,7 +81,8 @@ class DataParallel:
             return drawn, len(mine) / len(index)
         whole = objective.draw(*source.take(index, step), source.weights(index))
         drawn = whole.part(rows)
-        return drawn, drawn.terms / whole.terms
+        # Without any masked place the mean is NaN, as in one process.
+        return drawn, drawn.terms / whole.terms if whole.terms else 1.0
 
     def backward(self, loss: Tensor) -> None:
         """Compute the gradients of the sum of all processes' losses.

@@ -25,6 +25,7 @@ class Saving(Listener):
 
     def __init__(self, checkpoints: Checkpoints, interruption: Interruption, state: State) -> None:
         self.checkpoints, self.interruption = checkpoints, interruption
+        self._signal = 0
         self._note(state)
 
     def is_due(self, state: State) -> bool:
@@ -42,11 +43,7 @@ class Saving(Listener):
             process.
         """
         since = time.perf_counter() - self._time, state.step - self._step, (state.seen - self._seen) / state.epoch_size
-        due = self.checkpoints.every.is_due(*since)
-        # A clock or a signal may have reached one process alone, and all of them have to do the same.
-        agreed, number = ranks.greatest(due, self.interruption.signal or 0)
-        self.interruption.signal = number or None
-        return bool(agreed or number or state.over)
+        return bool(self._agree(self.checkpoints.every.is_due(*since)) or self._signal or state.over)
 
     def checkpoint_due(self, state: State) -> None:
         """Write a checkpoint, in the process of rank 0 alone, and stop the training when a signal has come.
@@ -59,17 +56,16 @@ class Saving(Listener):
         Raises
         ------
         Interrupted
-            When SIGINT or SIGTERM has come.
+            When SIGINT or SIGTERM had come before :meth:`is_due` was called.
         OSError
             When the checkpoint cannot be written.
         """
-        if ranks.is_first():
-            self.checkpoints.save(state.step, *state.gather())
+        ranks.at_first(lambda: self.checkpoints.save(state.step, *state.gather()))
         self._note(state)
-        self.stop_if_signalled(state)
+        self._stop_if_signalled(state)
 
-    def stop_if_signalled(self, state: State) -> None:
-        """Stop the training when a signal has come.
+    def end(self, state: State) -> None:
+        """Stop the training when a signal has come while the last checkpoint was written.
 
         Parameters
         ----------
@@ -81,11 +77,23 @@ class Saving(Listener):
         Interrupted
             When SIGINT or SIGTERM has come.
         """
-        if (number := self.interruption.signal) is not None:
+        self._agree()
+        self._stop_if_signalled(state)
+
+    def _agree(self, due: int = 0) -> int:
+        """Agree with the other processes on a signal, and on a number: a clock or a signal may have reached one alone.
+
+        The signal that has come meanwhile is one for the next time.
+        """
+        agreed, self._signal = ranks.greatest(due, self.interruption.signal or 0)
+        return agreed
+
+    def _stop_if_signalled(self, state: State) -> None:
+        if self._signal:
             raise Interrupted(
-                f"stopped after step {state.step} of {state.n_steps} by {signal.Signals(number).name}; "
+                f"stopped after step {state.step} of {state.n_steps} by {signal.Signals(self._signal).name}; "
                 f"{self.checkpoints.folder} holds its state",
-                number,
+                self._signal,
             )
 
     def _note(self, state: State) -> None:
