@@ -52,7 +52,7 @@ class Hosts:
 
     def __init__(self, count: int, subnet: str) -> None:
         self.count, self.subnet = count, subnet
-        self.mark = f"hg{os.getpid()}"
+        self.mark = f"hg{os.getpid()}n{subnet.rpartition('.')[2]}"
         self._folder = tempfile.TemporaryDirectory(prefix="cluster-test-hosts-")
         self._names = Path(self._folder.name) / "hosts"
         lines = ["127.0.0.1 localhost", *(f"{self.address(host)} host{host}" for host in range(count))]
@@ -81,6 +81,7 @@ class Hosts:
                 with suppress(ProcessLookupError):  # it has ended meanwhile
                     os.kill(int(process), signal.SIGKILL)
             _ip("netns", "delete", self._name(host), check=False)
+            _ip("link", "delete", self._outer(host), check=False)
         _ip("link", "delete", self.mark, check=False)
         self._folder.cleanup()
 
@@ -91,6 +92,13 @@ class Hosts:
     def cut(self, host: int) -> None:
         """Take a host's link down, so that it neither sends nor receives anything."""
         _ip("link", "set", self._outer(host), "down")
+
+    def kill_training(self, host: int) -> None:
+        """Kill the process on a host that trains."""
+        for process in map(int, _ip("netns", "pids", self._name(host)).split()):
+            words = Path(f"/proc/{process}/cmdline").read_text(encoding="utf-8").split("\0")
+            if "hourglass" in words and "torch.distributed.run" not in words:
+                os.kill(process, signal.SIGKILL)
 
     @contextmanager
     def started(self, host: int, *words: str, log: Path, **environment: str) -> Iterator[subprocess.Popen[str]]:
@@ -185,11 +193,17 @@ def _train_on_two_hosts(folder: Path) -> None:
     """Training by two hosts, undisturbed and cut off."""
     expected = hg.run("conv", n_steps=STEPS).runs[0].history.loss
     with Hosts(2, "10.77.1") as hosts:
-        codes = _trained(hosts, folder, folder / "whole", cut=False)
+        codes = _trained(hosts, folder, folder / "whole")
         _expect(codes == [0, 0], f"the undisturbed training ended with exit codes {codes}")
         _check_losses(folder / "whole", expected)
         _say("two hosts trained together, with the losses of one process")
-        codes = _trained(hosts, folder, folder / "cut", cut=True)
+        codes = _trained(hosts, folder, folder / "killed", disturb=hosts.kill_training)
+        _expect(codes == [0, 0], f"the training that was restarted ended with exit codes {codes}")
+        said = (folder / "host0.log").read_text()
+        _expect("going on from step" in said, "the training was not resumed after the restart")
+        _check_losses(folder / "killed", expected)
+        _say("a process was killed, and torchrun started both again, which resumed with the same losses")
+        codes = _trained(hosts, folder, folder / "cut", disturb=hosts.cut, restarts=0)
         _expect(codes[0] not in (0, None), f"torchrun on the host that is left ended with exit code {codes[0]}")
     again = "to go on: start torchrun on every host as before, with -m hourglass run conv"
     for host, lost in ((0, 1), (1, 0)):
@@ -204,10 +218,13 @@ def _train_on_two_hosts(folder: Path) -> None:
     _say("one process resumed the training, with the same losses")
 
 
-def _trained(hosts: Hosts, folder: Path, out: Path, *, cut: bool) -> list[int | None]:
-    """Exit codes of a training on two hosts, the second of which is cut off when a checkpoint has been written.
+def _trained(
+    hosts: Hosts, folder: Path, out: Path, *, disturb: Callable[[int], None] | None = None, restarts: int = 2
+) -> list[int | None]:
+    """Exit codes of a training on two hosts, the second of which is disturbed when a checkpoint has been written.
 
-    That of the second is None while torchrun there still looks for the first.
+    Without restarts both have to report it in time; the code of the second is None while torchrun there still looks for
+    the first.
     """
     with ExitStack() as closing:
         processes = [
@@ -216,16 +233,18 @@ def _trained(hosts: Hosts, folder: Path, out: Path, *, cut: bool) -> list[int | 
                     host,
                     *(sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"),
                     *("--rdzv-backend", "c10d", "--rdzv-endpoint", f"{hosts.address(0)}:29400", "--rdzv-id", out.name),
-                    *("--local-addr", hosts.address(host), "-m", "hourglass", *TRAINING),
+                    *("--local-addr", hosts.address(host), "--max-restarts", str(restarts)),
+                    *("-m", "hourglass", *TRAINING),
                     *("--out", str(out), "--timeout", str(TIMEOUT)),
                     log=folder / f"host{host}.log",
                 )
             )
             for host in (0, 1)
         ]
-        if cut:
+        if disturb is not None:
             _wait_until(lambda: list(out.rglob("checkpoint-*.json")), "the first checkpoint")
-            hosts.cut(1)
+            disturb(1)
+        if not restarts:
             begun = time.monotonic()
             logs = [folder / f"host{host}.log" for host in (0, 1)]
             _wait_until(lambda: all("is gone" in log.read_text() for log in logs), "the end", TIMEOUT + MARGIN)
