@@ -141,6 +141,7 @@ def test_what_several_processes_cannot_do_is_refused(several):
         ("all", "ValueError: no more", [1, 1, 1]),
         ("signal", "Interrupted: stopped after step 5 of 20 by SIGTERM", [143, 143, 143]),
     ],
+    ids=["last", "first", "report", "one", "all", "signal"],
 )
 def test_one_process_says_what_has_happened(how, said, codes, tmp_path):
     found, errors = finish(start("fail", 3, tmp_path, how))

@@ -23,8 +23,8 @@ def environment(estimator: NetworkEstimator) -> dict[str, Any]:
     Returns
     -------
     dict of str to JSON values
-        Versions, platform, processor, device, precision, number of threads, and the present date and time in UTC, by
-        name.
+        Versions, platform, processor, device, precision, number of threads and, if there are several, of processes, and
+        the present date and time in UTC, by name.
     """
     return {
         "python": platform.python_version(),

@@ -104,7 +104,8 @@ def run(
     Interrupted
         When SIGINT or SIGTERM has come, with ``out``; the checkpoint is written.
     ConnectionError
-        When the data set is neither on this computer nor can be downloaded.
+        When the data set is neither on this computer nor can be downloaded; when another process of the group has
+        ended or does not answer.
     FloatingPointError
         When training diverges.
 

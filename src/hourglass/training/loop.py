@@ -140,6 +140,8 @@ class Trainer:
             When a loss, or a weight at the end, is not finite; the message names the step and the learning rate.
         Interrupted
             When SIGINT or SIGTERM has come, with ``checkpoints``; the checkpoint is written.
+        LostProcessError
+            When another process of the group has ended or does not answer; a ConnectionError.
         KeyboardInterrupt
             When SIGINT has come, without ``checkpoints``; or a second time, with them.
         OSError
