@@ -74,6 +74,15 @@ def few(sample):
     return Dataset("few", sample.train[:200], sample.test[:100], validation_size=50)
 
 
+@pytest.fixture(scope="module")
+def few_strengths():
+    """Denoisers without a network are tried with two strengths, in place of 17 that take seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hourglass.experiments.baselines.TOTAL_VARIATION_WEIGHTS", (0.2, 0.4))
+        patch.setattr("hourglass.experiments.baselines.NL_MEANS_STRENGTHS", (0.2, 0.4))
+        yield
+
+
 @pytest.fixture(scope="session")
 def mnist_folder():
     """Folder of full MNIST; a test that needs it is skipped where there is none."""

@@ -23,8 +23,8 @@ def _short_checkerboard(monkeypatch):
 
 
 @pytest.fixture
-def small_sample(monkeypatch, few):
-    monkeypatch.setattr("hourglass.data.load", lambda name, folder=None: few)
+def small_sample(monkeypatch, few, few_strengths):
+    monkeypatch.setattr("hourglass.experiments.store_data.load", lambda name, folder=None: few)
 
 
 def test_list_names_the_experiments(hourglass):

@@ -102,6 +102,8 @@ def test_parameters_replace_the_recipes():
 def folder(few, tmp_path_factory):
     """All of them, two seeds, a few steps, on disk."""
     patch = pytest.MonkeyPatch()
+    patch.setattr("hourglass.experiments.baselines.TOTAL_VARIATION_WEIGHTS", (0.2, 0.4))
+    patch.setattr("hourglass.experiments.baselines.NL_MEANS_STRENGTHS", (0.2, 0.4))
     patch.setattr("hourglass.experiments.checkerboard.STEPS", 2)
     patch.setattr("hourglass.experiments.checkerboard.DRAWS", 3)
     out = tmp_path_factory.mktemp("runs")

@@ -235,7 +235,7 @@ def test_a_network_has_one_colour_in_every_figure():
 
 
 def test_the_command_line_is_recorded(hourglass, few, monkeypatch):
-    monkeypatch.setattr("hourglass.data.load", lambda name, folder=None: few)
+    monkeypatch.setattr("hourglass.experiments.store_data.load", lambda name, folder=None: few)
     assert hourglass("run", "dense", "--steps", 2, "--set", "code_size=3", "--out", "a b", "-q")[0] == 0
     [run] = stored_runs(pathlib.Path("a b"))
     assert run.result["environment"]["command"] == "hourglass run dense --steps 2 --set code_size=3 --out 'a b' -q"

@@ -29,6 +29,7 @@ def test_two_processes_do_not_share_a_folder(hourglass, tmp_path):
         pass
 
 
+@pytest.mark.usefixtures("few_strengths")
 def test_runs_of_a_folder_go_on(few, tmp_path, stop_at):
     options = {"dataset": few, "seeds": (0, 1), "n_steps": 6, "batch_size": 20, "checkpoint_every": "2steps"}
     whole = hg.run("denoise", **options, out=tmp_path / "whole")

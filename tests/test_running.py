@@ -99,7 +99,7 @@ def test_names_are_divided_and_each_taken_once():
 
 
 def test_resume_is_taken_with_a_study_too(hourglass, few, monkeypatch):
-    monkeypatch.setattr("hourglass.data.load", lambda name, folder=None: few)
+    monkeypatch.setattr("hourglass.experiments.store_data.load", lambda name, folder=None: few)
     words = ("run", "dense", "bn-inference", "--steps", 2, "--seeds", 1, "--jobs", 1, "--out", "x", "-q")
     assert hourglass(*words) == (0, "", "")
     assert hourglass(*words)[0] == 1
