@@ -13,7 +13,7 @@ from PIL import Image
 import hourglass as hg
 from hourglass.atomic import locked
 from hourglass.errors import OptionError
-from hourglass.packing import block_writer, pack, survey
+from hourglass.packing import block_notes, block_writer, pack, survey
 from hourglass.packing.survey import crop_corners
 from hourglass.training import ZarrSource
 from hourglass.training.zarr_store import unfinished_place
@@ -139,7 +139,7 @@ def test_files_that_do_not_fit_to_the_others_are_refused(images, tmp_path, other
 def interrupted(images, tmp_path, monkeypatch):
     """A packing whose third block could not be written, and the numbers of the blocks that were written since."""
     monkeypatch.setattr(block_writer, "_RUN", 2)
-    blocks, checksum = [], block_writer.checksum
+    blocks, checksum = [], block_notes.checksum
 
     def failing(block):
         blocks.append(len(blocks))
@@ -147,7 +147,7 @@ def interrupted(images, tmp_path, monkeypatch):
             raise OSError("no room")
         return checksum(block)
 
-    monkeypatch.setattr(block_writer, "checksum", failing)
+    monkeypatch.setattr(block_notes, "checksum", failing)
     with pytest.raises(OSError, match="no room"):
         hg.pack_images(tmp_path / "images", tmp_path / "a.zarr", block_bytes=PER_BLOCK)
     assert len(blocks) == 3
@@ -231,7 +231,7 @@ def test_one_process_at_a_time_packs_a_zarr(images, tmp_path):
 
 def test_a_failed_packing_leaves_the_zarr_that_it_would_replace(images, tmp_path, monkeypatch):
     hg.pack_images(tmp_path / "images", tmp_path / "a.zarr")
-    monkeypatch.setattr(block_writer, "checksum", lambda block: 1 / 0)
+    monkeypatch.setattr(block_notes, "checksum", lambda block: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         hg.pack_images(tmp_path / "images" / "000.png", tmp_path / "a.zarr", overwrite=True)
     assert len(ZarrSource(tmp_path / "a.zarr")) == 22

@@ -144,6 +144,7 @@ def pack_images(
     if there is not None:
         if there != request:
             raise ValueError(f"{out} was packed from other files or with other options; choose another name")
+        writer.tidy()
         say(f"{out} is complete already, and left as it is")
         return ZarrSource(out, storage_options=storage_options)
     with writer.opened(request, overwrite=overwrite) as group:
