@@ -79,7 +79,7 @@ def test_sixteen_bits_stay_and_bits_that_are_not_used_do_not_darken(tmp_path):
     source = hg.pack_images(tmp_path / "stack.npy", tmp_path / "a.zarr")
     assert source.dtype == np.uint16
     assert (stored(tmp_path / "a.zarr")[..., 0] == numbers).all()
-    inputs = source.first(5)[:, 0].numpy()
+    inputs = ZarrSource(tmp_path / "a.zarr", value_range="full").first(5)[:, 0].numpy()
     assert (inputs == numbers / np.float32(65535)).all()
     Image.new("1", (8, 8), 1).save(tmp_path / "one.png")
     assert hg.pack_images(tmp_path / "one.png", tmp_path / "b.zarr").value_range() == (1, 1)

@@ -54,8 +54,9 @@ def test_take_gives_the_rows_that_are_asked_for(images, few_blocks):
         assert inputs is targets
         assert inputs.dtype == torch.float32
         assert torch.equal(inputs, as_tensor(images)[index])
-    with pytest.raises(IndexError, match="60 images"):
-        few_blocks.take(torch.tensor([60]), 1)
+    for wrong in (60, -1):
+        with pytest.raises(IndexError, match=f"60 images, numbered from 0, and none is number {wrong}"):
+            few_blocks.take(torch.tensor([3, wrong]), 1)
 
 
 def test_statistics_are_those_of_the_images(images, few_blocks):
@@ -63,6 +64,42 @@ def test_statistics_are_those_of_the_images(images, few_blocks):
     np.testing.assert_allclose(few_blocks.mean_target(), images.mean(0) / 255, rtol=1e-12)
     assert torch.equal(torch.cat([inputs for inputs, _ in few_blocks.blocks()]), as_tensor(images))
     assert torch.equal(few_blocks.first(5), as_tensor(images)[:5])
+
+
+def test_the_mean_is_made_of_stored_sums_where_whole_blocks_are_asked_for(tmp_path):
+    images = write_images(tmp_path / "images", 200, side=3)
+    source = hg.pack_images(tmp_path / "images", tmp_path / "a.zarr", block_bytes=40 * 9)
+    reads, read = [], source._cache.read
+    source._cache.read = lambda number: reads.append(number) or read(number)
+    np.testing.assert_allclose(source.mean_target(), images.mean(0) / 255, rtol=1e-12)
+    assert reads == []
+    rows = np.concatenate([np.arange(190, 200), np.arange(70), np.arange(120, 160)])  # not in order
+    weighted = source.subset(rows).paired(weights=torch.ones(len(rows)))
+    np.testing.assert_allclose(weighted.mean_target(), images[rows].mean(0) / 255, rtol=1e-12)
+    assert sorted(reads) == [1, 4]
+    some = source.subset(rows).subset(np.arange(15)).mean_target()
+    np.testing.assert_allclose(some, images[rows[:15]].mean(0) / 255, rtol=1e-12)
+    twice = source.subset(np.array([3, 3, 5])).mean_target()
+    np.testing.assert_allclose(twice, images[[3, 3, 5]].mean(0) / 255, rtol=1e-12)
+
+
+def test_the_mean_of_parts_reads_each_block_once(images, few_blocks, monkeypatch):
+    """Of blocks of few images no sums are stored."""
+    reads, read = [], few_blocks._cache.read
+    monkeypatch.setattr(few_blocks._cache, "read", lambda number: reads.append(number) or read(number))
+    rows = np.concatenate([np.arange(0, 60, 3), np.arange(1, 60, 3)])
+    np.testing.assert_allclose(few_blocks.subset(rows).mean_target(), images[rows].mean(0) / 255, rtol=1e-12)
+    assert sorted(reads) == list(range(15))
+
+
+@pytest.mark.parametrize("error", [RuntimeError("Session is closed"), TypeError("lost"), OSError("reset")])
+def test_a_network_that_fails_is_no_damage(few_blocks, monkeypatch, error):
+    def fail(*args, **options):
+        raise error
+
+    monkeypatch.setattr(few_blocks._cache.read.images.__class__, "get_basic_selection", fail)
+    with pytest.raises(OSError, match=f"block 0 cannot be read .*{error}"):
+        few_blocks.first(1)
 
 
 def test_labels_are_those_of_the_folders(few_blocks):

@@ -137,14 +137,21 @@ class Source(ABC):
         """
         return self.take(self._rows(0, count), 0)[0]
 
-    def mean_target(self) -> NDArray[np.float64]:
-        """Compute the mean of the targets over all rows.
+    def mean_target(self, rows: Tensor | None = None) -> NDArray[np.float64]:
+        """Compute the mean of the targets.
+
+        Parameters
+        ----------
+        rows : torch.Tensor of shape (n,), int64, optional
+            Indices of the rows, at least one, on ``device``; by default all rows.
 
         Returns
         -------
         ndarray of the shape of one target, float64
             Mean; the mean of images has the shape ``(h, w, c)``.
         """
+        if rows is not None:
+            return Source.mean_target(Subset(self, rows.cpu().numpy()))
         total: NDArray[Any] | None = None
         for _, targets in self.blocks():
             block = channels_last(targets).cpu().numpy()
@@ -248,6 +255,10 @@ class Subset(Source):
         """Return the weights of some of these rows."""
         return self.source.weights(self.rows[index])
 
+    def mean_target(self, rows: Tensor | None = None) -> NDArray[np.float64]:
+        """Compute the mean of the targets of these rows, or of some of them."""
+        return self.source.mean_target(self.rows if rows is None else self.rows[rows])
+
     @property
     def has_targets(self) -> bool:
         """Whether the targets of the source are other data than its inputs."""
@@ -312,6 +323,10 @@ class Paired(Source):
     def weights(self, index: Tensor) -> Tensor | None:
         """Return the new weights of some rows, or those of the source."""
         return self.source.weights(index) if self._weights is None else self._weights[index]
+
+    def mean_target(self, rows: Tensor | None = None) -> NDArray[np.float64]:
+        """Compute the mean of the new targets, or of those of the source, for all or some rows."""
+        return self.source.mean_target(rows) if self.targets is None else super().mean_target(rows)
 
     def order(self, batch_size: int, generator: torch.Generator) -> Order:
         """Make the sequence of index batches of the source of the inputs."""
