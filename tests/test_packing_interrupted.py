@@ -5,9 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import zarr
 
 import hourglass as hg
-from hourglass.packing import block_notes, store_writer
+from hourglass.packing import block_notes, block_writer, store_writer, survey
 from hourglass.packing.store_writer import StoreWriter
 from hourglass.training import ZarrSource
 from hourglass.training.zarr_store import unfinished_place
@@ -32,6 +33,54 @@ def bytes_of(place):
 
 def assert_only(tmp_path, *names):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*names, "images"])
+
+
+@pytest.fixture
+def interrupted(images, tmp_path, monkeypatch):
+    """A packing whose third block could not be written, and the numbers of the blocks that were written since."""
+    monkeypatch.setattr(block_writer, "_RUN", 2)
+    blocks, checksum = [], block_notes.checksum
+
+    def failing(block):
+        blocks.append(len(blocks))
+        if len(blocks) == 3:
+            raise OSError("no room")
+        return checksum(block)
+
+    monkeypatch.setattr(block_notes, "checksum", failing)
+    with pytest.raises(OSError, match="no room"):
+        pack(tmp_path)
+    assert len(blocks) == 3
+    blocks.clear()
+    blocks += [None] * 3
+    return blocks
+
+
+def test_an_interrupted_packing_is_no_zarr_and_is_resumed(interrupted, images, tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError, match=r"not complete.*--resume"):
+        ZarrSource(tmp_path / "a.zarr")
+    with pytest.raises(ValueError, match=r"not complete.*--resume"):
+        ZarrSource(unfinished_place(tmp_path / "a.zarr"))
+    with pytest.raises(FileExistsError, match=r"--resume.*--overwrite"):
+        pack(tmp_path)
+    monkeypatch.setattr(survey, "_look_at", None)  # what was seen of the files is not looked at again
+    said = []
+    source = pack(tmp_path, resume=True, say=said.append)
+    assert said == ["2 of 6 blocks are there already"]
+    assert len(interrupted) == 3 + 4
+    assert (zarr.open_group(tmp_path / "a.zarr", mode="r")["images"][:] == images).all()
+    assert len(source) == 22
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zarr", "images"]
+
+
+def test_other_files_or_options_are_not_resumed(interrupted, tmp_path):
+    with pytest.raises(ValueError, match="other files or options"):
+        pack(tmp_path, crop=(3, 3), resume=True)
+    (tmp_path / "images" / "000.png").unlink()
+    with pytest.raises(ValueError, match="other files or options"):
+        pack(tmp_path, resume=True)
+    source = pack(tmp_path, overwrite=True)
+    assert len(source) == 21
 
 
 def stopping(function, where):

@@ -21,7 +21,9 @@ PER_BLOCK = 4
 
 @pytest.fixture(scope="module")
 def there(tmp_path_factory):
-    return packed(tmp_path_factory.mktemp("there"), count=60, labels=("ants", "bees", "cats"))
+    """Images in the order in which they are stored, their Zarr, and the bytes of a block."""
+    images, place, block_bytes = packed(tmp_path_factory.mktemp("there"), count=60, labels=("ants", "bees", "cats"))
+    return images[np.argsort(np.argsort(ZarrSource(place).names))], place, block_bytes
 
 
 @pytest.fixture
@@ -104,8 +106,11 @@ def test_a_network_that_fails_is_no_damage(few_blocks, monkeypatch, error):
 
 def test_labels_are_those_of_the_folders(few_blocks):
     assert few_blocks.label_names == ("ants", "bees", "cats")
-    assert few_blocks.labels.tolist() == [0] * 20 + [1] * 20 + [2] * 20
-    assert few_blocks.names[0] == "ants/000.png"
+    assert sorted(few_blocks.labels) == [0] * 20 + [1] * 20 + [2] * 20
+    assert [few_blocks.label_names[label] for label in few_blocks.labels] == [
+        name.split("/")[0] for name in few_blocks.names
+    ]
+    assert sorted(few_blocks.names)[0] == "ants/000.png"
     assert few_blocks.groups is None
 
 
