@@ -14,7 +14,7 @@ from hourglass.training.few_blocks import held_in_few_blocks
 from hourglass.training.source import Subset
 from hourglass.training.zarr_store import is_zarr
 
-# Bytes, as float32, of the images of a Zarr that are tested on, and that are taken into memory for other purposes.
+# Most bytes, as float32, of images of a Zarr that are in memory at once: of those to test on, and of any other part.
 _IN_MEMORY = 32 << 20
 # Largest share of the files whose images are tested on, and of those that classifiers validate on.
 _SHARE = 0.1

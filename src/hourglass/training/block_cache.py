@@ -91,7 +91,7 @@ class BlockCache:
     def _start(self) -> None:
         self._process, self._lock = os.getpid(), threading.Lock()
         self._threads = ThreadPoolExecutor(THREADS, "hourglass-reader")
-        self._blocks: dict[int, Future[Block]] = {}  # the one that was used last is the last one
+        self._blocks: dict[int, Future[Block]] = {}  # in the order of their last use
         self.announce((), ())
 
     def _rows(self, number: int) -> Block:
