@@ -2,6 +2,8 @@
 
 import pickle
 import threading
+import time
+import weakref
 
 import numpy as np
 import pytest
@@ -119,3 +121,52 @@ def test_a_pickled_cache_is_empty_and_works():
 
 def abs_block(number):
     return np.full(1, number, np.uint8)
+
+
+class Counted(np.ndarray):
+    """Rows of which those that exist are counted."""
+
+
+class CountingStorage:
+    """Counts the blocks that are in memory, those that are being read included."""
+
+    def __init__(self, seconds):
+        self.seconds, self.alive, self.most, self.lock = seconds, 0, 0, threading.Lock()
+
+    def __call__(self, number):
+        time.sleep(self.seconds)  # in which the other thread ends what it does after it has returned a block
+        with self.lock:
+            self.alive += 1
+            self.most = max(self.most, self.alive)
+        rows = np.full(2, number, np.uint8).view(Counted)
+        weakref.finalize(rows, self.gone)
+        time.sleep(self.seconds)
+        return rows
+
+    def gone(self):
+        with self.lock:
+            self.alive -= 1
+
+
+@pytest.mark.parametrize("capacity", [1, 2, 3, 5])
+def test_live_blocks_are_never_more_than_the_capacity(capacity):
+    """Those that are being read, and those that the caller looks at, are counted too."""
+    storage, rng = CountingStorage(0.001), np.random.default_rng(capacity)
+    cache = BlockCache(storage, capacity)
+    for _ in range(40):
+        coming = rng.choice(30, 3, replace=False).tolist()
+        cache.announce(rng.choice(30, capacity - 1, replace=False).tolist(), coming)
+        for number, rows in cache.get(rng.choice(30, 4, replace=False).tolist()):
+            assert (rows == number).all()
+            del rows
+    assert storage.most == capacity
+
+
+def test_room_is_made_for_a_needed_block_when_all_are_being_read():
+    storage = Storage(held=[0, 1])
+    cache = BlockCache(storage, 2)
+    cache.announce([], [0, 1])
+    numbers_of(cache, [])
+    threading.Timer(0.01, storage.go.set).start()
+    assert numbers_of(cache, [2]) == [2]
+    assert len(cache._blocks) == 2

@@ -13,7 +13,8 @@ from PIL import Image
 import hourglass as hg
 from hourglass.atomic import locked
 from hourglass.errors import OptionError
-from hourglass.packing import block_writer, pack, survey
+from hourglass.packing import block_notes, block_writer, pack, survey
+from hourglass.packing.file_list import list_files
 from hourglass.packing.survey import crop_corners
 from hourglass.training import ZarrSource
 from hourglass.training.zarr_store import unfinished_place
@@ -79,7 +80,7 @@ def test_sixteen_bits_stay_and_bits_that_are_not_used_do_not_darken(tmp_path):
     source = hg.pack_images(tmp_path / "stack.npy", tmp_path / "a.zarr")
     assert source.dtype == np.uint16
     assert (stored(tmp_path / "a.zarr")[..., 0] == numbers).all()
-    inputs = source.first(5)[:, 0].numpy()
+    inputs = ZarrSource(tmp_path / "a.zarr", value_range="full").first(5)[:, 0].numpy()
     assert (inputs == numbers / np.float32(65535)).all()
     Image.new("1", (8, 8), 1).save(tmp_path / "one.png")
     assert hg.pack_images(tmp_path / "one.png", tmp_path / "b.zarr").value_range() == (1, 1)
@@ -88,21 +89,36 @@ def test_sixteen_bits_stay_and_bits_that_are_not_used_do_not_darken(tmp_path):
 def test_grey_images_among_colours_become_rgb(tmp_path):
     colours = write_images(tmp_path / "images" / "a", 2, channels=3)
     grey = write_images(tmp_path / "images" / "b", 2)
-    hg.pack_images(tmp_path / "images", tmp_path / "a.zarr")
-    assert (stored(tmp_path / "a.zarr") == np.concatenate([colours, np.repeat(grey, 3, 3)])).all()
+    source = hg.pack_images(tmp_path / "images", tmp_path / "a.zarr")
+    order = np.argsort(source.names)
+    assert (stored(tmp_path / "a.zarr")[order] == np.concatenate([colours, np.repeat(grey, 3, 3)])).all()
 
 
 def test_labels_are_the_folders_and_are_said(tmp_path):
-    write_images(tmp_path / "images", 6, labels=("cats", "dogs", "eels"))
+    images = write_images(tmp_path / "images", 6, labels=("cats", "dogs", "eels"))
     said = []
     source = hg.pack_images(tmp_path / "images", tmp_path / "a.zarr", say=said.append)
     assert source.label_names == ("cats", "dogs", "eels")
-    assert source.labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert [source.label_names[label] for label in source.labels] == [name.split("/")[0] for name in source.names]
+    assert (stored(tmp_path / "a.zarr")[np.argsort(source.names)] == images).all()
     assert said == ["labels: cats (2 files), dogs (2 files), eels (2 files)"]
     folders = [tmp_path / "images" / name for name in ("dogs", "eels")]
     assert hg.pack_images(folders, tmp_path / "b.zarr").label_names == ("dogs", "eels")
     (tmp_path / "images" / "loose.png").write_bytes((tmp_path / "images" / "cats" / "000.png").read_bytes())
     assert hg.pack_images(tmp_path / "images", tmp_path / "c.zarr").label_names == ()
+
+
+def test_each_block_has_images_of_many_labels(tmp_path):
+    """Also of a packing that was resumed; files without labels keep their order."""
+    write_images(tmp_path / "images", 160, side=4, labels=[f"{i:02}" for i in range(20)])
+    source = hg.pack_images(tmp_path / "images", tmp_path / "a.zarr", block_bytes=16 * 16)
+    classes = [len(set(source.labels[start : start + 16])) for start in range(0, 160, 16)]
+    assert min(classes) >= 8  # of 16 images; in the order of the paths they would have two or three
+    again = hg.pack_images(tmp_path / "images", tmp_path / "b.zarr", block_bytes=16 * 16)
+    assert again.fingerprint == source.fingerprint
+    assert hg.pack_images(tmp_path / "images" / "03", tmp_path / "c.zarr").names == tuple(
+        f"{i:03}.png" for i in range(24, 32)
+    )
 
 
 def test_files_that_cannot_be_packed_are_all_named_and_nothing_is_written(images, tmp_path):
@@ -133,58 +149,6 @@ def test_files_that_do_not_fit_to_the_others_are_refused(images, tmp_path, other
     with pytest.raises(ValueError, match=message):
         hg.pack_images(tmp_path / "images", tmp_path / "a.zarr", crop=crop)
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
-
-
-@pytest.fixture
-def interrupted(images, tmp_path, monkeypatch):
-    """A packing whose third block could not be written, and the numbers of the blocks that were written since."""
-    monkeypatch.setattr(block_writer, "_RUN", 2)
-    blocks, checksum = [], block_writer.checksum
-
-    def failing(block):
-        blocks.append(len(blocks))
-        if len(blocks) == 3:
-            raise OSError("no room")
-        return checksum(block)
-
-    monkeypatch.setattr(block_writer, "checksum", failing)
-    with pytest.raises(OSError, match="no room"):
-        hg.pack_images(tmp_path / "images", tmp_path / "a.zarr", block_bytes=PER_BLOCK)
-    assert len(blocks) == 3
-    blocks.clear()
-    blocks += [None] * 3
-    return blocks
-
-
-def resume(tmp_path, **options):
-    return hg.pack_images(tmp_path / "images", tmp_path / "a.zarr", block_bytes=PER_BLOCK, resume=True, **options)
-
-
-def test_an_interrupted_packing_is_no_zarr_and_is_resumed(interrupted, images, tmp_path, monkeypatch):
-    with pytest.raises(FileNotFoundError, match=r"not complete.*--resume"):
-        ZarrSource(tmp_path / "a.zarr")
-    with pytest.raises(ValueError, match=r"not complete.*--resume"):
-        ZarrSource(unfinished_place(tmp_path / "a.zarr"))
-    with pytest.raises(FileExistsError, match=r"--resume.*--overwrite"):
-        hg.pack_images(tmp_path / "images", tmp_path / "a.zarr", block_bytes=PER_BLOCK)
-    monkeypatch.setattr(survey, "_look_at", None)  # what was seen of the files is not looked at again
-    said = []
-    source = resume(tmp_path, say=said.append)
-    assert said == ["2 of 6 blocks are there already"]
-    assert len(interrupted) == 3 + 4
-    assert (stored(tmp_path / "a.zarr") == images).all()
-    assert len(source) == 22
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zarr", "images"]
-
-
-def test_other_files_or_options_are_not_resumed(interrupted, tmp_path):
-    with pytest.raises(ValueError, match="other files or options"):
-        hg.pack_images(tmp_path / "images", tmp_path / "a.zarr", crop=(3, 3), block_bytes=PER_BLOCK, resume=True)
-    (tmp_path / "images" / "000.png").unlink()
-    with pytest.raises(ValueError, match="other files or options"):
-        resume(tmp_path)
-    source = hg.pack_images(tmp_path / "images", tmp_path / "a.zarr", block_bytes=PER_BLOCK, overwrite=True)
-    assert len(source) == 21
 
 
 def test_a_file_that_changes_while_it_is_packed_is_noticed(images, tmp_path, monkeypatch):
@@ -231,7 +195,7 @@ def test_one_process_at_a_time_packs_a_zarr(images, tmp_path):
 
 def test_a_failed_packing_leaves_the_zarr_that_it_would_replace(images, tmp_path, monkeypatch):
     hg.pack_images(tmp_path / "images", tmp_path / "a.zarr")
-    monkeypatch.setattr(block_writer, "checksum", lambda block: 1 / 0)
+    monkeypatch.setattr(block_notes, "checksum", lambda block: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         hg.pack_images(tmp_path / "images" / "000.png", tmp_path / "a.zarr", overwrite=True)
     assert len(ZarrSource(tmp_path / "a.zarr")) == 22
@@ -271,6 +235,25 @@ def test_images_at_an_address_are_packed(images, tmp_path):
     memory.pipe("/bucket/images/000.png", b"no image")
     with pytest.raises(ValueError, match=r"memory://bucket/images/000\.png is a text file"):
         hg.pack_images("memory://bucket/images", tmp_path / "b.zarr")
+
+
+def test_the_states_of_remote_files_are_listed_and_not_asked_for_one_by_one(images, tmp_path, monkeypatch):
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    for path in sorted((tmp_path / "images").iterdir()):
+        memory.pipe(f"/listed/{path.name}", path.read_bytes())
+    asked, info = [], type(memory).info
+    monkeypatch.setattr(type(memory), "info", lambda self, path, **more: asked.append(path) or info(self, path, **more))
+    files = list_files(["memory://listed"], None, hidden=False)
+    assert len(files.states) == 22
+    many = len(asked)
+    first = files.identity()
+    assert len(asked) == many < 22
+    assert list_files(["memory://listed"], None, hidden=False).identity() == first
+    memory.pipe("/listed/000.png", b"other")
+    assert list_files(["memory://listed"], None, hidden=False).identity() != first
+    assert len(list_files(["memory://listed/000.png"], None, hidden=False).identity()) == 64
 
 
 def sent(function, tasks, workers, shared):
@@ -317,3 +300,23 @@ def test_the_command_packs_and_says_what(images, hourglass, tmp_path):
     assert err.count("\n") == 2
     assert "images/000.png" in err.splitlines()[0]
     assert "nothing was written" in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("words", [["--overwrite"], ["--resume"], []])
+def test_the_command_says_how_to_go_on(images, hourglass, tmp_path, monkeypatch, words):
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(block_notes, "checksum", stop)
+        code, _, err = hourglass("pack", "images", "a.zarr", *words, "--crop", "4x4")
+    assert code == 130
+    command = "hourglass pack images a.zarr --crop 4x4"
+    assert err.splitlines()[-1].startswith("hourglass: interrupted; to do the rest: hourglass pack images a.zarr")
+    rest = err.splitlines()[-1].partition("the rest: hourglass ")[2].split()
+    assert sorted(rest) == sorted([*command.split()[1:], "--resume"])
+    assert hourglass(*rest)[0] == 0
+    if words == ["--overwrite"]:  # before anything is written, --resume would find what was to be replaced
+        monkeypatch.setattr(pack, "look", stop)
+        err = hourglass("pack", "images", "a.zarr", *words)[2]
+        assert err == "hourglass: interrupted; to begin again: hourglass pack images a.zarr --overwrite\n"

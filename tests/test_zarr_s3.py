@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import hourglass as hg
-from hourglass.packing import block_writer
+from hourglass.packing import block_notes, pack, store_writer
 from hourglass.training import ZarrSource
 from packed import SIDE, write_images
 
@@ -51,7 +51,7 @@ def test_images_are_packed_to_an_address_and_read_from_there(bucket, folder, tmp
 
 def test_an_interrupted_packing_at_an_address_is_refused_and_resumed(bucket, folder, monkeypatch):
     options, address = bucket
-    place, checksum, blocks = f"{address}/b.zarr", block_writer.checksum, []
+    place, checksum, blocks = f"{address}/b.zarr", block_notes.checksum, []
 
     def failing(block):
         blocks.append(block)
@@ -59,7 +59,7 @@ def test_an_interrupted_packing_at_an_address_is_refused_and_resumed(bucket, fol
             raise OSError("the connection was lost")
         return checksum(block)
 
-    monkeypatch.setattr(block_writer, "checksum", failing)
+    monkeypatch.setattr(block_notes, "checksum", failing)
     with pytest.raises(OSError, match="connection was lost"):
         hg.pack_images(folder[0], place, block_bytes=PER_BLOCK, **options)
     with pytest.raises(ValueError, match=r"not complete.*--resume"):
@@ -68,7 +68,60 @@ def test_an_interrupted_packing_at_an_address_is_refused_and_resumed(bucket, fol
         hg.pack_images(folder[0], place, block_bytes=PER_BLOCK, **options)
     source = hg.pack_images(folder[0], place, block_bytes=PER_BLOCK, resume=True, **options)
     assert len(blocks) == 3 + 2
-    assert np.array_equal(source.take(torch.arange(16), 0)[0][:, 0], folder[1][..., 0] / np.float32(255))
+    order = torch.from_numpy(np.argsort(source.names))
+    assert np.array_equal(source.take(order, 0)[0][:, 0], folder[1][..., 0] / np.float32(255))
+
+
+@pytest.mark.parametrize("key", ["c.zarr/thesis.txt", "c.zarr/.zgroup", "c.zarr"])
+@pytest.mark.parametrize("more", [{}, {"overwrite": True}])
+def test_objects_of_others_are_never_deleted(bucket, folder, key, more):
+    import s3fs
+
+    options, address = bucket
+    files = s3fs.S3FileSystem(**options["storage_options"], use_listings_cache=False)
+    files.pipe(f"bucket/{key}", b'{"zarr_format": 2}')
+    with pytest.raises(FileExistsError, match=r"c\.zarr exists, and is not a Zarr that `hourglass pack` has written"):
+        hg.pack_images(folder[0], f"{address}/c.zarr", **more, **options)
+    assert files.cat(f"bucket/{key}") == b'{"zarr_format": 2}'
+    files.rm(f"bucket/{key}")
+
+
+def test_objects_that_appear_while_files_are_read_are_not_deleted(bucket, folder, monkeypatch):
+    import s3fs
+
+    options, address = bucket
+    files, look = s3fs.S3FileSystem(**options["storage_options"], use_listings_cache=False), pack.look
+
+    def slow(*args):
+        files.pipe("bucket/d.zarr/thesis.txt", b"years")
+        return look(*args)
+
+    monkeypatch.setattr(pack, "look", slow)
+    with pytest.raises(FileExistsError, match="not a Zarr"):
+        hg.pack_images(folder[0], f"{address}/d.zarr", overwrite=True, **options)
+    assert files.cat("bucket/d.zarr/thesis.txt") == b"years"
+
+
+def test_a_bucket_that_does_not_exist_is_named_before_any_file_is_read(bucket, folder, monkeypatch):
+    monkeypatch.setattr(pack, "look", None)
+    with pytest.raises(FileNotFoundError, match=r"s3://bukcet/a\.zarr: bukcet does not exist"):
+        hg.pack_images(folder[0], "s3://bukcet/a.zarr", **bucket[0])
+
+
+def test_a_place_that_was_not_created_completely_is_replaced(bucket, folder, monkeypatch):
+    options, address = bucket
+    place = f"{address}/e.zarr"
+
+    def stopped(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store_writer, "_padded", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            hg.pack_images(folder[0], place, **options)
+    with pytest.raises(FileExistsError, match=r"--resume.*--overwrite"):
+        hg.pack_images(folder[0], place, **options)
+    assert len(hg.pack_images(folder[0], place, overwrite=True, **options)) == 16
 
 
 def test_a_server_that_does_not_answer_is_an_error_in_words(monkeypatch):

@@ -21,7 +21,9 @@ PER_BLOCK = 4
 
 @pytest.fixture(scope="module")
 def there(tmp_path_factory):
-    return packed(tmp_path_factory.mktemp("there"), count=60, labels=("ants", "bees", "cats"))
+    """Images in the order in which they are stored, their Zarr, and the bytes of a block."""
+    images, place, block_bytes = packed(tmp_path_factory.mktemp("there"), count=60, labels=("ants", "bees", "cats"))
+    return images[np.argsort(np.argsort(ZarrSource(place).names))], place, block_bytes
 
 
 @pytest.fixture
@@ -54,8 +56,9 @@ def test_take_gives_the_rows_that_are_asked_for(images, few_blocks):
         assert inputs is targets
         assert inputs.dtype == torch.float32
         assert torch.equal(inputs, as_tensor(images)[index])
-    with pytest.raises(IndexError, match="60 images"):
-        few_blocks.take(torch.tensor([60]), 1)
+    for wrong in (60, -1):
+        with pytest.raises(IndexError, match=f"60 images, numbered from 0, and none is number {wrong}"):
+            few_blocks.take(torch.tensor([3, wrong]), 1)
 
 
 def test_statistics_are_those_of_the_images(images, few_blocks):
@@ -65,10 +68,49 @@ def test_statistics_are_those_of_the_images(images, few_blocks):
     assert torch.equal(few_blocks.first(5), as_tensor(images)[:5])
 
 
+def test_the_mean_is_made_of_stored_sums_where_whole_blocks_are_asked_for(tmp_path):
+    images = write_images(tmp_path / "images", 200, side=3)
+    source = hg.pack_images(tmp_path / "images", tmp_path / "a.zarr", block_bytes=40 * 9)
+    reads, read = [], source._cache.read
+    source._cache.read = lambda number: reads.append(number) or read(number)
+    np.testing.assert_allclose(source.mean_target(), images.mean(0) / 255, rtol=1e-12)
+    assert reads == []
+    rows = np.concatenate([np.arange(190, 200), np.arange(70), np.arange(120, 160)])  # not in order
+    weighted = source.subset(rows).paired(weights=torch.ones(len(rows)))
+    np.testing.assert_allclose(weighted.mean_target(), images[rows].mean(0) / 255, rtol=1e-12)
+    assert sorted(reads) == [1, 4]
+    some = source.subset(rows).subset(np.arange(15)).mean_target()
+    np.testing.assert_allclose(some, images[rows[:15]].mean(0) / 255, rtol=1e-12)
+    twice = source.subset(np.array([3, 3, 5])).mean_target()
+    np.testing.assert_allclose(twice, images[[3, 3, 5]].mean(0) / 255, rtol=1e-12)
+
+
+def test_the_mean_of_parts_reads_each_block_once(images, few_blocks, monkeypatch):
+    """Of blocks of few images no sums are stored."""
+    reads, read = [], few_blocks._cache.read
+    monkeypatch.setattr(few_blocks._cache, "read", lambda number: reads.append(number) or read(number))
+    rows = np.concatenate([np.arange(0, 60, 3), np.arange(1, 60, 3)])
+    np.testing.assert_allclose(few_blocks.subset(rows).mean_target(), images[rows].mean(0) / 255, rtol=1e-12)
+    assert sorted(reads) == list(range(15))
+
+
+@pytest.mark.parametrize("error", [RuntimeError("Session is closed"), TypeError("lost"), OSError("reset")])
+def test_a_network_that_fails_is_no_damage(few_blocks, monkeypatch, error):
+    def fail(*args, **options):
+        raise error
+
+    monkeypatch.setattr(few_blocks._cache.read.images.__class__, "get_basic_selection", fail)
+    with pytest.raises(OSError, match=f"block 0 cannot be read .*{error}"):
+        few_blocks.first(1)
+
+
 def test_labels_are_those_of_the_folders(few_blocks):
     assert few_blocks.label_names == ("ants", "bees", "cats")
-    assert few_blocks.labels.tolist() == [0] * 20 + [1] * 20 + [2] * 20
-    assert few_blocks.names[0] == "ants/000.png"
+    assert sorted(few_blocks.labels) == [0] * 20 + [1] * 20 + [2] * 20
+    assert [few_blocks.label_names[label] for label in few_blocks.labels] == [
+        name.split("/")[0] for name in few_blocks.names
+    ]
+    assert sorted(few_blocks.names)[0] == "ants/000.png"
     assert few_blocks.groups is None
 
 

@@ -17,7 +17,6 @@ import json
 import math
 import os
 import shlex
-import socket
 import statistics
 import subprocess
 import sys
@@ -42,6 +41,17 @@ RESIDENT = 60_000
 EVERY = 0.2
 # Steps at the beginning of a training that do not count for its speed.
 WARM_UP = 20
+# Serves S3 on a port that the system chooses, prints the port, and ends with this process, whose pipe it reads.
+SERVER = """
+import sys
+from moto.server import ThreadedMotoServer
+
+server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+server.start()
+print(server.get_host_and_port()[1], flush=True)
+sys.stdin.read()
+server.stop()
+"""
 # Share of the seconds for which the training from S3 lasts, which is measured for its memory alone.
 OF_S3 = 0.2
 
@@ -68,7 +78,7 @@ def main() -> None:
 def measure(folder: Path, gigabytes: float, seconds: float, pairs: int) -> dict[str, Any]:
     """Make the Zarr in a folder, and measure training on it."""
     place = folder / "images.zarr"
-    packed = None if place.exists() else pack(folder, place, gigabytes)
+    packed = None if is_there(place, gigabytes) else pack(folder, place, gigabytes)
     document: dict[str, Any] = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "cores": os.cpu_count()}
     document |= {"packing": packed, "dense": trained("dense", place, {}, 0)}
     document |= document["dense"].pop("about")
@@ -95,14 +105,33 @@ def measure(folder: Path, gigabytes: float, seconds: float, pairs: int) -> dict[
     return document
 
 
+def files_of(gigabytes: float) -> int:
+    """Number of files to generate.
+
+    A multiple of 200, so that the last batch of a pass is full, whether its size divides 100 or 128.
+    """
+    return 200 * math.ceil(gigabytes * 1e9 / (PER_FILE * CROP**2) / 200)
+
+
+def is_there(place: Path, gigabytes: float) -> bool:
+    """Whether the Zarr was packed before; one of another size is an error."""
+    from hourglass.training import ZarrSource
+
+    if not place.exists():
+        return False
+    images, expected = len(ZarrSource(place)), files_of(gigabytes) * PER_FILE
+    if images != expected:
+        raise SystemExit(f"{place} has {images:,} images, and {gigabytes} GB are {expected:,}; name another --folder")
+    return True
+
+
 def pack(folder: Path, place: Path, gigabytes: float) -> dict[str, Any]:
     """Generate PNG files and pack them by the command."""
     from PIL import Image
 
     images = folder / "images"
     images.mkdir(parents=True)
-    # A multiple of 200 files, so that the last batch of a pass is full, whether its size divides 100 or 128.
-    count = 200 * math.ceil(gigabytes * 1e9 / (PER_FILE * CROP**2) / 200)
+    count = files_of(gigabytes)
     rng = np.random.default_rng(0)
     for i in range(count):  # noise on squares of one brightness; it can hardly be compressed
         squares = np.kron(rng.integers(32, 224, (SIDE // 32, SIDE // 32), np.uint8), np.ones((32, 32), np.uint8))
@@ -157,18 +186,10 @@ def proportional_bytes(pid: int) -> int:
 @contextmanager
 def s3_server() -> Iterator[dict[str, Any]]:
     """Start moto's server in a process of its own; gives the options of its file system."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = [sys.executable, "-c", "from moto.server import main; main()", "-H", "127.0.0.1", "-p", str(port)]
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    words, pipe = [sys.executable, "-c", SERVER], subprocess.PIPE
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True) as process:
         try:
-            for _ in range(100):
-                try:
-                    socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                    break
-                except OSError:
-                    time.sleep(0.2)
+            port = int(process.stdout.readline() if process.stdout else 0)
             yield {"key": "key", "secret": "secret", "endpoint_url": f"http://127.0.0.1:{port}"}
         finally:
             process.terminate()

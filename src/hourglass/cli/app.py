@@ -2,7 +2,7 @@
 
 import ast
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -50,19 +50,25 @@ class Incomplete(TyperException):
 
 
 @contextmanager
-def stoppable(how: str) -> Iterator[None]:
-    """Turn an interruption, or the loss of a worker, into what a person is told: ``how`` to go on."""
+def stoppable(how: str | Callable[[], str]) -> Iterator[None]:
+    """Turn an interruption, or the loss of a worker, into what a person is told: ``how`` to go on.
+
+    ``how`` is the text, or a function that returns it and is called when the work has stopped.
+    """
     from hourglass.runtime.workers import WorkerLostError
     from hourglass.training import Interrupted
+
+    def said() -> str:
+        return how if isinstance(how, str) else how()
 
     try:
         yield
     except Interrupted as error:
-        raise Stopped(f"{error}; {how}", error.signal) from error
+        raise Stopped(f"{error}; {said()}", error.signal) from error
     except KeyboardInterrupt as error:
-        raise Stopped(f"interrupted; {how}", signal.SIGINT) from error
+        raise Stopped(f"interrupted; {said()}", signal.SIGINT) from error
     except WorkerLostError as error:
-        raise Incomplete(f"{error}; {how}") from error
+        raise Incomplete(f"{error}; {said()}") from error
 
 
 def complain(message: str) -> None:

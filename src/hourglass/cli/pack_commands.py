@@ -1,6 +1,7 @@
 """The command that packs image files into one Zarr."""
 
-from contextlib import ExitStack
+import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -8,11 +9,12 @@ import typer
 
 from hourglass.cli.app import Misuse, app, parse_size, stoppable
 from hourglass.cli.shared import READ, Hidden, Quiet, Tally, teller
-from hourglass.cli.worker_options import Cluster, Jobs
+from hourglass.cli.worker_options import Cluster, Where
 
 
 @app.command(epilog=READ)
 def pack(
+    context: typer.Context,
     places: Annotated[
         list[str],
         typer.Argument(
@@ -30,7 +32,12 @@ def pack(
             show_default=False,
         ),
     ] = None,
-    jobs: Jobs = 1,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            "--jobs", help="Number of processes of this machine that decode and write, each on one core.", min=1
+        ),
+    ] = 1,
     cluster: Cluster = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing Zarr of images.")] = False,
     resume: Annotated[
@@ -52,9 +59,10 @@ def pack(
     if len(places) == 1:
         raise Misuse(f"{places[0]} stands alone; give OUT.zarr behind it")
     out = places[-1]
-    with stoppable("the same command with --resume does the rest"), ExitStack() as shown:
-        reading = shown.enter_context(Tally("reading", quiet=quiet))
-        packing = shown.enter_context(Tally("blocks", quiet=quiet))
+    where = Where.of(context, jobs, cluster, None)
+    reading = Tally("reading", quiet=quiet)
+    packing = Tally("blocks", quiet=quiet, unit="blocks")
+    with stoppable(lambda: _how_to_go_on(where, begun=packing.begun, overwrite=overwrite)), reading, packing:
 
         def begin(blocks: int) -> None:
             if reading.begun:
@@ -83,3 +91,11 @@ def pack(
     if not quiet:
         height, width, channels = source.image_shape
         typer.echo(f"packed: {len(source):,} images of {height} × {width} × {channels} in {out}")
+
+
+def _how_to_go_on(where: Where, *, begun: bool, overwrite: bool) -> str:
+    """What a person is told whose command has stopped; ``begun`` says whether blocks were to be written."""
+    if overwrite and not begun:  # what --resume would find is the Zarr that was to be replaced
+        return f"to begin again: {where.command}"
+    words = [word for word in shlex.split(where.command) if word != "--overwrite"]
+    return replace(where, command=shlex.join(words)).resuming(overwrite=False)

@@ -138,12 +138,12 @@ def teller(*, quiet: bool) -> Callable[[str], None]:
 class Tally:
     """Shows how the files go and counts those that failed, from :meth:`begin` to :meth:`end`."""
 
-    def __init__(self, title: str, *, quiet: bool) -> None:
+    def __init__(self, title: str, *, quiet: bool, unit: str = "files") -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self.done, self.skipped, self.failed = 0, 0, 0
-        self.title, self.quiet, self.left_out = title, quiet, Counter[str]()
+        self.title, self.quiet, self.unit, self.left_out = title, quiet, unit, Counter[str]()
         self.begun = self.ended = False
         self.ranges: dict[str, None] = {}
         self.noise_levels: list[float] = []
@@ -207,7 +207,7 @@ class Tally:
         if outcome.noise_levels and not self.quiet:
             self._say(f"{self.title}: {outcome.source.name}: {levels_in_words(outcome.noise_levels)}")
         speed = self._bar.tasks[0].speed
-        self._bar.update(self._task, advance=1, rate=f"{speed:.1f} files/s" if speed else "")
+        self._bar.update(self._task, advance=1, rate=f"{speed:.1f} {self.unit}/s" if speed else "")
 
     def _say(self, line: str) -> None:
         """Show a line above the bar, if there is one."""

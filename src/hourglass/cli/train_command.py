@@ -98,8 +98,13 @@ def train(
         ),
     ] = None,
     n_crops: Annotated[
-        int, typer.Option(help="Number of random crops that make an epoch; every step draws fresh ones.", min=1)
-    ] = 4096,
+        int | None,
+        typer.Option(
+            help="Number of random crops that make an epoch; every step draws fresh ones.  [default: 4096]",
+            show_default=False,
+            min=1,
+        ),
+    ] = None,
     colour: Annotated[
         Literal["auto", "grey", "rgb"],
         typer.Option(help="Channels to train on; auto is rgb if any image is in colour."),
@@ -120,7 +125,7 @@ def train(
             metavar="auto|full|LOW,HIGH",
             help="Numbers of the files that the network sees as 0 and 1. full is the range of the number type. auto is "
             "0,255 for 8-bit files, and for others what the files declare, or the 0.1 and 99.9 percentiles of all of "
-            "them.",
+            "them; for a Zarr of 16-bit files that declare nothing, the smallest and the largest number.",
         ),
     ] = "auto",
     hidden: Hidden = False,

@@ -29,6 +29,7 @@ from hourglass.runtime import ranks
 from hourglass.runtime.forks import compute_alone_after_fork
 from hourglass.runtime.hardware import PRECISIONS, has_bfloat16, resolve_device
 from hourglass.training import OPTIMISERS, SCHEDULES, Interval, Source
+from hourglass.training.few_blocks import BLOCKS, held_in_few_blocks
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -216,13 +217,19 @@ class NetworkEstimator(SelfDescribing):
         groups = source.groups
         there = None if groups is None else np.unique(groups)
         n = len(source) if there is None else len(there)
-        order = self._random.permutation(n)
         held = max(1, round((self.validation_fraction or 0) * n))
         if held >= n:
             what = "images" if groups is None else "files"
             raise ValueError(
                 f"validation_fraction={self.validation_fraction} of {n} {what} leaves none to train on; give more"
             )
+        if (blocks := source.row_blocks) is not None:
+            files = np.arange(len(source)) if groups is None else np.unique(groups, return_inverse=True)[1]
+            among = max(BLOCKS, round((self.validation_fraction or 0) * len(blocks)))
+            generator = np.random.default_rng(self._random.randint(2**31))
+            is_held = np.isin(files, held_in_few_blocks(blocks, files, held, generator, among=among)[0])
+            return np.flatnonzero(~is_held), np.flatnonzero(is_held)
+        order = self._random.permutation(n)
         if groups is None or there is None:
             return np.sort(order[held:]), np.sort(order[:held])
         chosen = np.isin(groups, there[order[:held]])

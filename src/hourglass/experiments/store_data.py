@@ -6,21 +6,23 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from hourglass.data import DATASETS, Dataset, Images, load
 from hourglass.training import Source, ZarrSource
+from hourglass.training.few_blocks import held_in_few_blocks
 from hourglass.training.source import Subset
 from hourglass.training.zarr_store import is_zarr
 
-# Bytes, as float32, of the images of a Zarr that are tested on, and that are taken into memory for other purposes.
+# Most bytes, as float32, of images of a Zarr that are in memory at once: of those to test on, and of any other part.
 _IN_MEMORY = 32 << 20
-# Share of the files whose images are tested on, and of those that classifiers validate on.
+# Largest share of the files whose images are tested on, and of those that classifiers validate on.
 _SHARE = 0.1
 _SEED = 0
 
 
 class StoredRows(Subset):
-    """Some images of a Zarr, of which parts are read like those of an array."""
+    """Some images of a Zarr, which are read by slices and indices, like those of an array."""
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -33,8 +35,10 @@ class StoredRows(Subset):
         inputs, _ = self.source.take(self.rows[index], 0)
         return np.ascontiguousarray(inputs.permute(0, 2, 3, 1).cpu().numpy())
 
-    def mean_target(self) -> NDArray[np.float64]:
-        """Compute the mean image once for all trainings."""
+    def mean_target(self, rows: Tensor | None = None) -> NDArray[np.float64]:
+        """Compute the mean image, that of all these images once for all trainings."""
+        if rows is not None:
+            return super().mean_target(rows)
         if not hasattr(self, "_mean"):
             self._mean = super().mean_target()
         return self._mean
@@ -47,7 +51,7 @@ class StoredImages(Images):
     images: Any  # StoredRows
 
     def __post_init__(self) -> None:
-        pass  # checked where it was packed
+        pass  # the images were checked when they were packed
 
     def __getitem__(self, index: slice | NDArray[np.int64]) -> Images:
         """Some of the images, with their labels: in memory if they take at most 32 MB there."""
@@ -61,9 +65,10 @@ class StoredImages(Images):
 def load_dataset(dataset: str | os.PathLike[str] | Dataset, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
     """Load a data set by its name, or open a Zarr of images.
 
-    Of the files of a Zarr, a tenth is tested on, and another tenth validates classifiers; both are drawn at random,
-    always alike. At most 32 MB of their images, as float32, are used. All others are trained on, and are read when they
-    are needed.
+    Of the files of a Zarr, a tenth at most is tested on, and another tenth at most validates classifiers. Both are
+    drawn at random, always alike: from 16 blocks that are spread over the Zarr, or from all if there are fewer, so that
+    not all of it is read for them. They are fewer files than a tenth if their images, as float32, take 32 MB. All
+    others are trained on, and are read when they are needed.
 
     Parameters
     ----------
@@ -119,10 +124,15 @@ def is_stored(data: Dataset) -> bool:
 
 
 def in_memory(images: Any) -> NDArray[np.float32]:
-    """Training images as an array: all that are in memory already, or of others as many as take 32 MB."""
+    """Training images as an array: all that are in memory already; of others as many of 16 blocks as take 32 MB."""
     if not isinstance(images, StoredRows):
         return np.asarray(images)
-    return images[_spread(np.arange(len(images)), _most(images.source))]
+    count, most = len(images), _most(images.source)
+    blocks = images.row_blocks
+    if blocks is None or count <= most:
+        return images[:]
+    generator = np.random.default_rng(_SEED)
+    return images[held_in_few_blocks(blocks, np.arange(count), count, generator, most=most)[1]]
 
 
 def _most(source: Any) -> int:
@@ -132,21 +142,16 @@ def _most(source: Any) -> int:
 def _divided(source: ZarrSource) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Rows to train on, to validate and to test on, each sorted."""
     groups = source.groups
-    _, files = (None, np.arange(len(source))) if groups is None else np.unique(groups, return_inverse=True)
-    count = int(files[-1]) + 1 if groups is None else int(files.max()) + 1
+    files = np.arange(len(source)) if groups is None else groups
+    count = int(files[-1]) + 1
     if count < 3:
         raise ValueError(
             f"{source.location} has images of {count} files; experiments train, validate and test on different files, "
             "and need three or more"
         )
-    each = max(1, round(_SHARE * count))
-    order = np.random.default_rng(_SEED).permutation(count)
-    role = np.zeros(count, np.int8)
-    role[order[:each]], role[order[each : 2 * each]] = 2, 1
-    trained, validated, tested = (np.flatnonzero(role[files] == number) for number in range(3))
-    return trained, _spread(validated, _most(source)), _spread(tested, _most(source))
-
-
-def _spread(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """Rows at equal distances, so that not more than ``most`` are left."""
-    return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64)]
+    each, most = max(1, round(_SHARE * count)), _most(source)
+    generator = np.random.default_rng(_SEED)
+    of_test, tested = held_in_few_blocks(source.row_blocks, files, each, generator, most=most)
+    of_validation, validated = held_in_few_blocks(source.row_blocks, files, each, generator, most=most, taken=of_test)
+    trained = np.flatnonzero(np.isin(files, np.concatenate([of_test, of_validation]), invert=True))
+    return trained, validated, tested

@@ -14,8 +14,9 @@ from hourglass.image_training.packed_images import PackedImages
 from hourglass.imagefiles import ImageFolderSource, TrainingImages
 from hourglass.models import load_named
 from hourglass.runtime import ranks
+from hourglass.training.few_blocks import held_in_few_blocks
 
-# With at least so many files, a tenth of them is held out.
+# With at least so many files, a tenth of them is held out, or of a Zarr as many as have the crops that are measured.
 _FEWEST_FILES = 4
 _SHARE = 0.1
 # Crops of the held-out files that are measured, and the steps from one validation to the next.
@@ -89,12 +90,13 @@ def fit_and_compare(estimator: Autoencoder, taken: TrainingImages | ImageFolderS
     if not denoises or why is not None:
         estimator.fit(taken)
         return _unmeasured(why) if denoises and why is not None else None
-    held = np.random.default_rng(estimator.random_state).permutation(count)[: max(1, round(_SHARE * count))]
+    generator, most = np.random.default_rng(estimator.random_state), max(1, round(_SHARE * count))
+    if isinstance(taken, PackedImages):
+        held, rows = held_in_few_blocks(taken.row_blocks, groups, most, generator, most=_CROPS)
+    else:
+        held = generator.permutation(count)[:most]
+        rows = np.flatnonzero(np.isin(groups, held))[:_CROPS]
     is_held = np.isin(groups, held)
-    rows = np.flatnonzero(is_held)
-    if isinstance(taken, PackedImages):  # those of one file, and of one folder, lie together
-        rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), _CROPS)).astype(np.int64)]
-    rows = rows[:_CROPS]
     noisy, clean = _crops(estimator, taken, rows)
     kept = {name: getattr(estimator, name) for name in ("patience", "validate_every")}
     # With a patience that never ends, the training does all its steps, and the best weights are kept.

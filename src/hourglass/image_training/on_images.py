@@ -18,6 +18,7 @@ from hourglass.image_training.model_folder import ModelFolder
 from hourglass.image_training.packed_images import PackedImages, open_packed, refuse_options
 from hourglass.image_training.pairs import find_targets
 from hourglass.image_training.settings import (
+    N_CROPS,
     check,
     check_choice,
     check_halves,
@@ -49,7 +50,7 @@ def train_on_images(
     begin_from: str | os.PathLike[str] | None = None,
     crop: int | None = None,
     resize: tuple[int, int] | None = None,
-    n_crops: int = 4096,
+    n_crops: int | None = None,
     colour: str = "auto",
     value_range: str | tuple[float, float] = "auto",
     epochs: float | None = None,
@@ -83,8 +84,7 @@ def train_on_images(
     folder : path-like or str
         Folder of images, searched with its subfolders, or one image file. docs/formats.md lists the formats. Or the
         path or address of a Zarr that :func:`hourglass.pack_images` has written; its images are trained on as they were
-        packed, and ``crop``, ``resize``, ``n_crops``, ``colour``, ``value_range``, ``targets`` and ``hidden`` are for
-        image files alone.
+        packed, and ``crop``, ``resize``, ``n_crops``, ``colour``, ``targets`` and ``hidden`` are for image files alone.
     out : path-like
         Folder for the model. Images in it are not trained on.
     noise : str, float or corruption, optional
@@ -108,14 +108,15 @@ def train_on_images(
         Side in pixels of the random square crops to train on; by default 64.
     resize : tuple of (int, int), optional
         Height and width in pixels to which whole images are resized, in place of crops.
-    n_crops : int, default=4096
+    n_crops : int, optional
         Number of random crops that count as an epoch, from all files together and at least one from each; each step
-        draws fresh ones. Not used with ``resize``.
+        draws fresh ones. By default 4,096. Not used with ``resize``.
     colour : {"auto", "grey", "rgb"}, default="auto"
         Channels to train on; ``"auto"`` is RGB where any image has colour.
     value_range : {"auto", "full"} or tuple of (float, float), default="auto"
         Numbers of the files that the network sees as 0 and 1. ``"auto"`` takes 0 and 255 for 8-bit files, and for
-        others what the file declares, or the 0.1 and 99.9 percentiles of all of them.
+        others what the file declares, or the 0.1 and 99.9 percentiles of all of them; for a Zarr of 16-bit files that
+        declare nothing, the smallest and the largest number of all images. The model remembers the range.
     epochs : float, optional
         Passes over the training images, greater than 0; by default the estimator's own number, or for a denoiser 1,500
         steps from a trained one and 6,000 from scratch.
@@ -187,9 +188,9 @@ def train_on_images(
     """
     is_packed = is_zarr(folder)
     if is_packed:
-        ranged, coloured = (None if value == "auto" else value for value in (value_range, colour))
-        options = {"crop": crop, "resize": resize, "targets": targets, "hidden": hidden}
-        refuse_options(folder, options | {"colour": coloured, "value_range": ranged})
+        options = {"crop": crop, "resize": resize, "n_crops": n_crops, "targets": targets, "hidden": hidden}
+        refuse_options(folder, options | {"colour": None if colour == "auto" else colour})
+    n_crops = N_CROPS if n_crops is None else n_crops
     size = size_of(crop, resize)
     if resume and overwrite:
         raise OptionError("resume keeps what overwrite replaces; give one of them")
@@ -225,7 +226,7 @@ def train_on_images(
 
     taken: TrainingImages | ImageFolderSource | PackedImages
     if is_packed:
-        taken, files = open_packed(folder, on_found, on_outcome)
+        taken, files = open_packed(folder, ranges.wanted, on_found, on_outcome)
         check_halves(estimator, taken.image_shape[:2])
     else:
         found = find_images(folder, beside=place.out, hidden=hidden)

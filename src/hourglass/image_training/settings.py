@@ -25,6 +25,7 @@ SCRATCH = "scratch"
 # Parameters that a denoiser takes from the model that it begins from.
 SIZES = ("widths", "n_blocks")
 CROP = 64
+N_CROPS = 4096
 # A denoiser that begins from weights drawn at random, and one that begins from a trained one: see docs/denoising.md.
 _FROM_SCRATCH: dict[str, Any] = {"batch_size": 16, "learning_rate": 0.001, "n_steps": 6000, "precision": "auto"}
 _FROM_MODEL: dict[str, Any] = {"batch_size": 16, "learning_rate": 0.0001, "n_steps": 1500, "precision": "auto"}

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hourglass.imagefiles.image import Raw
+from hourglass.packing.block_notes import note_on
 from hourglass.packing.survey import Rows, images_of
 from hourglass.training.zarr_chunks import BlockSize
-from hourglass.training.zarr_reader import checksum
 from hourglass.training.zarr_store import open_group
 
-# Blocks in a run, which is a task, unless a file has more: at the ends of runs a file may be decoded a second time.
+# Number of neighbouring blocks that are one task. A file with more blocks than this is one task as well, since each
+# task decodes its files anew.
 _RUN = 16
 
 
@@ -109,8 +110,7 @@ def write_run(packing: Packing, numbers: Sequence[int]) -> list[int]:
         for row in range(last - first):
             block[row] = next(cropped)
         images[first:last] = block
-        ends = np.array([block.min(), block.max()], "<u2")
-        notes[number] = np.frombuffer(b"\1" + checksum(block) + ends.tobytes(), np.uint8)
+        notes[number] = note_on(block, notes.shape[1])
     return list(numbers)
 
 

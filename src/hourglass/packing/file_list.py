@@ -4,12 +4,18 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
 
 from hourglass.imagefiles import Found, find_images
 from hourglass.imagefiles.remote import RemotePath, filesystem, place
+
+# Seed of the order of files that have labels.
+_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -25,11 +31,15 @@ class FileList:
         were given, it begins with the name of the folder.
     left_out : collections.Counter of str
         Number of files that were left out because their format is not supported, by suffix.
+    states : dict of Path to tuple of (int, str), optional
+        Size in bytes of files, and a text that changes when the file is written again; of remote files that were
+        listed. The file system is asked for those of the others.
     """
 
     paths: list[Path]
     names: list[str]
     left_out: Counter[str]
+    states: dict[Path, tuple[int, str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -46,6 +56,11 @@ class FileList:
         """Label of each file, a number in ``label_names``; empty if there are no labels."""
         numbers = {name: i for i, name in enumerate(self.label_names)}
         return [numbers[PurePosixPath(name).parts[0]] for name in self.names] if numbers else []
+
+    def mixed(self) -> "FileList":
+        """The same files in a random order, which is always the same for the same number of files."""
+        order = np.random.default_rng(_SEED).permutation(len(self)).tolist()
+        return replace(self, paths=[self.paths[i] for i in order], names=[self.names[i] for i in order])
 
     def identity(self, *options: object) -> str:
         """Text that is equal for equal files and options.
@@ -65,7 +80,8 @@ class FileList:
         OSError
             When a file is no longer there.
         """
-        files = list(zip(self.names, map(_state, self.paths), strict=True))
+        states = (self.states.get(path) or _state(path) for path in self.paths)
+        files = list(zip(self.names, states, strict=True))
         return hashlib.sha256(json.dumps([files, options]).encode()).hexdigest()
 
 
@@ -84,7 +100,8 @@ def list_files(sources: Sequence[str | os.PathLike[str]], out: Path | None, *, h
     Returns
     -------
     FileList
-        The files, those of each source sorted by path.
+        The files: those of each source sorted by path; if there are labels, all in a random order, so that neighbours
+        have different labels.
 
     Raises
     ------
@@ -105,14 +122,32 @@ def list_files(sources: Sequence[str | os.PathLike[str]], out: Path | None, *, h
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise ValueError(f"two files would have the name {twice[0]}; name each once, or rename one")
-    return FileList(paths, names, sum((files.left_out for _, files in found), Counter[str]()))
+    states = {path: state for source, _ in found for path, state in _listed(source).items()}
+    listed = FileList(paths, names, sum((files.left_out for _, files in found), Counter[str]()), states)
+    return listed.mixed() if listed.label_names else listed
+
+
+def _listed(folder: Path) -> dict[Path, tuple[int, str]]:
+    """States of all files of a remote folder, by one listing."""
+    if not isinstance(folder, RemotePath):
+        return {}
+    files, inside = filesystem(folder)
+    root = inside.rstrip("/")
+    return {
+        folder / name[len(root) :].lstrip("/"): _state_of(known)
+        for name, known in files.find(inside, detail=True).items()
+        if name.startswith(f"{root}/")
+    }
 
 
 def _state(path: Path) -> tuple[int, str]:
     """Size of a file in bytes, and what changes when it is written again."""
     if isinstance(path, RemotePath):
         files, inside = filesystem(path)
-        known = files.info(inside)
-        return int(known["size"]), str(known.get("ETag") or known.get("mtime") or known.get("created"))
+        return _state_of(files.info(inside))
     state = path.stat()
     return state.st_size, str(state.st_mtime_ns)
+
+
+def _state_of(known: Mapping[str, Any]) -> tuple[int, str]:
+    return int(known["size"]), str(known.get("ETag") or known.get("mtime") or known.get("created"))

@@ -47,10 +47,13 @@ def pack_images(
     All files are decoded once before anything is written, so that those that do not fit are found, and a second time
     when they are packed. The images keep their numbers, of 8 or 16 bits. If some are grey and some in colour, all
     become RGB. Alpha is left out, and pixels without data are filled from their neighbours. If all files lie in
-    subfolders, of which there are at least two, the names of these become the labels of the images.
+    subfolders, of which there are at least two, the names of these become the labels of the images. The files are then
+    packed in a random order, always the same, so that every block has images of many labels; otherwise in the order of
+    their paths.
 
     The Zarr (version 3, sharded) also has the name and the original size of each image, and a SHA-256 of each block.
-    The Zarr appears under its name when it is complete; at an address it is there before, and is refused until then.
+    On this machine, the Zarr appears under its name when it is complete. At an address it is there from the beginning,
+    and every reader refuses it until it is complete.
 
     Parameters
     ----------
@@ -62,7 +65,7 @@ def pack_images(
         Height and width in pixels of the crops into which each image is divided: side by side, and centred where they
         do not fill the image. By default whole images are packed, which must have one size.
     jobs : int, default=1
-        Number of processes that decode and write.
+        Number of processes that decode and write, each on one core.
     cluster : str, optional
         Address of a Dask scheduler or a Ray head node whose workers do this, in place of ``jobs``. They need the same
         files under the same paths.
@@ -77,7 +80,8 @@ def pack_images(
         Bytes of a block at most, unless one image has more. A block is a shard: one file or object. It is what a
         training reads at once.
     storage_options : mapping of str to object, optional
-        Options of the file system of an address, as fsspec takes them.
+        Options of the file system of ``out``, as fsspec takes them. Image files at addresses are read with the options
+        that the environment gives.
     on_found : callable, optional
         Function that is called with the :class:`hourglass.imagefiles.Found` files before they are read.
     on_outcome : callable, optional
@@ -103,7 +107,7 @@ def pack_images(
     FileNotFoundError
         When a source does not exist, or is a folder without image files.
     FileExistsError
-        When ``out`` exists, and neither ``overwrite`` nor ``resume`` allows to go on.
+        When ``out`` exists, and neither ``overwrite`` nor ``resume`` is given, or it is not a Zarr of images.
     ValueError
         When files cannot be packed or do not fit together, or ``resume`` finds another packing.
     OSError
@@ -144,6 +148,7 @@ def pack_images(
     if there is not None:
         if there != request:
             raise ValueError(f"{out} was packed from other files or with other options; choose another name")
+        writer.tidy()
         say(f"{out} is complete already, and left as it is")
         return ZarrSource(out, storage_options=storage_options)
     with writer.opened(request, overwrite=overwrite) as group:

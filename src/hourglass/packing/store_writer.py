@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hourglass.atomic import LOCK, check_writable, locked
+from hourglass.packing.block_notes import note_bytes, store_notes, without_note
 from hourglass.packing.file_list import FileList
 from hourglass.packing.survey import Rows, Survey
 from hourglass.training.zarr_chunks import BlockSize
 from hourglass.training.zarr_store import FORMAT, KEY, array_of, is_url, open_group, read_attributes, unfinished_place
 
-# Bytes of a note on a finished block: 1, the SHA-256, the smallest and the largest number.
-_NOTE = 1 + 32 + 2 + 2
 # Numbers in a chunk of the arrays that describe the images.
 _CHUNK = 1 << 18
 
@@ -37,6 +36,8 @@ class StoreWriter:
         self.out, self.options = out, options
         self.local = None if is_url(out) else Path(out)
         self.place = os.fspath(out) if self.local is None else str(unfinished_place(out))
+        # Where the Zarr that is replaced waits until the new one is in its place.
+        self._old = Path() if self.local is None else self.local.with_name(f".{self.local.name}.old")
 
     def check(self, *, resume: bool, overwrite: bool) -> str | None:
         """Check, before any work is done, that the Zarr may be written.
@@ -57,22 +58,22 @@ class StoreWriter:
         ------
         FileExistsError
             When something exists that may not be replaced.
+        FileNotFoundError
+            When the bucket of an address does not exist.
         OSError
-            When the folder cannot be written into.
+            When the folder cannot be written into, or the file system of an address refuses.
         """
-        there = None
         if self.local is None:
-            there = self._attributes(self.out)
-            interrupted = there is not None and there.get("complete") is False
+            there = self._at_address()
+            interrupted = there is not None and there["complete"] is False
         else:
             check_writable(self.local.absolute().parent)
+            there = None
             interrupted = Path(self.place).exists()
             if self.local.exists() and (not self.local.is_dir() or any(self.local.iterdir())):
-                there = self._attributes(self.out) or {}
-        if there == {}:
-            raise FileExistsError(
-                f"{self.out} exists, and is not a Zarr that `hourglass pack` has written; choose another name"
-            )
+                there = self._attributes(self.out)
+                if not there:
+                    raise self._foreign()
         if overwrite:
             return None
         if interrupted:
@@ -83,13 +84,48 @@ class StoreWriter:
             raise FileExistsError(f"{self.out} exists; overwrite (--overwrite) replaces it")
         return None if there is None else str(there["request"])
 
+    def _at_address(self) -> dict[str, Any] | None:
+        """Attributes of the Zarr of images at an address, or None where there is nothing."""
+        there = self._attributes(self.out)
+        if there is None:
+            try:
+                self._check_empty()
+            except OSError:
+                raise
+            except Exception as error:  # each file system has errors of its own
+                raise OSError(f"{self.out} cannot be listed ({type(error).__name__}: {error})") from error
+        if there == {}:
+            raise self._foreign()
+        return there
+
+    def _check_empty(self) -> None:
+        """Check that an address is in a bucket that exists, and that no object is below it."""
+        from fsspec.core import url_to_fs
+
+        files, inside = url_to_fs(str(self.out), **{**(self.options or {}), "use_listings_cache": False})
+        bucket = inside.strip("/").partition("/")[0]
+        try:
+            files.info(bucket)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{self.out}: {bucket} does not exist; make it, or name another place") from error
+        try:
+            files.info(inside)
+        except FileNotFoundError:
+            return
+        raise self._foreign()
+
+    def _foreign(self) -> FileExistsError:
+        return FileExistsError(
+            f"{self.out} exists, and is not a Zarr that `hourglass pack` has written; choose another name"
+        )
+
     def _interrupted(self) -> FileExistsError:
         return FileExistsError(
             f"packing {self.out} was interrupted; resume (--resume) does the rest, overwrite (--overwrite) begins again"
         )
 
     def _attributes(self, place: str | os.PathLike[str]) -> dict[str, Any] | None:
-        """Attributes of a Zarr of images; empty for a folder or a Zarr of another kind, None where there is nothing."""
+        """Attributes of a Zarr of images; empty for a Zarr of another kind, None where there is no Zarr."""
         try:
             return read_attributes(open_group(place, mode="r", options=self.options), place)
         except FileNotFoundError:
@@ -125,14 +161,26 @@ class StoreWriter:
             return
         with locked(self.place):
             try:
+                self._settle(overwrite=overwrite)
                 yield self._to_resume(request, overwrite=overwrite)
             finally:
                 if [path.name for path in Path(self.place).glob("*")] == [LOCK]:  # nothing was written
                     shutil.rmtree(self.place)
 
+    def _settle(self, *, overwrite: bool) -> None:
+        """Deal with the Zarr that an interrupted replacement has set aside."""
+        if self.local is None or not self._old.exists():
+            return
+        if self.local.exists():
+            shutil.rmtree(self._old)
+        elif overwrite:  # until it is replaced again
+            self._old.replace(self.local)
+
     def _to_resume(self, request: str, *, overwrite: bool) -> Any:
+        if overwrite:
+            return None
         there = self._attributes(self.place)
-        if overwrite or not there:
+        if not there or not there["request"]:  # it was interrupted before it had all its arrays
             return None
         if there["request"] != request:
             raise ValueError(
@@ -163,15 +211,20 @@ class StoreWriter:
             The group, which is not complete.
         """
         count, blocks = len(found.rows), size.blocks(len(found.rows))
-        group = self._new_group()
         dtype, bits = found.kind
+        attributes = {
+            "format": FORMAT, "complete": False, "white": 2**bits - 1, "label_names": files.label_names,
+            "prepared": prepared, "request": "",
+        }  # fmt: skip
+        group = self._new_group(attributes)
         shape = found.image_shape
+        note = note_bytes(size.block, shape)
         group.create_array(
             "images", shape=(count, *shape), dtype=dtype, shards=(size.block, *shape), chunks=(size.chunk, *shape),
             fill_value=0,
         )  # fmt: skip
         group.create_array(
-            "unfinished", shape=(blocks, _NOTE), dtype="uint8", chunks=(1, _NOTE), fill_value=0, compressors=None
+            "unfinished", shape=(blocks, note), dtype="uint8", chunks=(1, note), fill_value=0, compressors=None
         )
         columns = {name: getattr(found.rows, name) for name in ("files", "planes", "corners", "sizes")}
         if files.labels:
@@ -179,43 +232,58 @@ class StoreWriter:
         columns["names"] = _padded(files.names)
         for name, values in columns.items():
             _store(group, name, values)
-        group.attrs[KEY] = {
-            "format": FORMAT, "complete": False, "white": 2**bits - 1, "label_names": files.label_names,
-            "prepared": prepared, "request": request,
-        }  # fmt: skip
+        group.attrs[KEY] = attributes | {"request": request}
         return group
 
-    def _new_group(self) -> Any:
-        if self.local is not None:  # beside the lock, which stays
+    def _new_group(self, attributes: Mapping[str, Any]) -> Any:
+        mode = "w-"
+        if self.local is not None:
+            mode = "a"  # beside the lock, which stays
             for path in Path(self.place).iterdir():
                 if path.is_dir():
                     shutil.rmtree(path)
                 elif path.name != LOCK:
                     path.unlink()
-            return open_group(self.place, mode="a", options=self.options)
-        return open_group(self.place, mode="w", options=self.options)
+        elif self._at_address() is not None:  # asked again, since hours may have passed
+            mode = "w"
+        return open_group(self.place, mode=mode, options=self.options, attributes=attributes)
 
     def complete(self, group: Any) -> None:
         """Store the checksums, call the Zarr complete, and put it in its place.
+
+        When this is interrupted, it can be repeated.
 
         Parameters
         ----------
         group : zarr.Group
             The group, all of whose blocks are written.
         """
-        notes = np.asarray(group["unfinished"][:])
-        _store(group, "checksums", notes[:, 1:33].copy())
-        _store(group, "extremes", notes[:, 33:].copy().view("<u2").astype(np.uint16))
-        group.attrs[KEY] = dict(group.attrs)[KEY] | {"complete": True}
-        del group["unfinished"]
+        if not _is_complete(group):
+            store_notes(group)
+            group.attrs[KEY] = dict(group.attrs)[KEY] | {"complete": True}
+        if self.local is not None:
+            for partial in Path(self.place).rglob("*.partial"):  # of zarr, in processes that were killed
+                partial.unlink()
+            (Path(self.place) / LOCK).unlink(missing_ok=True)
+            if self.local.exists():
+                self.local.replace(self._old)
+            try:
+                Path(self.place).replace(self.local)
+            except BaseException:
+                if self._old.exists() and not self.local.exists():
+                    self._old.replace(self.local)
+                raise
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Delete what a complete Zarr no longer needs: the notes of its packing, and the Zarr that it replaced."""
         if self.local is None:
-            return
-        (Path(self.place) / LOCK).unlink(missing_ok=True)
-        old = self.local.with_name(f".{self.local.name}.old")
-        if self.local.exists():
-            self.local.replace(old)
-        Path(self.place).replace(self.local)
-        shutil.rmtree(old, ignore_errors=True)
+            group = open_group(self.place, mode="r+", options=self.options)
+            if "unfinished" in group:
+                del group["unfinished"]
+        else:
+            for folder in (self.local / "unfinished", self._old):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def rows_of(group: Any, location: object) -> Rows:
@@ -250,8 +318,11 @@ def unwritten(group: Any) -> list[int]:
     list of int
         Their numbers, in order.
     """
-    notes = np.asarray(group["unfinished"][:])
-    return [int(number) for number in np.flatnonzero(notes[:, 0] == 0)]
+    return [] if _is_complete(group) else without_note(group)
+
+
+def _is_complete(group: Any) -> bool:
+    return bool(dict(group.attrs)[KEY]["complete"])
 
 
 def _store(group: Any, name: str, values: NDArray[Any]) -> None:

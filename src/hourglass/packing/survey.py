@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -113,7 +114,8 @@ def look(files: FileList, crop: Size | None, workers: Workers, on_outcome: Calla
     ValueError
         When a file cannot be packed, or the files do not fit together.
     """
-    seen: list[list[SeenImage]] = [[] for _ in files.paths]
+    seen: list[tuple[SeenImage, ...]] = [()] * len(files)
+    known: dict[tuple[SeenImage, ...], tuple[SeenImage, ...]] = {}  # so that equal files share one object in memory
     failed = 0
     tasks = [list(range(start, min(start + _AT_ONCE, len(files)))) for start in range(0, len(files), _AT_ONCE)]
     for number, found in on_workers(_look_at, tasks, workers, [str(path) for path in files.paths]):
@@ -124,7 +126,7 @@ def look(files: FileList, crop: Size | None, workers: Workers, on_outcome: Calla
                 if on_outcome is None:
                     raise error
             elif not isinstance(images, Exception):
-                seen[file] = images
+                seen[file] = known.setdefault(tuple(images), tuple(images))
             if on_outcome is not None:
                 on_outcome(Outcome(files.paths[file], error=error))
     if failed:
@@ -213,11 +215,10 @@ def _refusal(images: Sequence[SeenImage], path: Path, crop: Size | None) -> Valu
     return None
 
 
-def _together(files: FileList, seen: list[list[SeenImage]], crop: Size | None) -> Survey:
-    every = [(file, number, image) for file, images in enumerate(seen) for number, image in enumerate(images)]
-    kind = Counter(image.kind for _, _, image in every).most_common(1)[0][0]
-    size = Counter(image.size for _, _, image in every).most_common(1)[0][0]
-    for file, _, image in every:
+def _together(files: FileList, seen: list[tuple[SeenImage, ...]], crop: Size | None) -> Survey:
+    kind = Counter(image.kind for images in seen for image in images).most_common(1)[0][0]
+    size = Counter(image.size for images in seen for image in images).most_common(1)[0][0]
+    for file, image in ((file, image) for file, images in enumerate(seen) for image in images):
         if image.kind != kind:
             raise ValueError(
                 f"{files.paths[file]} has {image.kind[1]}-bit numbers, most files have {kind[1]}-bit numbers; pack "
@@ -228,19 +229,23 @@ def _together(files: FileList, seen: list[list[SeenImage]], crop: Size | None) -
                 f"{files.paths[file]} has {_in_words(image.size)} pixels, most images have {_in_words(size)}; pack "
                 "images of one size, or crops of one size (--crop)"
             )
-    corners = [np.zeros((1, 2), np.int32) if crop is None else crop_corners(image.size, crop) for *_, image in every]
-    counts = [len(each) for each in corners]
-
-    def repeated(values: list[int] | list[Size]) -> NDArray[np.int32]:
-        return np.repeat(np.array(values, np.int32), counts, axis=0)
-
+    corners = {image: _corners(image.size, crop) for image in set(chain.from_iterable(seen))}
+    counts = [sum(len(corners[image]) for image in images) for images in seen]
     rows = Rows(
-        repeated([file for file, _, _ in every]),
-        repeated([number for _, number, _ in every]),
-        np.concatenate(corners),
-        repeated([image.size for _, _, image in every]),
+        np.repeat(np.arange(len(seen), dtype=np.int32), counts),
+        *(np.empty((sum(counts), *axes), np.int32) for axes in ((), (2,), (2,))),
     )
-    return Survey(rows, (*(crop or size), max(image.channels for _, _, image in every)), kind)
+    row = 0
+    for images in seen:
+        for number, image in enumerate(images):
+            end = row + len(corners[image])
+            rows.planes[row:end], rows.corners[row:end], rows.sizes[row:end] = number, corners[image], image.size
+            row = end
+    return Survey(rows, (*(crop or size), max(image.channels for image in corners)), kind)
+
+
+def _corners(size: Size, crop: Size | None) -> NDArray[np.int32]:
+    return np.zeros((1, 2), np.int32) if crop is None else crop_corners(size, crop)
 
 
 def _in_words(size: Size) -> str:

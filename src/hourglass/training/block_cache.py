@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,8 @@ class BlockCache:
         Function that takes the number of a block and returns its rows, called in threads. The cache can be pickled if
         this function can.
     capacity : int
-        Number of blocks, from 1, that are in memory at most, those that are being read included.
+        Number of blocks, from 1, that are in memory at most, those that are being read included, if the caller of
+        :meth:`get` keeps none of them.
     """
 
     def __init__(self, read: Callable[[int], Block], capacity: int) -> None:
@@ -64,7 +65,7 @@ class BlockCache:
         number : int
             Number of the block.
         rows : ndarray
-            Its rows, which must not be changed.
+            Its rows, which must not be changed. The caller deletes its reference before it asks for the next block.
 
         Raises
         ------
@@ -90,11 +91,11 @@ class BlockCache:
     def _start(self) -> None:
         self._process, self._lock = os.getpid(), threading.Lock()
         self._threads = ThreadPoolExecutor(THREADS, "hourglass-reader")
-        self._blocks: dict[int, Future[Block]] = {}  # the one that was used last is the last one
+        self._blocks: dict[int, Future[Block]] = {}  # in the order of their last use
         self.announce((), ())
 
     def _rows(self, number: int) -> Block:
-        """Rows of a block, for which the caller waits."""
+        """Rows of a block; returns when it has been read."""
         with self._lock:
             self._begin(number, needed=True)
             future = self._blocks[number] = self._blocks.pop(number)
@@ -111,11 +112,12 @@ class BlockCache:
         if number in self._blocks:
             return
         if len(self._blocks) >= self.capacity:
+            if needed:  # one of them has to be in memory before it can leave
+                wait(self._blocks.values(), return_when=FIRST_COMPLETED)
             finished = [each for each, future in self._blocks.items() if future.done()]
             useless = [each for each in finished if each not in self._in_use and each not in self._coming]
             leaving = useless or (sorted(finished, key=self._in_use.__contains__) if needed else [])
-            if leaving:
-                del self._blocks[leaving[0]]
-            elif not needed:
+            if not leaving:
                 return
+            del self._blocks[leaving[0]]
         self._blocks[number] = self._threads.submit(self.read, number)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# Function that is told the numbers of the blocks that are in use, and of those that are needed next.
+# Function that takes the numbers of the blocks that are in use, and of those that are needed next.
 Announce = Callable[[Sequence[int], Sequence[int]], None]
 
 
@@ -25,8 +25,8 @@ class RowBlocks:
     numbers : ndarray of shape (n_blocks,), int64, optional
         Numbers by which the storage knows the blocks; by default 0, 1, 2, ….
     announce : callable, optional
-        Function that takes the numbers of the blocks that are in use, and of those that are needed next, so that they
-        can be read ahead. By default nobody is told.
+        Function that takes the numbers of the blocks that are in use and the numbers of those that are needed next,
+        and may read the latter ahead. By default no function is called.
     """
 
     starts: NDArray[np.int64]

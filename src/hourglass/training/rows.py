@@ -1,5 +1,6 @@
 """Rows of tensors: selected by index, seen with their channels last, counted."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,19 @@ def select(rows: Tensor, index: Tensor) -> Tensor:
 def channels_last(rows: Tensor) -> Tensor:
     """View images ``(n, c, h, w)`` as ``(n, h, w, c)``; rows of another shape stay as they are."""
     return rows.permute(0, 2, 3, 1) if rows.dim() == 4 else rows
+
+
+def mean_of(parts: Iterable[Tensor]) -> NDArray[np.float64]:
+    """Compute the mean of all rows of some tensors, one for each pixel and channel."""
+    total: NDArray[Any] | None = None
+    count = 0
+    for part in parts:
+        block = channels_last(part).cpu().numpy()
+        count += len(block)
+        if total is not None:  # added row by row, so that the size of the parts does not change the last digits
+            block = np.concatenate([total[None], block])
+        total = np.add.reduce(block, 0, dtype=np.float64)
+    return np.asarray(total) / count
 
 
 def row_indices(rows: NDArray[Any], device: torch.device) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from hourglass.persistence import fingerprint
 from hourglass.training.block_order import BlockOrder
 from hourglass.training.row_blocks import RowBlocks
-from hourglass.training.rows import BLOCK, Batch, channels_last, check_lengths, row_indices, select
+from hourglass.training.rows import BLOCK, Batch, channels_last, check_lengths, mean_of, row_indices, select
 from hourglass.training.sampler import Order, ShuffledSampler
 
 
@@ -137,21 +137,21 @@ class Source(ABC):
         """
         return self.take(self._rows(0, count), 0)[0]
 
-    def mean_target(self) -> NDArray[np.float64]:
-        """Compute the mean of the targets over all rows.
+    def mean_target(self, rows: Tensor | None = None) -> NDArray[np.float64]:
+        """Compute the mean of the targets.
+
+        Parameters
+        ----------
+        rows : torch.Tensor of shape (n,), int64, optional
+            Indices of the rows, at least one, on ``device``; by default all rows.
 
         Returns
         -------
         ndarray of the shape of one target, float64
             Mean; the mean of images has the shape ``(h, w, c)``.
         """
-        total: NDArray[Any] | None = None
-        for _, targets in self.blocks():
-            block = channels_last(targets).cpu().numpy()
-            if total is not None:  # added row by row, so that the size of the blocks does not change the last digits
-                block = np.concatenate([total[None], block])
-            total = np.add.reduce(block, 0, dtype=np.float64)
-        return np.asarray(total) / len(self)
+        source = self if rows is None else Subset(self, rows.cpu().numpy())
+        return mean_of(targets for _, targets in source.blocks())
 
     def value_range(self) -> tuple[float, float]:
         """Find the smallest and the largest value of the inputs.
@@ -241,16 +241,16 @@ class Subset(Source):
         return len(self.rows)
 
     def take(self, index: Tensor, step: int) -> Batch:
-        """Read inputs and targets of some of these rows."""
         return self.source.take(self.rows[index], step)
 
     def weights(self, index: Tensor) -> Tensor | None:
-        """Return the weights of some of these rows."""
         return self.source.weights(self.rows[index])
+
+    def mean_target(self, rows: Tensor | None = None) -> NDArray[np.float64]:
+        return self.source.mean_target(self.rows if rows is None else self.rows[rows])
 
     @property
     def has_targets(self) -> bool:
-        """Whether the targets of the source are other data than its inputs."""
         return self.source.has_targets
 
     @property
@@ -313,13 +313,14 @@ class Paired(Source):
         """Return the new weights of some rows, or those of the source."""
         return self.source.weights(index) if self._weights is None else self._weights[index]
 
+    def mean_target(self, rows: Tensor | None = None) -> NDArray[np.float64]:
+        return self.source.mean_target(rows) if self.targets is None else super().mean_target(rows)
+
     def order(self, batch_size: int, generator: torch.Generator) -> Order:
-        """Make the sequence of index batches of the source of the inputs."""
         return self.source.order(batch_size, generator)
 
     @property
     def row_blocks(self) -> RowBlocks | None:
-        """Blocks of the source of the inputs."""
         return self.source.row_blocks
 
     @property
@@ -329,7 +330,6 @@ class Paired(Source):
 
     @property
     def groups(self) -> NDArray[np.int64] | None:
-        """Groups of the source."""
         return self.source.groups
 
     @property

@@ -3,10 +3,10 @@
 import math
 from dataclasses import dataclass
 
-# Bytes of a block, which is one shard, that is one file or object: large enough for object stores, and small enough
-# that many fit into memory.
+# Bytes of a block. Each block is one shard, and each shard is one file or one object. This size is large enough for
+# object stores, and small enough for many blocks in memory.
 BLOCK_BYTES = 4 << 20
-# Bytes of a chunk in a shard, which other programs can read without the rest.
+# Bytes of a chunk. Other programs can read one chunk of a shard alone.
 CHUNK_BYTES = 1 << 20
 
 

@@ -51,7 +51,7 @@ class BlockReader:
         OSError
             When it cannot be read.
         ValueError
-            When it is damaged or missing.
+            When it cannot be decoded, or its checksum does not match, as that of a missing block.
         """
         from zarr.core.buffer import default_buffer_prototype
 
@@ -61,12 +61,16 @@ class BlockReader:
         damaged = f"{self.location}: block {number} of {len(self.checksums)} is damaged or missing"
         try:
             self.images.get_basic_selection(slice(start, end), out=out)
-        except OSError as error:
-            raise OSError(f"{self.location}: block {number} cannot be read ({error})") from error
+        except MemoryError:
+            raise
         except Exception as error:  # codecs and file systems have errors of their own
-            raise ValueError(f"{damaged} ({type(error).__name__}: {error}); pack the images again") from error
+            what = f"{type(error).__name__}: {error}"
+            # The codecs of zarr raise ValueError, and those of numcodecs RuntimeError, as clients of networks do too.
+            if isinstance(error, ValueError) or "decompression" in str(error):
+                raise ValueError(f"{damaged} ({what}); pack the images again") from error
+            raise OSError(f"{self.location}: block {number} cannot be read ({what})") from error
         if checksum(rows) != self.checksums[number].tobytes():
-            raise ValueError(f"{damaged}: its checksum is another one; pack the images again")
+            raise ValueError(f"{damaged} (its checksum does not match); pack the images again")
         return np.asarray(rows)
 
 

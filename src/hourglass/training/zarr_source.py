@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -38,6 +38,10 @@ class ZarrSource(Source):
     memory : int, default=67108864
         Bytes of blocks in memory. With more, more blocks are mixed. At least five blocks are in memory, and never more
         than there are.
+    value_range : {"auto", "full"} or tuple of (float, float), default="auto"
+        Stored numbers that become 0 and 1. ``"full"`` takes 0 and ``white``, and so does ``"auto"`` for files of 8 bits
+        and for those that declare how many of their 16 bits are in use. For other files of 16 bits ``"auto"`` takes the
+        smallest and the largest number of all images. Numbers outside a range that is given are below 0 or above 1.
     storage_options : mapping of str to object, optional
         Options of the file system of an address, as fsspec takes them.
 
@@ -50,7 +54,9 @@ class ZarrSource(Source):
     dtype : numpy.dtype
         Type of the stored numbers, uint8 or uint16.
     white : int
-        Stored number that becomes 1; 0 becomes 0.
+        Largest number that the files could store, such as 255.
+    number_range : tuple of (float, float)
+        Stored numbers that become 0 and 1.
     label_names : tuple of str
         Names of the labels 0, 1, 2, …; empty where there are no labels.
     prepared : str
@@ -69,7 +75,8 @@ class ZarrSource(Source):
     OSError
         When it cannot be read.
     ValueError
-        When ``hourglass pack`` has not written it or was interrupted, or when it is damaged.
+        When ``hourglass pack`` has not written it or was interrupted, when it is damaged, or when ``value_range`` is
+        none of the three.
 
     See Also
     --------
@@ -89,6 +96,7 @@ class ZarrSource(Source):
         location: str | os.PathLike[str],
         *,
         memory: int = MEMORY,
+        value_range: str | tuple[float, float] = "auto",
         storage_options: Mapping[str, Any] | None = None,
     ) -> None:
         self.location = os.fspath(location)
@@ -106,7 +114,11 @@ class ZarrSource(Source):
         self._rows_in_block = int((images.shards or images.chunks)[0])
         count = -(-self._size // self._rows_in_block)
         if checksums.shape != (count, 32) or self._extremes.shape != (count, 2):
-            raise ValueError(f"{location} is damaged: it has not one checksum for each block; pack the images again")
+            raise ValueError(
+                f"{location} is damaged: it has {count} blocks, but not {count} checksums; pack the images again"
+            )
+        self._sums = array_of(self._group, "sums", location, axes=4) if "sums" in self._group else None
+        self.number_range = self._range_of(value_range)
         self._digest = hashlib.sha256(checksums.tobytes()).hexdigest()[:16]
         self.block_bytes = self._rows_in_block * height * width * channels * self.dtype.itemsize
         self.most_blocks = min(count, max(memory // self.block_bytes, AHEAD + 2))
@@ -132,7 +144,7 @@ class ZarrSource(Source):
         Returns
         -------
         inputs, targets : torch.Tensor of shape (n, c, h, w), float32, on ``device``
-            The images in [0, 1], twice the same tensor, channels last in memory.
+            The images, scaled so that ``number_range`` becomes [0, 1]; twice the same tensor, channels last in memory.
 
         Raises
         ------
@@ -145,14 +157,17 @@ class ZarrSource(Source):
         """
         places = index.cpu().numpy()
         if len(places) and not 0 <= places.min() <= places.max() < self._size:
-            raise IndexError(f"{self.location} has {self._size:,} images, numbered from 0; asked for {places.max():,}")
+            wrong = places.min() if places.min() < 0 else places.max()
+            raise IndexError(
+                f"{self.location} has {self._size:,} images, numbered from 0, and none is number {wrong:,}"
+            )
         blocks = places // self._rows_in_block
         stored = np.empty((len(places), *self.image_shape), self.dtype)
         for number, rows in self._cache.get(list(dict.fromkeys(blocks.tolist()))):
             here = np.flatnonzero(blocks == number)
             stored[here] = rows[places[here] - number * self._rows_in_block]
-        scaled = np.divide(stored, np.float32(self.white), dtype=np.float32)
-        batch = torch.from_numpy(scaled).to(self.device).permute(0, 3, 1, 2)
+            del rows  # so that it can leave the memory before the next one is read
+        batch = torch.from_numpy(self._scaled(stored)).to(self.device).permute(0, 3, 1, 2)
         return batch, batch
 
     @property
@@ -163,10 +178,11 @@ class ZarrSource(Source):
 
     @property
     def fingerprint(self) -> Mapping[str, str]:
-        """Number, shape, type and checksums of the images under the name ``images``; no image is read."""
+        """Number, shape, type, range and checksums of the images under the name ``images``; no image is read."""
         height, width, channels = self.image_shape
         of = f"{self._size:,} of {height} × {width} × {channels}"
-        return {"images": f"{of}, {self.dtype.name} to {self.white}, {self._digest}"}
+        low, high = self.number_range
+        return {"images": f"{of}, {self.dtype.name} from {low:.9g} to {high:.9g}, {self._digest}"}
 
     @cached_property
     def labels(self) -> NDArray[np.int64] | None:
@@ -177,7 +193,7 @@ class ZarrSource(Source):
     def groups(self) -> NDArray[np.int64] | None:
         """Number of the file of each image ``(size,)``, int64; None where every file has one image."""
         files = self._column("files")
-        return None if len(np.unique(files)) == len(files) else files
+        return None if len(files) == int(files[-1]) + 1 else files  # they are numbered in order, from 0
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -193,28 +209,38 @@ class ZarrSource(Source):
         inputs, targets : torch.Tensor of shape (n, c, h, w), on ``device``
             The next images, about 16 MB.
         """
-        count, rows = len(self._starts) - 1, max(1, BLOCK // (4 * int(np.prod(self.image_shape))))
-        for number in range(count):
-            self._cache.announce([number], range(number + 1, min(number + 1 + AHEAD, count)))
+        rows = max(1, BLOCK // (4 * int(np.prod(self.image_shape))))
+        for number in self._in_turn(range(len(self._starts) - 1)):
             start, end = self._starts[number : number + 2].tolist()
             for first in range(start, end, rows):
                 yield self.take(self._rows(first, min(first + rows, end)), 0)
 
-    def mean_target(self) -> NDArray[np.float64]:
-        """Compute the mean image; this reads all blocks.
+    def mean_target(self, rows: Tensor | None = None) -> NDArray[np.float64]:
+        """Compute the mean image; only blocks that have other rows too are read, or all if no sums are stored.
+
+        Parameters
+        ----------
+        rows : torch.Tensor of shape (n,), int64, optional
+            Indices of the images, at least one; by default all images.
 
         Returns
         -------
         ndarray of shape (h, w, c), float64
-            Mean, exact but for one rounding.
+            Mean, exact but for rounding. The sum of each block is stored if a block has 32 images or more.
         """
-        total = np.zeros(self.image_shape, np.uint64)
-        count = len(self._starts) - 1
-        for number in range(count):
-            self._cache.announce([number], range(number + 1, min(number + 1 + AHEAD, count)))
-            for _, rows in self._cache.get([number]):
-                total += rows.sum(0, dtype=np.uint64)
-        return np.asarray(total / (self._size * self.white))
+        count = self._size if rows is None else len(rows)
+        chosen = self._rows_of_blocks(None if rows is None else np.sort(rows.cpu().numpy()))
+        summed = np.zeros(len(self._starts) - 1, bool)
+        if self._sums is not None:
+            summed[[number for number, here in chosen.items() if here is None]] = True
+        total = self._stored_sums(summed)
+        for number in self._in_turn([number for number in chosen if not summed[number]]):
+            here = chosen[number]
+            for _, block in self._cache.get([number]):
+                total += (block if here is None else block[here]).sum(0, dtype=np.uint64)
+                del block
+        low, high = self.number_range
+        return np.asarray((total - count * low) / (count * (high - low)))
 
     def value_range(self) -> tuple[float, float]:
         """Find the smallest and the largest number of all images, which are stored; no image is read.
@@ -222,14 +248,63 @@ class ZarrSource(Source):
         Returns
         -------
         low, high : float
-            Smallest and largest number, in [0, 1].
+            Smallest and largest number, scaled as the images are.
         """
-        ends = np.array([self._extremes[:, 0].min(), self._extremes[:, 1].max()])
-        low, high = np.divide(ends, np.float32(self.white), dtype=np.float32)
+        low, high = self._scaled(np.array([self._extremes[:, 0].min(), self._extremes[:, 1].max()]))
         return float(low), float(high)
+
+    def _range_of(self, wanted: str | tuple[float, float]) -> tuple[float, float]:
+        if isinstance(wanted, tuple):
+            low, high = (float(end) for end in wanted)
+            if np.isfinite([low, high]).all() and low < high:
+                return low, high
+        elif wanted in ("auto", "full"):
+            low, high = float(self._extremes[:, 0].min()), float(self._extremes[:, 1].max())
+            declared = wanted == "full" or self.white < np.iinfo(np.uint16).max
+            return (0.0, float(self.white)) if declared or low == high else (low, high)
+        raise ValueError(f"value_range={wanted!r}; expected 'auto', 'full' or two numbers, the smaller one first")
+
+    def _scaled(self, stored: NDArray[Any]) -> NDArray[np.float32]:
+        low, high = self.number_range
+        if low == 0:
+            return np.asarray(np.divide(stored, np.float32(high), dtype=np.float32))
+        scaled = np.asarray(np.subtract(stored, np.float32(low), dtype=np.float32))
+        scaled /= np.float32(high - low)
+        return scaled
+
+    def _in_turn(self, numbers: Sequence[int]) -> Iterator[int]:
+        """Iterate over numbers of blocks, and have the next ones read ahead."""
+        for place, number in enumerate(numbers):
+            self._cache.announce([number], numbers[place + 1 : place + 1 + AHEAD])
+            yield number
+
+    def _rows_of_blocks(self, rows: NDArray[np.int64] | None) -> dict[int, NDArray[np.int64] | None]:
+        """Places, in each block, of some rows in ascending order; None where the block has no other rows."""
+        if rows is None:
+            return dict.fromkeys(range(len(self._starts) - 1))
+        ends = np.searchsorted(rows, self._starts)
+        found: dict[int, NDArray[np.int64] | None] = {}
+        for number in np.flatnonzero(np.diff(ends)).tolist():
+            here = rows[ends[number] : ends[number + 1]] - self._starts[number]
+            size = self._starts[number + 1] - self._starts[number]
+            found[number] = None if np.array_equal(here, np.arange(size)) else here
+        return found
+
+    def _stored_sums(self, chosen: NDArray[np.bool_]) -> NDArray[np.uint64]:
+        """Add the stored sums of some blocks."""
+        total = np.zeros(self.image_shape, np.uint64)
+        if self._sums is not None:
+            step = int(self._sums.chunks[0])
+            for start in range(0, len(chosen), step):
+                some = chosen[start : start + step]
+                if some.any():
+                    total += np.asarray(self._sums[start : start + step])[some].sum(0, dtype=np.uint64)
+        return total
 
     def _column(self, name: str) -> NDArray[np.int64]:
         column = np.asarray(array_of(self._group, name, self.location, axes=1)[:], dtype=np.int64)
         if column.shape != (self._size,):
-            raise ValueError(f"{self.location} is damaged: {name} is not of all images; pack the images again")
+            raise ValueError(
+                f"{self.location} is damaged: {name} has not one entry for each image; pack the images again"
+            )
         return column

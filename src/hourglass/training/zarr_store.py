@@ -13,7 +13,8 @@ Attributes of the group, under ``hourglass``:
 ``prepared``
     How the images were made of the files, in words.
 ``request``
-    SHA-256 of the list of files and the options, by which an interrupted pack is recognised.
+    SHA-256 of the list of files and the options, by which an interrupted pack is recognised; empty until the group has
+    all its arrays.
 
 Its arrays, for n images of F files in B blocks:
 
@@ -27,8 +28,10 @@ Its arrays, for n images of F files in B blocks:
     Path of each file in UTF-8, filled up with zeros.
 ``checksums`` (B, 32), uint8, ``extremes`` (B, 2), uint16
     SHA-256 of the numbers of each block (uint16 in little-endian order), and their smallest and largest number.
-``unfinished`` (B, 37), uint8
-    Only until the store is complete: for each block that is written, 1, its checksum and its extremes.
+``sums`` (B, h, w, c), uint64
+    Sum of the images of each block; only where a block has 32 images or more.
+``unfinished`` (B, length), uint8
+    Only until the store is complete: for each block that is written, 1, its checksum, its extremes and its sum.
 """
 
 import importlib.util
@@ -78,17 +81,26 @@ def import_zarr(location: str | os.PathLike[str]) -> Any:
     return zarr
 
 
-def open_group(location: str | os.PathLike[str], *, mode: str, options: Mapping[str, Any] | None = None) -> Any:
+def open_group(
+    location: str | os.PathLike[str],
+    *,
+    mode: str,
+    options: Mapping[str, Any] | None = None,
+    attributes: Mapping[str, Any] | None = None,
+) -> Any:
     """Open or create a Zarr group at a path or an address.
 
     Parameters
     ----------
     location : path-like or str
         Path, or address that fsspec knows.
-    mode : {"r", "r+", "a", "w"}
-        Read, change, create where nothing is, or create in place of whatever is there.
+    mode : {"r", "r+", "a", "w-", "w"}
+        Read, change, create unless a group is there, create where nothing is, or create after everything that is there
+        was deleted.
     options : mapping of str to object, optional
         Options of the file system of an address.
+    attributes : mapping of str to JSON values, optional
+        Attributes of a group that is created, under ``hourglass``; they are written together with the group.
 
     Returns
     -------
@@ -108,6 +120,8 @@ def open_group(location: str | os.PathLike[str], *, mode: str, options: Mapping[
     where: dict[str, Any] = {"store": os.fspath(location)}
     if is_url(location):
         where["storage_options"] = dict(options or {})
+    if attributes is not None:
+        where["attributes"] = {KEY: dict(attributes)}
     try:
         return zarr.open_group(**where, mode=mode, zarr_format=3)
     except FileNotFoundError as error:
