@@ -1,6 +1,7 @@
 """The command line's frame: exit codes, errors of one line."""
 
 import ast
+import shlex
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -63,6 +64,28 @@ def stoppable(how: str) -> Iterator[None]:
         raise Stopped(f"interrupted; {how}", signal.SIGINT) from error
     except WorkerLostError as error:
         raise Incomplete(f"{error}; {how}") from error
+
+
+def was_given(context: typer.Context, name: str) -> bool:
+    """Whether a parameter was given on the command line, and not by a default or by the environment."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def resuming(command: str, *option: str) -> str:
+    """The command line with --resume, and an option with its value, behind the name of the command, if it lacks them.
+
+    Under torchrun the command begins with torchrun's own words.
+    """
+    words = shlex.split(command)
+    options = words[: words.index("--")] if "--" in words else words
+    name = next(number for number, word in enumerate(words[1:], 1) if not word.startswith("-"))
+    lacking = ["--resume"] if "--resume" not in options else []
+    if option and not any(word == option[0] or word.startswith(f"{option[0]}=") for word in options):
+        lacking = [*option, *lacking]
+    place = launched()
+    start = "" if place is None else f"{place.command} "
+    return start + shlex.join([*words[: name + 1], *lacking, *words[name + 1 :]])
 
 
 def complain(message: str) -> None:

@@ -8,14 +8,17 @@ from typing import Annotated
 
 import typer
 
-from hourglass.cli.app import Misuse
+from hourglass.cli.app import Misuse, resuming
 from hourglass.runtime.launched import Launched, launched
 
+# Seconds.
+_TIMEOUT = 60.0
 Timeout = Annotated[
-    float,
+    float | None,
     typer.Option(
         metavar="SECONDS",
-        help="Under torchrun: time after which a process that does not answer counts as lost.",
+        help=f"Under torchrun: time after which a process that does not answer counts as lost.  [default: {_TIMEOUT:g}]",
+        show_default=False,
         min=5,
     ),
 ]
@@ -28,20 +31,22 @@ def check_out_is_given(out: Path | None) -> None:
 
 
 @contextmanager
-def together(command: str, *, timeout: float, device: str | None) -> Iterator[Launched | None]:
+def together(command: str, *, timeout: float | None, device: str | None) -> Iterator[Launched | None]:
     """Do what follows together with the other processes that torchrun has started; only that of rank 0 shows anything.
 
     The context is the place of this process among them, or None without torchrun.
     """
     place = launched()
     if place is None:
+        if timeout is not None:
+            raise Misuse("--timeout is for the processes that torchrun starts; without torchrun leave it out")
         yield None
         return
     from hourglass.runtime.launch import FollowerError, joined
     from hourglass.runtime.ranks import LostProcessError
 
     try:
-        with joined(place, timeout=timeout, use_gpu=device != "cpu"):
+        with joined(place, timeout=_TIMEOUT if timeout is None else timeout, use_gpu=device != "cpu"):
             if place.rank == 0:
                 yield place
                 return
@@ -50,5 +55,4 @@ def together(command: str, *, timeout: float, device: str | None) -> Iterator[La
     except FollowerError:
         raise
     except LostProcessError as error:
-        resuming = command if "--resume" in command.split() else f"{command} --resume"
-        raise LostProcessError(f"{error}; to go on: {place.command} {resuming}") from error
+        raise LostProcessError(f"{error}; to go on: {resuming(command)}") from error
