@@ -172,7 +172,7 @@ def test_places_that_are_not_there(images, hourglass, tmp_path):
         assert message in err
 
 
-@pytest.mark.parametrize("missing", ["fsspec.core", "s3fs"])
+@pytest.mark.parametrize("missing", ["fsspec", "s3fs"])
 def test_a_missing_extra_is_named(missing, hourglass, monkeypatch):
     import fsspec
 

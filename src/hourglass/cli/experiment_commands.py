@@ -128,12 +128,7 @@ def run(
     from hourglass.data import DATASETS
     from hourglass.running import run_many, split
 
-    if split(names)[1]:
-        strange = ["epochs", "settings", "seed", "device", "precision", "recipe", "as_json"]
-        for name in [*strange, *(() if split(names)[0] else ("checkpoint_every",))]:
-            if was_given(context, name):
-                option = {"settings": "set", "as_json": "json"}.get(name, name).replace("_", "-")
-                raise Misuse(f"{split(names)[1][0]} is a study, and has no --{option}; its settings are its own")
+    _check_options(context, *split(names))
     if was_given(context, "data_dir") and dataset not in DATASETS:
         raise Misuse(f"--data-dir is for the data set of a name, and {dataset} is a Zarr; leave --data-dir out")
     if resume and out is None:
@@ -168,6 +163,16 @@ def run(
             say=teller(quiet=quiet),
             command=context.obj,
         )
+
+
+def _check_options(context: typer.Context, experiments: Sequence[str], studies: Sequence[str]) -> None:
+    """Refuse options that are those of experiments where there is a study."""
+    strange = ["epochs", "settings", "seed", "device", "precision", "recipe", "as_json"]
+    strange += [] if experiments else ["checkpoint_every"]
+    given = [name for name in strange if was_given(context, name)]
+    if studies and given:
+        option = {"settings": "set", "as_json": "json"}.get(given[0], given[0]).replace("_", "-")
+        raise Misuse(f"{studies[0]} is a study, and has no --{option}; its settings are its own")
 
 
 @app.command()

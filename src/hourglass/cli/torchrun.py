@@ -17,7 +17,8 @@ Timeout = Annotated[
     float | None,
     typer.Option(
         metavar="SECONDS",
-        help=f"Under torchrun: time after which a process that does not answer counts as lost.  [default: {_TIMEOUT:g}]",
+        help="Under torchrun: time after which a process that does not answer counts as lost.  "
+        f"[default: {_TIMEOUT:g}]",
         show_default=False,
         min=5,
     ),

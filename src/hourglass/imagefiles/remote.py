@@ -10,6 +10,7 @@ from pathlib import Path, PosixPath, PurePosixPath
 from typing import Any, Self
 
 from hourglass.atomic import check_writable, is_address
+from hourglass.imagefiles.named_errors import naming
 
 
 class RemotePath(PosixPath):
@@ -313,34 +314,6 @@ def delivered(path: Path, folder: Path | None = None) -> Iterator[Path]:
         with _errors_of_the_system(path):
             files, inside = filesystem(path)
             files.put_file(str(local), inside)
-
-
-@contextmanager
-def naming(path: Path | str, local: Path) -> Iterator[None]:
-    """Context in which errors name a file, and not its copy in a temporary folder.
-
-    Parameters
-    ----------
-    path : Path or str
-        Name of the file, as the user knows it.
-    local : Path
-        The copy.
-
-    Raises
-    ------
-    OSError, ValueError
-        Those that the context raised, with the name in place of that of the copy.
-    """
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        if str(local) not in str(error):
-            raise
-        if isinstance(error, OSError) and error.errno is not None:
-            known = (part for part in (error.strerror, error.filename) if part is not None)
-            raise OSError(error.errno, *(str(part).replace(str(local), str(path)) for part in known)) from error
-        kind = OSError if isinstance(error, OSError) else ValueError
-        raise kind(str(error).replace(str(local), str(path))) from error
 
 
 @contextmanager
