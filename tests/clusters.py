@@ -85,6 +85,7 @@ class Dask:
             if client.processing().get(address):
                 return worker
             worker.send_signal(signal.SIGCONT)
+        return None
 
     def _begin(self, *words):
         command = [sys.executable, "-m", "dask", *map(str, words)]

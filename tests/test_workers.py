@@ -67,9 +67,10 @@ def test_a_lost_process_of_this_machine_is_an_error_that_says_so(tmp_path):
         list(on_workers(worker_tasks.dying, range(8), Workers(2), str(tmp_path)))
 
 
-def test_dask_does_all_tasks_though_every_worker_of_the_beginning_dies(tmp_path):
+def test_a_dask_cluster_loses_and_gains_workers(tmp_path, monkeypatch):
     with contextlib.closing(Dask(tmp_path)) as cluster:
         workers = Workers(cluster=cluster.address)
+        # Every worker of the beginning dies.
         results = on_workers(worker_tasks.reported, range(12), workers, str(tmp_path))
         found = [next(results)]
         cluster.kill_a_busy_worker()
@@ -82,6 +83,23 @@ def test_dask_does_all_tasks_though_every_worker_of_the_beginning_dies(tmp_path)
             client.run_on_scheduler(worker_tasks.allow_no_failure)
         with pytest.raises(WorkerLostError, match="KilledWorker"):
             list(on_workers(worker_tasks.fatal, [0], workers, None))
+        # No worker is left.
+        monkeypatch.setattr("hourglass.runtime.engines._STARTING", 0.2)
+        with pytest.raises(ConnectionError, match=r"has had no workers for 0\.2 seconds; start some with `dask worker"):
+            list(on_workers(worker_tasks.squared, [1, 2], workers, {"factor": 2}))
+        # One is begun because tasks wait, as by a cluster that grows with its tasks.
+        monkeypatch.setattr("hourglass.runtime.engines._STARTING", 60)
+
+        def begin_one():
+            with cluster.client() as client:
+                wait_until(lambda: client.run_on_scheduler(worker_tasks.waiting_tasks))
+            cluster.add_worker()
+
+        with ThreadPoolExecutor(1) as thread:
+            begun = thread.submit(begin_one)
+            later = list(on_workers(worker_tasks.squared, [1, 2], workers, {"factor": 2}))
+            begun.result()
+        assert sorted((number, value) for number, (value, _) in later) == [(0, 2), (1, 8)]
 
 
 def test_no_task_is_begun_after_the_iterator_is_closed(workers, tmp_path, monkeypatch):
@@ -125,58 +143,53 @@ def test_a_package_that_workers_lack_is_named_with_them(dask, tmp_path, monkeypa
 
     with pytest.raises(ImportError, match=r"^tcp://\S+, tcp://\S+: the package only_here is missing there") as caught:
         list(on_workers(double, [1, 2], Workers(cluster=dask.address), None))
-    assert "every worker needs hourglass-lab" in str(caught.value)
-
-
-def test_a_cluster_whose_first_worker_comes_late(tmp_path, monkeypatch):
-    with contextlib.closing(Dask(tmp_path, workers=0)) as cluster:
-        monkeypatch.setattr("hourglass.runtime.engines._STARTING", 0.2)
-        workers = Workers(cluster=cluster.address)
-        with pytest.raises(ConnectionError, match=r"has had no workers for 0\.2 seconds; start some with `dask worker"):
-            list(on_workers(worker_tasks.squared, [1, 2], workers, {"factor": 2}))
-        monkeypatch.setattr("hourglass.runtime.engines._STARTING", 60)
-
-        def begin_one():
-            with cluster.client() as client:  # as a cluster does that grows with its tasks
-                wait_until(lambda: client.run_on_scheduler(worker_tasks.waiting_tasks))
-            cluster.add_worker()
-
-        with ThreadPoolExecutor(1) as thread:
-            begun = thread.submit(begin_one)
-            found = list(on_workers(worker_tasks.squared, [1, 2], workers, {"factor": 2}))
-            begun.result()
-        assert sorted((number, value) for number, (value, _) in found) == [(0, 2), (1, 8)]
+    assert "the scheduler and every worker need hourglass-lab" in str(caught.value)
 
 
 def test_ray_that_is_connected_elsewhere_is_not_used(monkeypatch):
     ray = pytest.importorskip("ray")
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
-    with pytest.raises(ConnectionError, match="connected to Ray already, perhaps not to ray://127.0.0.1:1"):
+    with pytest.raises(ConnectionError, match=r"connected to Ray already, perhaps not to ray://127.0.0.1:1"):
         list(on_workers(worker_tasks.using, [1, 2], Workers(cluster="ray://127.0.0.1:1"), None))
 
 
-def test_ctrl_c_finishes_what_is_in_work_and_begins_nothing_else(tmp_path):
-    code = f"""
+@contextlib.contextmanager
+def interrupted(function, folder):
+    """A program with tasks on two processes, and the signals of a terminal, which all its processes get."""
+    script = folder / "script.py"
+    script.write_text(f"""
 import worker_tasks
 from hourglass.runtime.workers import Workers, on_workers
 if __name__ == "__main__":
-    for number, _ in on_workers(worker_tasks.reported, range(400), Workers(2), {str(tmp_path)!r}):
+    for number, _ in on_workers(worker_tasks.{function}, range(400), Workers(2), {str(folder)!r}):
         print(number, flush=True)
-"""
-    script = tmp_path / "script.py"
-    script.write_text(code)
-    # As in a terminal, all processes get the signal.
+""")
     with subprocess.Popen(
         [sys.executable, script], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
     ) as process:  # fmt: skip
-        process.stdout.readline()
-        os.killpg(process.pid, signal.SIGINT)
+        yield process
         _, errors = process.communicate(timeout=60)
     assert errors.rstrip().endswith("KeyboardInterrupt")
+
+
+def test_ctrl_c_finishes_what_is_in_work_and_begins_nothing_else(tmp_path):
+    with interrupted("reported", tmp_path) as process:
+        process.stdout.readline()
+        os.killpg(process.pid, signal.SIGINT)
     begun, done = kinds(tmp_path)
     assert begun == done
     assert 0 < len(begun) < 100
+
+
+def test_a_second_ctrl_c_does_not_wait(tmp_path):
+    with interrupted("patient", tmp_path) as process:
+        wait_until(lambda: len(kinds(tmp_path)[0]) == 3)  # two of which would wait for a minute
+        os.killpg(process.pid, signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        os.killpg(process.pid, signal.SIGINT)
+    assert kinds(tmp_path) == ({0, *(kinds(tmp_path)[0])}, {0})
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "ray"])

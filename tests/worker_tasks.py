@@ -52,11 +52,6 @@ def using(shared, task):
     return os.getpid()
 
 
-def measured(cell, data):
-    """What a study measures of a cell."""
-    return {"mean": float(data.train.images[cell["seed"]].mean())}
-
-
 def patient(shared, task):
     """The tasks but for the first wait for a file."""
     Path(shared, f"{task}.begun").touch()

@@ -227,12 +227,17 @@ def _results(
 
 def _named(engine: Engine, error: BaseException) -> BaseException:
     """An error of the engine; where a package is missing, one that names the workers and what to do."""
-    cause = getattr(error, "cause", error)  # Ray's error of a task
-    if not isinstance(cause, ModuleNotFoundError) or not cause.name:
+    causes = (
+        error,
+        getattr(error, "cause", None),
+        error.__cause__,
+    )  # of Ray's error of a task, and of Dask's scheduler
+    missing = next((each for each in causes if isinstance(each, ModuleNotFoundError) and each.name), None)
+    if missing is None:
         return error
-    package = cause.name.partition(".")[0]
-    lacking = ", ".join(engine.without(package)) or "a worker"
+    package = str(missing.name).partition(".")[0]
+    lacking = ", ".join(engine.without(package)) or "a worker or the scheduler"
     return ImportError(
-        f"{lacking}: the package {package} is missing there ({cause}); every worker needs hourglass-lab in "
-        "the version of this machine, with the same extras"
+        f"{lacking}: the package {package} is missing there ({missing}); the scheduler and every worker need "
+        "hourglass-lab in the version of this machine, with the same extras"
     )
