@@ -119,6 +119,7 @@ def test_resume_does_the_others(dask, images, expected, hourglass, tmp_path):
     assert contents(tmp_path / "out") == expected | {sorted(expected)[0]: b"of before"}
 
 
+@pytest.mark.slow
 def test_a_lost_process_ends_the_command_with_the_one_that_resumes(images, expected, hourglass, tmp_path):
     out = tmp_path / "out"
     with beside(out, lambda: os.kill(wait_until(lambda: next(children(), None)), signal.SIGKILL)):
