@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -202,7 +203,7 @@ def test_a_bucket_that_may_not_be_looked_at_may_be_written(images, bucket, hourg
 
 
 def test_every_file_is_fetched_once(images, bucket, hourglass, tmp_path, monkeypatch):
-    from s3fs import S3FileSystem
+    from hourglass.imagefiles import remote
 
     large = np.random.default_rng(0).integers(90, 160, (60, 60)).astype(np.uint8)
     pages = [Image.fromarray(large[:20, :20])] * 2
@@ -210,13 +211,18 @@ def test_every_file_is_fetched_once(images, bucket, hourglass, tmp_path, monkeyp
     Image.fromarray(large).save(tmp_path / "large.png")
     for name in ("stack.tif", "large.png"):
         put(images / name, (tmp_path / name).read_bytes())
-    fetched_paths, get_file = [], S3FileSystem.get_file
+    fetched_paths, filesystem = [], remote.filesystem
 
-    def counting(self, path, *args, **kwargs):
-        fetched_paths.append(path)
-        return get_file(self, path, *args, **kwargs)
+    def counting(path):
+        files, inside = filesystem(path)
 
-    monkeypatch.setattr(S3FileSystem, "get_file", counting)
+        def get_file(source, target):
+            fetched_paths.append(source)
+            files.get_file(source, target)
+
+        return SimpleNamespace(get_file=get_file, put_file=files.put_file, info=files.info, find=files.find), inside
+
+    monkeypatch.setattr(remote, "filesystem", counting)
     monkeypatch.setattr("hourglass.imagefiles.processing._MOST_AT_ONCE", 2000)
     assert hourglass("denoise", images, bucket / "out", "-q") == (0, "", "")
     assert sorted(fetched_paths) == sorted(str(path).removeprefix("s3://") for path in list_files(images))

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hourglass.atomic import check_writable
+from hourglass.atomic import check_local, check_writable
 from hourglass.estimators import Autoencoder
 from hourglass.estimators.sending import Sent
 from hourglass.imagefiles.code_tables import Codes, check_codes_file, read_codes, write_codes
@@ -119,7 +119,7 @@ def decode_images(
     estimator : DenseAutoencoder or ConvAutoencoder
         The fitted model whose codes they are.
     codes : path-like
-        Path of a table that :func:`encode_images` wrote.
+        Path or address of a table that :func:`encode_images` wrote.
     target : path-like
         Folder of the images.
     overwrite : bool, default=False
@@ -131,6 +131,8 @@ def decode_images(
 
     Raises
     ------
+    AddressError
+        When ``target`` is an address; a ValueError.
     FileExistsError
         When an output exists and ``overwrite`` is False.
     ValueError
@@ -139,6 +141,7 @@ def decode_images(
     OSError
         When ``codes`` cannot be read or ``target`` cannot be written.
     """
+    check_local(target)
     names, rows = read_codes(codes)
     images = list(decode_files(estimator, names, rows, Path(target)))
     there = [path for path, _ in images if path.exists()]
