@@ -36,37 +36,64 @@ def wait_until(condition, limit=LIMIT):
 
 
 class Dask:
-    """A scheduler, and two workers that are not restarted when they die."""
+    """A scheduler, and workers in another folder, which are not restarted when they die."""
 
-    def __init__(self, folder, *, failures=3):
-        self.folder, self.processes, self.killed = folder, [], 0
-        self.environment = environment() | {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": str(failures)}
-        file = folder / "scheduler.json"
+    def __init__(self, folder, *, workers=2, threads=1):
+        self.folder, self.threads, self.processes, self.workers = folder, threads, [], []
+        self.elsewhere = folder / "elsewhere"
+        self.elsewhere.mkdir()
+        try:
+            self._start(workers)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self, workers):
+        file = self.folder / "scheduler.json"
         local = ("--host", "127.0.0.1", "--no-dashboard")
         self._begin("scheduler", *local, "--port", 0, "--scheduler-file", file, "--idle-timeout", "20 minutes")
         self.address = wait_until(lambda: file.exists() and _address(file))
-        for _ in range(2):
+        for _ in range(workers):
             self.add_worker()
+        with self.client() as client:
+            client.wait_for_workers(workers, timeout=LIMIT)
+
+    def client(self):
         from distributed import Client
 
-        with Client(self.address, set_as_default=False) as client:
-            client.wait_for_workers(2, timeout=LIMIT)
+        return Client(self.address, set_as_default=False)
 
     def add_worker(self):
-        words = ("--no-nanny", "--no-dashboard", "--nthreads", 1, "--memory-limit", 0, "--death-timeout", 20)
-        self._begin("worker", self.address, *words, "--local-directory", self.folder)
+        words = ("--no-nanny", "--no-dashboard", "--nthreads", self.threads, "--memory-limit", 0)
+        words += ("--death-timeout", 20, "--host", "127.0.0.1", "--name", f"worker-{len(self.workers)}")
+        self.workers.append(self._begin("worker", self.address, *words, "--local-directory", self.folder))
 
-    def kill_a_worker(self):
-        """Kill a worker; it does not end by itself, and its tasks are lost."""
-        self.killed += 1
-        worker = self.processes[self.killed]
+    def kill_a_busy_worker(self):
+        """Kill a worker in the middle of its tasks, which are lost."""
+        with self.client() as client:
+            worker = wait_until(lambda: self._stopped_at_work(client))
         worker.kill()
         worker.wait()
+
+    def _stopped_at_work(self, client):
+        for address, known in client.scheduler_info(n_workers=-1)["workers"].items():
+            worker = self.workers[int(known["name"].split("-")[1])]
+            if worker.poll() is not None:
+                continue
+            worker.send_signal(signal.SIGSTOP)
+            time.sleep(0.05)  # what it has sent arrives
+            if client.processing().get(address):
+                return worker
+            worker.send_signal(signal.SIGCONT)
+        return None
 
     def _begin(self, *words):
         command = [sys.executable, "-m", "dask", *map(str, words)]
         with (self.folder / "dask.log").open("ab") as log:
-            self.processes.append(subprocess.Popen(command, env=self.environment, stdout=log, stderr=log))
+            self.processes.append(
+                subprocess.Popen(command, env=environment(), cwd=self.elsewhere, stdout=log, stderr=log)
+            )
+        return self.processes[-1]
 
     def close(self):
         for process in self.processes:
@@ -105,7 +132,7 @@ class Ray:
             self.close()
             raise
 
-    def kill_a_worker(self):
+    def kill_a_busy_worker(self):
         """Kill a process that does tasks."""
         actors = wait_until(lambda: [number for number, words in self._processes() if "PoolActor" in words])
         os.kill(actors[0], signal.SIGKILL)

@@ -5,7 +5,9 @@ import csv
 import io
 import os
 import signal
-import threading
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from clusters import Dask, wait_until
+from clusters import Dask, environment, wait_until
+from hourglass.cli.screens import PANELS, SHARED
 from hourglass.errors import OptionError
-from hourglass.imagefiles.processing import Outcome, in_chunks
+from hourglass.imagefiles.processing import Outcome, in_chunks, process
 from hourglass.imagefiles.shards import Shard, parse_shard
 from hourglass.runtime.workers import HERE, Workers, in_order
 
@@ -43,8 +46,8 @@ def finished(folder):
 
 @pytest.fixture(scope="module")
 def dask(tmp_path_factory):
-    """A cluster of two workers; the last test kills one."""
-    with contextlib.closing(Dask(tmp_path_factory.mktemp("dask"))) as cluster:
+    """A cluster of one worker with two threads, which works in another folder."""
+    with contextlib.closing(Dask(tmp_path_factory.mktemp("dask"), workers=1, threads=2)) as cluster:
         yield cluster
 
 
@@ -72,29 +75,31 @@ def children():
                 yield int(folder.name)
 
 
-def killing(kill, folder, count=1):
-    """A thread that kills a worker as soon as there are some outputs."""
+@contextlib.contextmanager
+def beside(folder, action):
+    """Do something as soon as there is an output of the command that runs in the context."""
 
     def work():
-        wait_until(lambda: sum(1 for path in folder.rglob("*.png") if not path.name.startswith(".")) >= count)
-        kill()
+        wait_until(lambda: any(not path.name.startswith(".") for path in folder.rglob("*.png")))
+        action()
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    return thread
+    with ThreadPoolExecutor(1) as thread:
+        done = thread.submit(work)
+        yield
+        done.result()
 
 
 def test_outputs_equal_those_of_one_process(dask, images, expected, hourglass, tmp_path):
     bad = images / "0" / "bad.png"
     bad.write_text("no image")
     try:
-        code, out, err = hourglass("denoise", images, tmp_path / "out", "--cluster", dask.address)
+        code, out, err = hourglass("denoise", os.path.relpath(images), "out", "--cluster", dask.address)
     finally:
         bad.unlink()
     lines = err.splitlines()
     assert (code, out) == (1, "")
     assert [line for line in lines if line.startswith("hourglass: ")] == [
-        f"hourglass: {bad} is a text file and not an image"
+        f"hourglass: {os.path.relpath(bad)} is a text file and not an image"
     ]
     assert lines[-1].startswith("denoise: 60 done, 1 failed; range 0 to 255 (8 bits); noise level ")
     assert contents(tmp_path / "out") == expected
@@ -114,12 +119,12 @@ def test_resume_does_the_others(dask, images, expected, hourglass, tmp_path):
     assert contents(tmp_path / "out") == expected | {sorted(expected)[0]: b"of before"}
 
 
+@pytest.mark.slow
 def test_a_lost_process_ends_the_command_with_the_one_that_resumes(images, expected, hourglass, tmp_path):
     out = tmp_path / "out"
-    thread = killing(lambda: os.kill(next(children()), signal.SIGKILL), out)
-    code, _, err = hourglass("denoise", images, out, "--jobs", 2, "-q")
-    thread.join()
-    command = f"hourglass denoise {images} {out} --jobs 2 -q --resume"
+    with beside(out, lambda: os.kill(wait_until(lambda: next(children(), None)), signal.SIGKILL)):
+        code, _, err = hourglass("denoise", images, out, "--jobs", 2, "-q")
+    command = f"hourglass denoise --resume {images} {out} --jobs 2 -q"
     assert code == 1
     [line] = err.splitlines()
     assert line.startswith("hourglass: a worker ended before its task was done (")
@@ -132,11 +137,16 @@ def test_a_lost_process_ends_the_command_with_the_one_that_resumes(images, expec
 def test_codes_and_scores_equal_those_of_one_process(dask, hourglass, digits_model, images, tmp_path):
     elsewhere = ("--cluster", dask.address)
     for name, words in (("one", ()), ("two", elsewhere)):
-        assert hourglass("encode", images, f"{name}.csv", "--model", digits_model, "--resize", "-q", *words)[0] == 0
+        assert (
+            hourglass(
+                "encode", os.path.relpath(images), f"{name}.csv", "--model", digits_model, "--resize", "-q", *words
+            )[0]
+            == 0
+        )
     assert Path("one.csv").read_bytes() == Path("two.csv").read_bytes()
-    few = save_images(tmp_path / "few", 3)
+    save_images(tmp_path / "few", 3)
     for model in ("photo", digits_model):
-        words = ("evaluate", few, "--model", model, "--format", "json", "-q")
+        words = ("evaluate", "few", "--model", model, "--format", "json", "-q")
         words += ("--resize",) if model is digits_model else ()
         one, two = hourglass(*words), hourglass(*words, *elsewhere)
         assert one[0] == 0
@@ -233,6 +243,26 @@ def test_misuse_is_exit_2_and_writes_nothing(words, message, images, hourglass, 
     assert not (tmp_path / "out").exists()
 
 
+def test_inputs_are_replaced_in_this_process_alone(images, hourglass, tmp_path):
+    before = contents(images)
+    for words in (("--jobs", 2), ("--cluster", "tcp://127.0.0.1:1")):
+        code, _, err = hourglass("denoise", images, "--in-place", *words)
+        assert (code, err.count("\n")) == (2, 1)
+        assert "--in-place is for this process alone" in err
+    pairs = [(path, path) for path in images.rglob("*.png")]
+    with pytest.raises(OptionError, match="inputs are replaced"):
+        next(process(pairs, None, workers=Workers(2)))
+    assert contents(images) == before
+
+
+def test_a_folder_is_packed_on_workers_that_work_in_another(dask, images, hourglass):
+    pytest.importorskip("zarr")
+    assert hourglass("pack", os.path.relpath(images), "one.zarr", "-q")[0] == 0
+    assert hourglass("pack", os.path.relpath(images), "two.zarr", "-q", "--cluster", dask.address)[0] == 0
+    one, two = (contents(Path(name)) for name in ("one.zarr", "two.zarr"))
+    assert one == two
+
+
 def test_a_stream_runs_here(hourglass, images):
     code, _, err = hourglass("denoise", "-", "out.png", "--jobs", 2)
     assert (code, err) == (
@@ -248,11 +278,17 @@ def test_a_cluster_that_is_not_there_is_exit_1(images, hourglass, tmp_path):
     assert not contents(tmp_path / "out") if (tmp_path / "out").exists() else True
 
 
-@pytest.mark.parametrize("command", ["denoise", "reconstruct", "encode", "evaluate"])
+@pytest.mark.parametrize("command", [command for names in PANELS.values() for command in names])
 def test_help_says_on_what_a_command_can_run(command, hourglass):
     text = " ".join(hourglass(command, "--help")[1].split())
-    for words in ("on this machine", "Dask or Ray cluster (--cluster)", "job arrays (--shard)", "--jobs"):
-        assert words in text
+    alone = "This command runs in this process alone." in text
+    assert alone == (command not in SHARED)
+    if command in ("train", "run"):
+        assert "torchrun --nproc-per-node 2 -m hourglass" in text
+    if command not in ("train", *(() if not alone else (command,))):
+        for words in ("on this machine", "in several", "(--jobs)", "Dask or Ray cluster (--cluster)"):
+            assert words in text
+    assert ("job arrays (--shard)" in text) == (command in ("denoise", "reconstruct", "encode", "evaluate"))
 
 
 def test_an_outcome_is_read_elsewhere_with_its_error():
@@ -269,24 +305,42 @@ def test_an_outcome_is_read_elsewhere_with_its_error():
         assert getattr(found, "errno", None) == getattr(error, "errno", None)
 
 
-def test_a_study_measures_on_a_cluster_what_it_measures_here(dask, few, tmp_path):
+def test_a_study_measures_on_a_worker_of_two_threads_what_it_measures_here(dask, few, tmp_path):
     import worker_tasks
     from hourglass.lab.cells import Cells, measure_cells
 
     plan = [{"seed": seed} for seed in range(4)]
     rows = [
-        measure_cells(worker_tasks.measured, plan, few, Cells(tmp_path / str(number)), **where)
+        measure_cells(worker_tasks.drawn, plan, few, Cells(tmp_path / str(number)), **where)
         for number, where in enumerate(({"jobs": 1}, {"cluster": dask.address}))
     ]
     assert [row["measures"] for row in rows[0]] == [row["measures"] for row in rows[1]]
     assert len(Cells(tmp_path / "1").rows()) == 4
 
 
-def test_dask_loses_a_worker_and_no_output(dask, images, expected, hourglass, tmp_path):
-    out = tmp_path / "out"
-    thread = killing(dask.kill_a_worker, out)
-    code, _, err = hourglass("denoise", images, out, "--cluster", dask.address)
-    thread.join()
-    assert code == 0, err
-    assert "denoise: 60 done;" in err.splitlines()[-1]
-    assert finished(out) == expected
+@pytest.mark.slow
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_on_a_command(times, images, expected, tmp_path):
+    """Two small images are begun first; then each of two processes has a large one."""
+    random = np.random.default_rng(0)
+    for number in range(2):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        for name, size in ((number, (20, 16)), (number + 2, (1500, 1500)), (number + 4, (20, 16))):
+            Image.fromarray(random.integers(90, 160, size).astype(np.uint8)).save(tmp_path / "in" / f"{name}.png")
+    words = ("denoise", "in", "my out", "--jobs", "2", "-q")
+    with subprocess.Popen(
+        [sys.executable, "-m", "hourglass", *words], cwd=tmp_path, env=environment(), stderr=subprocess.PIPE,
+        text=True, start_new_session=True,
+    ) as running:  # fmt: skip
+        out = tmp_path / "my out"
+        wait_until(lambda: len(list(out.glob("[01].png"))) == 2)
+        os.killpg(running.pid, signal.SIGINT)
+        if times == 2:
+            with pytest.raises(subprocess.TimeoutExpired):
+                running.wait(0.5)
+            os.killpg(running.pid, signal.SIGINT)
+        _, err = running.communicate(timeout=120)
+    assert running.returncode == 130
+    assert err == "hourglass: interrupted; to do the rest: hourglass denoise --resume in 'my out' --jobs 2 -q\n"
+    # What was in work is finished, or given up; nothing else is begun.
+    assert set(finished(out)) == {"0.png", "1.png"} | ({"2.png", "3.png"} if times == 1 else set())

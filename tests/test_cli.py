@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -253,9 +254,10 @@ def test_a_signal_is_said_in_one_line_and_the_run_goes_on(number, code, tmp_path
     assert process.returncode == code
     last = err.splitlines()[-1]
     assert last.startswith("hourglass: stopped after step ")
-    assert last.endswith(f"to go on, repeat the command with --out {tmp_path / 'out'} --resume")
+    words = shlex.split(last.partition("to go on: ")[2])
+    assert words == ["hourglass", "run", "--resume", *command[4:]]
     assert "Traceback" not in err
-    command.append("--resume")
+    command[3:4] = words[1:3]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "going on from step" in done.stderr

@@ -260,7 +260,7 @@ def test_errors_about_a_stream_call_it_standard_input(hourglass, tmp_path, monke
 
 @pytest.mark.parametrize(
     ("words", "how"),
-    [(["b"], "to do the rest: hourglass denoise a b --resume"), (["--in-place"], "name the inputs that are left")],
+    [(["b"], "to do the rest: hourglass denoise --resume a b"), (["--in-place"], "name the inputs that are left")],
 )
 def test_an_interruption_says_how_to_go_on(words, how, hourglass, tmp_path, monkeypatch):
     for i in range(3):

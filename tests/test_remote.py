@@ -2,12 +2,13 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from hourglass.imagefiles.remote import RemotePath, delivered, existing, fetched, list_files, place
+from hourglass.imagefiles.remote import RemotePath, check_deliverable, delivered, existing, fetched, list_files, place
 
 pytest.importorskip("s3fs", reason="needs the extra s3")
 
@@ -172,7 +173,115 @@ def test_places_that_are_not_there(images, hourglass, tmp_path):
         assert message in err
 
 
-@pytest.mark.parametrize("missing", ["fsspec.core", "s3fs"])
+def test_names_that_look_like_chains_of_addresses(images, bucket, hourglass):
+    put(images / "x::y.png", content(images / "a.png"))
+    assert hourglass("denoise", images / "x::y.png", bucket / "x::z.png", "-q") == (0, "", "")
+    assert {path.name for path in list_files(bucket) if "::" in path.name} == {"x::y.png", "x::z.png"}
+
+
+def test_names_that_a_path_changes_are_refused(images, bucket, hourglass):
+    import fsspec
+
+    files = fsspec.filesystem("s3")
+    files.call_s3("put_object", Bucket="images", Key="in/folder/")  # stands for a folder
+    assert len(list_files(images)) == 4
+    files.call_s3("put_object", Bucket="images", Key="in/b//2.png", Body=b"x")
+    code, _, err = hourglass("denoise", images, "out")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "s3://images/in/b//2.png cannot be read, as its name has an empty part" in err
+    code, _, err = hourglass("denoise", "s3://images/in/b//0.png", "out")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "s3://images/in/b//0.png has an empty part" in err
+
+
+def test_a_bucket_that_may_not_be_looked_at_may_be_written(images, bucket, hourglass, monkeypatch):
+    def forbid(*_):
+        raise PermissionError("Forbidden")
+
+    monkeypatch.setattr(RemotePath, "exists", forbid)
+    check_deliverable(bucket / "out")
+
+
+def test_every_file_is_fetched_once(images, bucket, hourglass, tmp_path, monkeypatch):
+    from hourglass.imagefiles import remote
+
+    large = np.random.default_rng(0).integers(90, 160, (60, 60)).astype(np.uint8)
+    pages = [Image.fromarray(large[:20, :20])] * 2
+    pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:])
+    Image.fromarray(large).save(tmp_path / "large.png")
+    for name in ("stack.tif", "large.png"):
+        put(images / name, (tmp_path / name).read_bytes())
+    fetched_paths, filesystem = [], remote.filesystem
+
+    def counting(path):
+        files, inside = filesystem(path)
+
+        def get_file(source, target):
+            fetched_paths.append(source)
+            files.get_file(source, target)
+
+        return SimpleNamespace(get_file=get_file, put_file=files.put_file, info=files.info, find=files.find), inside
+
+    monkeypatch.setattr(remote, "filesystem", counting)
+    monkeypatch.setattr("hourglass.imagefiles.processing._MOST_AT_ONCE", 2000)
+    assert hourglass("denoise", images, bucket / "out", "-q") == (0, "", "")
+    assert sorted(fetched_paths) == sorted(str(path).removeprefix("s3://") for path in list_files(images))
+    assert len(fetched_paths) == 6
+
+
+def test_an_error_without_a_file_gets_none(bucket):
+    def fail():
+        with fetched(bucket / "a.bin") as local:
+            raise OSError(28, f"No space left for {local}")
+
+    put(bucket / "a.bin", b"x")
+    with pytest.raises(OSError, match=r"^\[Errno 28\] No space left for s3://images/a\.bin$") as caught:
+        fail()
+    assert caught.value.filename is None
+
+
+def test_codes_and_pages_from_a_bucket(images, bucket, few, hourglass, tmp_path):
+    from hourglass import DenseAutoencoder, save
+
+    save(DenseAutoencoder(n_steps=3).fit(few.train.images), tmp_path / "model")
+    words = ("--model", tmp_path / "model", "-q")
+    assert hourglass("encode", images, bucket / "codes.npy", "--resize", *words)[0] == 0
+    assert hourglass("decode", bucket / "codes.npy", "decoded", *words)[0] == 0
+    assert {path.name for path in Path("decoded").rglob("*.png")} == {"0.png", "1.png", "a.png", "c.png"}
+    assert hourglass("inspect", tmp_path / "model", images, "--resize", "--out", "page", "-q")[0] == 0
+    assert "s3://images/in/a.png" in Path("page/scores.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("decode", "codes.npy", "s3://b/out", "--model", "digits"),
+        ("train", "in", "--out", "s3://b/out"),
+        ("train", "in", "--targets", "s3://b/targets", "--out", "out"),
+        ("run", "dense", "--out", "s3://b/out"),
+        ("run", "bn-inference", "--out", "s3://b/out"),
+        ("report", "s3://b/out"),
+        ("inspect", "digits", "in", "--out", "s3://b/out"),
+        ("export", "s3://b/out.onnx"),
+        ("lessons", "s3://b/out"),
+        ("page", "s3://b/out"),
+        ("show", "dense", "--figure", "s3://b/out.png"),
+    ],
+)
+def test_an_address_where_a_path_is_needed_is_refused(words, hourglass, tmp_path):
+    for number in range(4):
+        path = tmp_path / "in" / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.random.default_rng(number).integers(0, 255, (28, 28)).astype(np.uint8)).save(path)
+    np.save(tmp_path / "codes.npy", np.zeros((1, 64), np.float32))
+    code, _, err = hourglass(*words)
+    assert "is an address, and" in err.splitlines()[-1]
+    assert "s3://b/" in err.splitlines()[-1]
+    assert code == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"in", "codes.npy"}
+
+
+@pytest.mark.parametrize("missing", ["fsspec", "s3fs"])
 def test_a_missing_extra_is_named(missing, hourglass, monkeypatch):
     import fsspec
 

@@ -30,7 +30,7 @@ def test_torchrun_restarts_a_training_where_it_was(tmp_path):
     words += ("--checkpoint-every", "10steps", "--set", "batch_size=5", "--out", tmp_path / "model")
     code, out, err = torchrun(*words, restarts=1, dies_in_step=25)
     assert code == 0, err
-    assert resuming(err) == [*map(str, words), "--resume"]
+    assert resuming(err) == ["train", "--resume", *map(str, words[1:])]
     assert err.count("going on from step 20 of 40") == 1
     assert out == f"model: {tmp_path / 'model'}\n"
     found = hg.load_model(tmp_path / "model")

@@ -49,9 +49,50 @@ class Counted:
 
 def using(shared, task):
     time.sleep(0.02)
-    return os.getpid()
+    return task**2, os.getpid()
 
 
-def measured(cell, data):
-    """What a study measures of a cell."""
-    return {"mean": float(data.train.images[cell["seed"]].mean())}
+def patient(shared, task):
+    """The tasks but for the first wait for a file."""
+    Path(shared, f"{task}.begun").touch()
+    end = time.monotonic() + 60
+    while task and not Path(shared, "go").exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    Path(shared, f"{task}.done").touch()
+    return task
+
+
+class OddError(Exception):
+    """Takes two arguments, of which pickle knows one."""
+
+    def __init__(self, one, two):
+        super().__init__(f"{one} {two}")
+
+
+class OddFileError(OSError):
+    def __init__(self, one, two):
+        super().__init__(f"{one} {two}")
+
+
+def odd(shared, task):
+    raise OddFileError("c", "d") if task else OddError("a", "b")
+
+
+def drawn(cell, data):
+    """Numbers of PyTorch's own generator, between which other threads have time to draw."""
+    import torch
+
+    torch.manual_seed(cell["seed"])
+    numbers = []
+    for _ in range(4):
+        numbers.append(float(torch.rand(())))
+        time.sleep(0.02)
+    return {"numbers": numbers, "threads": torch.get_num_threads()}
+
+
+def allow_no_failure(dask_scheduler):
+    dask_scheduler.allowed_failures = 0
+
+
+def waiting_tasks(dask_scheduler):
+    return len(dask_scheduler.tasks)

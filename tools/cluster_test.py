@@ -205,7 +205,7 @@ def _train_on_two_hosts(folder: Path) -> None:
         _say("a process was killed, and torchrun started both again, which resumed with the same losses")
         codes = _trained(hosts, folder, folder / "cut", disturb=hosts.cut, restarts=0)
         _expect(codes[0] not in (0, None), f"torchrun on the host that is left ended with exit code {codes[0]}")
-    again = "to go on: start torchrun on every host as before, with -m hourglass run conv"
+    again = "to go on: start torchrun on every host as before, with -m hourglass run --resume conv"
     for host, lost in ((0, 1), (1, 0)):
         said = (folder / f"host{host}.log").read_text()
         _expect(f"hourglass: rank {lost} (process" in said, f"rank {host} did not name the process that was lost")

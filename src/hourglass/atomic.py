@@ -1,15 +1,24 @@
 """Files that appear whole or not at all, folders that one process has at a time, and what the disk has for certain."""
 
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+# First part of the path that an address becomes, such as "s3:".
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 # Begins the names of files that are not yet whole.
 PARTIAL = ".part-"
 LOCK = ".lock"
+
+
+class AddressError(ValueError):
+    """An address such as ``s3://bucket`` where a path of this machine is needed; raised before any work is begun."""
+
+    exit_code = 2  # of the command line, as for every misuse
 
 
 @contextmanager
@@ -28,6 +37,8 @@ def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
 
     Raises
     ------
+    AddressError
+        When it is an address.
     BlockingIOError
         When another process has it.
     OSError
@@ -35,6 +46,7 @@ def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
+    check_local(folder)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK)
@@ -50,6 +62,43 @@ def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
         lock.release()
 
 
+def is_address(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a place is an address such as ``s3://bucket/folder``.
+
+    Parameters
+    ----------
+    path : path-like
+        The place.
+
+    Returns
+    -------
+    bool
+        True where the first part of the path is a scheme with its colon. A drive of Windows has one letter.
+    """
+    parts = Path(path).parts
+    return bool(parts) and _SCHEME.fullmatch(parts[0]) is not None
+
+
+def check_local(path: str | os.PathLike[str], what: str = "the output") -> None:
+    """Raise an error if a place is an address, which would become a folder of that name.
+
+    Parameters
+    ----------
+    path : path-like
+        The place.
+    what : str, default="the output"
+        What it is, for the message.
+
+    Raises
+    ------
+    AddressError
+        When it is an address.
+    """
+    if is_address(path):
+        address = "//".join(os.fspath(path).replace("//", "/").split("/", 1))  # pathlib keeps one of two slashes
+        raise AddressError(f"{address} is an address, and {what} has to lie on this machine; give a path")
+
+
 def check_writable(folder: str | os.PathLike[str]) -> None:
     """Raise an error, before any work is done, unless a folder is there or can be made, and can be written into.
 
@@ -60,11 +109,14 @@ def check_writable(folder: str | os.PathLike[str]) -> None:
 
     Raises
     ------
+    AddressError
+        When it is an address.
     FileExistsError
         When it or one of its parents is a file.
     OSError
         When the system does not let this process write there.
     """
+    check_local(folder)
     folder = Path(folder)
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir():
@@ -90,12 +142,15 @@ def check_free(*files: str | os.PathLike[str], overwrite: bool = False) -> None:
 
     Raises
     ------
+    AddressError
+        When one is an address.
     FileExistsError
         When one exists and ``overwrite`` is not set.
     OSError
         When the folder of one cannot be written into.
     """
     for file in map(Path, files):
+        check_local(file)
         if file.exists() and not overwrite:
             raise FileExistsError(f"{file} exists; overwrite (--overwrite) replaces it")
     for folder in {Path(file).parent for file in files}:

@@ -205,6 +205,7 @@ def load_model(folder: str | os.PathLike[str], *, device: str | torch.device = "
         raise ValueError(f"{os.fspath(folder)}: the model's files do not fit together ({error})") from error
     place = resolve_device(device)
     estimator.device_ = str(place)
+    estimator._asked_device = device  # other processes, to which the model is sent, have devices of their own
     on_device: Any = network.to(place)  # torch's types know of no memory format
     estimator.network_ = on_device.to(memory_format=torch.channels_last).eval()
     if optimiser is not None:

@@ -1,6 +1,7 @@
 """The command line's frame: exit codes, errors of one line."""
 
 import ast
+import shlex
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -69,6 +70,28 @@ def stoppable(how: str | Callable[[], str]) -> Iterator[None]:
         raise Stopped(f"interrupted; {said()}", signal.SIGINT) from error
     except WorkerLostError as error:
         raise Incomplete(f"{error}; {said()}") from error
+
+
+def was_given(context: typer.Context, name: str) -> bool:
+    """Whether a parameter was given on the command line, and not by a default or by the environment."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def resuming(command: str, *option: str) -> str:
+    """The command line with --resume, and an option with its value, behind the name of the command, if it lacks them.
+
+    Under torchrun it is said how torchrun starts the command again.
+    """
+    words = shlex.split(command)
+    options = words[: words.index("--")] if "--" in words else words
+    name = next(number for number, word in enumerate(words[1:], 1) if not word.startswith("-"))
+    lacking = ["--resume"] if "--resume" not in options else []
+    if option and not any(word == option[0] or word.startswith(f"{option[0]}=") for word in options):
+        lacking = [*option, *lacking]
+    again = shlex.join([*words[: name + 1], *lacking, *words[name + 1 :]])
+    place = launched()
+    return again if place is None else place.again(again)
 
 
 def complain(message: str) -> None:

@@ -1,5 +1,7 @@
 """Options whose choices are a table of the library, looked up when a command runs, so that what was added counts."""
 
+from pathlib import Path
+
 import typer
 
 
@@ -25,6 +27,16 @@ def dataset_place(text: str) -> str:
             f"{text!r} is neither a data set ({', '.join(DATASETS)}) nor a Zarr, whose name ends in .zarr"
         )
     return text
+
+
+def location(text: str) -> Path:
+    """Path of a file or folder, or an address of one; a path alone would lose a part of some addresses."""
+    from hourglass.imagefiles.remote import place
+
+    try:
+        return place(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def network_name(text: str) -> str:

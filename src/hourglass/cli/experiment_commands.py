@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from hourglass.cli.app import Misuse, app, merge, parse_settings, stoppable
+from hourglass.cli.app import Misuse, app, merge, parse_settings, resuming, stoppable, was_given
 from hourglass.cli.choices import dataset_place
 from hourglass.cli.shared import CheckpointEvery, DataFolder, Quiet, teller
 from hourglass.cli.torchrun import Timeout, check_out_is_given, together
@@ -109,7 +109,7 @@ def run(
         ),
     ] = None,
     cluster: Cluster = None,
-    timeout: Timeout = 60.0,
+    timeout: Timeout = None,
     quiet: Quiet = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print each finished run's result as one line of JSON, and nothing else.")
@@ -118,20 +118,19 @@ def run(
     """Run experiments or studies, and write their numbers and figures to a report.
 
     `hourglass list` shows their names. Studies use only --dataset, --data-dir, --seeds, --steps, --jobs, --cluster
-    and --out, and always resume what is in --out. They run on this machine (--jobs), on Dask or on Ray (--cluster).
+    and --out, and always resume what is in --out. They run on this machine, in several processes (--jobs), or on a Dask
+    or Ray cluster (--cluster).
 
     Experiments run in this process, or are trained by several processes on one machine or many: `torchrun
     --nproc-per-node 2 -m hourglass run NAME --out FOLDER`. Each of these computes a part of every batch, on the CPU or
     on a GPU of its own.
     """
+    from hourglass.data import DATASETS
     from hourglass.running import run_many, split
 
-    if split(names)[1]:
-        given = {"--epochs": epochs, "--set": settings, "--seed": seed, "--device": device, "--precision": precision}
-        strange = [option for option, value in given.items() if value is not None]
-        strange += ["--json"] * as_json + ["--recipe"] * (recipe != "classic")
-        if strange:
-            raise Misuse(f"{split(names)[1][0]} is a study, and has no {strange[0]}; its settings are its own")
+    _check_options(context, *split(names))
+    if was_given(context, "data_dir") and dataset not in DATASETS:
+        raise Misuse(f"--data-dir is for the data set of a name, and {dataset} is a Zarr; leave --data-dir out")
     if resume and out is None:
         raise Misuse("--resume needs --out, the folder of the run to resume")
     if seed is not None and seeds is not None:
@@ -141,7 +140,7 @@ def run(
     folder = out or Path("runs") / datetime.now().strftime("%Y-%m-%d-%H%M%S")
     shown = Shown(quiet=quiet, as_json=as_json)
     with (
-        stoppable(f"to go on, repeat the command with --out {folder} --resume"),
+        stoppable(f"to go on: {resuming(context.obj, '--out', str(folder))}"),
         together(context.obj, folder, timeout=timeout, device=parameters.get("device")) as job,
         shown,
     ):
@@ -167,6 +166,16 @@ def run(
         )
 
 
+def _check_options(context: typer.Context, experiments: Sequence[str], studies: Sequence[str]) -> None:
+    """Refuse options that are those of experiments where there is a study."""
+    strange = ["epochs", "settings", "seed", "device", "precision", "recipe", "as_json"]
+    strange += [] if experiments else ["checkpoint_every"]
+    given = [name for name in strange if was_given(context, name)]
+    if studies and given:
+        option = {"settings": "set", "as_json": "json"}.get(given[0], given[0]).replace("_", "-")
+        raise Misuse(f"{studies[0]} is a study, and has no --{option}; its settings are its own")
+
+
 @app.command()
 def report(
     folder: Annotated[
@@ -174,8 +183,10 @@ def report(
     ],
 ) -> None:
     """Write the report of a folder of runs anew, from its files."""
+    from hourglass.atomic import check_local
     from hourglass.report import write_report
 
+    check_local(folder, "the folder of runs")
     typer.echo(f"report: {write_report(folder)}")
 
 

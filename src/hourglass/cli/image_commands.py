@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from hourglass.cli.app import Misuse, app, stoppable
+from hourglass.cli.choices import location
 from hourglass.cli.image_job import Job
 from hourglass.cli.shared import (
     READ,
@@ -122,7 +123,10 @@ def reconstruct(
 def evaluate(
     context: typer.Context,
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Folder of clean images, or one image.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="FOLDER", parser=location, help="Folder of clean images, or one image.", show_default=False
+        ),
     ],
     model: Denoiser = "photo",
     noise: Annotated[
@@ -158,8 +162,11 @@ def evaluate(
     A denoiser is compared with total variation, non-local means, wavelets and the median on the same noise. A model
     that compresses is compared with PCA to codes of the same length. Scores are relative to the range of the numbers.
 
-    With --shard, the scores of the shard's images are printed, and their means. They are those that the whole run
-    prints, but for PCA, which is fitted on the images of the shard if --known does not name others.
+    With --shard, the scores of the shard's images and their means are printed. The scores of an image are the same as
+    in the whole run, except those of PCA, which is fitted on the images of the shard if --known does not name others.
+
+    On other processes (--jobs, --cluster), the files are read and, for a denoiser, scored. The reconstructions of a
+    model that compresses, and PCA, are computed in this process.
     """
     from hourglass.imagefiles.comparison import evaluate_images
     from hourglass.models import load_named
@@ -180,6 +187,7 @@ def evaluate(
             workers=where.workers,
             on_found=tally.begin,
             on_outcome=tally.note,
+            say=tally.say,
         )
     if list(scores) == ["model"] and not quiet:
         typer.echo(

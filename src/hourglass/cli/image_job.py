@@ -1,4 +1,4 @@
-"""What denoise and reconstruct do: images of the same form from images."""
+"""The work of denoise and reconstruct: each image file becomes one of the same size and format."""
 
 from contextlib import closing
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """A command that gives back images of the same form."""
+    """A command that writes, for each image file, one of the same size and format."""
 
     title: str
     models: "tuple[Autoencoder, ...]"
@@ -35,11 +35,17 @@ class Job:
         """Find inputs and outputs, check them, and restore the images."""
         from hourglass.imagefiles import ImageRestorer, plan, process
         from hourglass.imagefiles.streams import STREAM
+        from hourglass.runtime.workers import HERE
 
         if self.overwrite and self.resume:
             raise Misuse("--overwrite and --resume contradict each other; give one of them")
         if in_place and self.resume:
             raise Misuse("--resume cannot tell what --in-place has done already; name the inputs that are left")
+        if in_place and self.where.workers != HERE:
+            raise Misuse(
+                "--in-place is for this process alone, as a worker that is lost may leave files that would be restored "
+                "a second time; leave --jobs and --cluster out, or name a folder for the output"
+            )
         sources, target = _inputs_and_output(places, out, in_place=in_place)
         restorer = ImageRestorer(self.models, self.noise)
         ranges = ranges_of(self.value_range, self.models[0])

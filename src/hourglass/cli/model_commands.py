@@ -48,8 +48,8 @@ def encode(
 ) -> None:
     """Write the codes of images to a table with their file names, in the order of the names.
 
-    With --shard, the table holds the codes of the shard's images, and the shard is added to its name: --shard 2/8 of
-    codes.csv is codes-2-of-8.csv.
+    With --shard, the table has the codes of the shard's images, and the shard is added to its name: with --shard 2/8,
+    codes.csv becomes codes-2-of-8.csv.
     """
     from hourglass.imagefiles.code_tables import check_codes_file
     from hourglass.imagefiles.codes import encode_images

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from hourglass.cli.app import Misuse, app, complain
-from hourglass.cli.choices import dataset_name
+from hourglass.cli.app import Misuse, app, complain, was_given
+from hourglass.cli.choices import dataset_name, location
 from hourglass.cli.shared import DataFolder, Device, Hidden, Overwrite, Quiet, Range, Resizing, Tally, ranges_of
 
 
@@ -84,6 +84,7 @@ def _reached_at(host: str) -> str:
 
 @app.command()
 def inspect(
+    context: typer.Context,
     model: Annotated[
         str,
         typer.Argument(
@@ -95,7 +96,7 @@ def inspect(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the page.", show_default=False)],
     sources: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[IMAGES]…", help="Images and folders of images.", show_default=False),
+        typer.Argument(metavar="[IMAGES]…", parser=location, help="Images and folders of images.", show_default=False),
     ] = None,
     dataset: Annotated[
         str | None,
@@ -126,6 +127,8 @@ def inspect(
 
     if bool(sources) == bool(dataset):
         raise Misuse("give either IMAGES or --dataset")
+    if sources and was_given(context, "data_dir"):
+        raise Misuse("--data-dir is for --dataset; leave it out, as IMAGES are given")
     estimator, *_ = load_named(model, device=device)
     check_inspection(estimator, out, overwrite=overwrite)
     labels = None

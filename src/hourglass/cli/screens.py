@@ -16,6 +16,10 @@ PANELS = {
     LESSONS: ("lessons", "explain", "serve", "page"),
 }
 
+# Commands that several processes can share; the help of each says how.
+SHARED = ("denoise", "reconstruct", "evaluate", "pack", "train", "encode", "run")
+ALONE = "This command runs in this process alone."
+
 # Types of Python as the parser writes them.
 _NUMBER = re.compile(r"<(int|float)( range)?>")
 
@@ -37,6 +41,13 @@ class Screen(TyperCommand):
             if rows:
                 with formatter.section(title):
                     formatter.write_dl(rows)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        super().format_epilog(ctx, formatter)
+        if self.name not in SHARED:
+            formatter.write_paragraph()
+            with formatter.indentation():
+                formatter.write_text(ALONE)
 
 
 class Screens(TyperGroup):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hourglass.cli.app import FAILURE, Misuse
+from hourglass.cli.choices import location
 
 if TYPE_CHECKING:
     from hourglass.denoising.noise_level import NoiseLevel
@@ -27,12 +28,16 @@ Denoiser = Annotated[
         "the name of a model is given as ./photo. photo is two models, one for colour and one for grey images.",
     ),
 ]
-Input = Annotated[Path, typer.Argument(metavar="IN", help="Folder of images, or one image.", show_default=False)]
+Input = Annotated[
+    Path,
+    typer.Argument(metavar="IN", parser=location, help="Folder of images, or one image.", show_default=False),
+]
 Output = Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the results.", show_default=False)]
 Places = Annotated[
     list[Path],
     typer.Argument(
         metavar="IN… OUT",
+        parser=location,
         help="Images and folders of images, then the folder for the results, or for one image a file. - stands for "
         "standard input or standard output.",
         show_default=False,
@@ -43,6 +48,7 @@ Out = Annotated[
     typer.Option(
         "--out",
         metavar="OUT",
+        parser=location,
         help="Folder or file for the results; all other names are then inputs.",
         show_default=False,
     ),
@@ -204,13 +210,16 @@ class Tally:
             self.done += 1
         self.ranges |= dict.fromkeys(map(str, outcome.ranges))
         self.noise_levels += outcome.noise_levels
-        if outcome.noise_levels and not self.quiet:
-            self._say(f"{self.title}: {outcome.source.name}: {levels_in_words(outcome.noise_levels)}")
+        if outcome.noise_levels:
+            self.say(f"{outcome.source.name}: {levels_in_words(outcome.noise_levels)}")
         speed = self._bar.tasks[0].speed
         self._bar.update(self._task, advance=1, rate=f"{speed:.1f} {self.unit}/s" if speed else "")
 
-    def _say(self, line: str) -> None:
-        """Show a line above the bar, if there is one."""
+    def say(self, message: str) -> None:
+        """Show a line, above the bar if there is one."""
+        line = f"{self.title}: {message}"
+        if self.quiet:
+            return
         if self._bar.disable:
             typer.echo(line, err=True)
         else:

@@ -8,14 +8,18 @@ from typing import Annotated
 
 import typer
 
-from hourglass.cli.app import Misuse
+from hourglass.cli.app import Misuse, resuming
 from hourglass.runtime.launched import Launched, launched
 
+# Seconds.
+_TIMEOUT = 60.0
 Timeout = Annotated[
-    float,
+    float | None,
     typer.Option(
         metavar="SECONDS",
-        help="Under torchrun: time after which a process that does not answer counts as lost.",
+        help="Under torchrun: time after which a process that does not answer counts as lost.  "
+        f"[default: {_TIMEOUT:g}]",
+        show_default=False,
         min=20,
     ),
 ]
@@ -70,7 +74,7 @@ def check_out_is_given(out: Path | None) -> None:
 
 
 @contextmanager
-def together(command: str, out: Path, *, timeout: float, device: object) -> Iterator[Job]:
+def together(command: str, out: Path, *, timeout: float | None, device: object) -> Iterator[Job]:
     """Do what follows together with the other processes that torchrun has started; only that of rank 0 shows anything.
 
     ``command`` is the command line, and ``device`` what was chosen to compute on.
@@ -78,6 +82,8 @@ def together(command: str, out: Path, *, timeout: float, device: object) -> Iter
     place = launched()
     job = Job(place, out)
     if place is None:
+        if timeout is not None:
+            raise Misuse("--timeout is for the processes that torchrun starts; without torchrun leave it out")
         yield job
         return
     from hourglass.runtime.ending import FollowerError
@@ -85,15 +91,14 @@ def together(command: str, out: Path, *, timeout: float, device: object) -> Iter
     from hourglass.runtime.ranks import LostProcessError
 
     try:
-        with joined(place, timeout=timeout, use_gpu=device != "cpu"), _shown(job):
+        with joined(place, timeout=_TIMEOUT if timeout is None else timeout, use_gpu=device != "cpu"), _shown(job):
             yield job
             job.end()
     except FollowerError:
         raise
     except LostProcessError as error:
-        done = {"--resume", "--overwrite"} & set(command.split())
-        again = command if done else f"{command} --resume"
-        raise _report(LostProcessError(f"{error}; to go on: {place.again(again)}")) from error
+        again = place.again(command) if "--overwrite" in command.split() else resuming(command)
+        raise _report(LostProcessError(f"{error}; to go on: {again}")) from error
     except BaseException as error:
         _report(error)
         raise

@@ -140,7 +140,7 @@ def train(
         ),
     ] = False,
     checkpoint_every: CheckpointEvery = "60s",
-    timeout: Timeout = 60.0,
+    timeout: Timeout = None,
     quiet: Quiet = False,
 ) -> None:
     """Train a model on a folder of images of any size, or on a Zarr of more images than fit into memory.

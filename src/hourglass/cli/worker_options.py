@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hourglass.cli.app import Misuse
+from hourglass.cli.app import Misuse, resuming
 
 if TYPE_CHECKING:
     from hourglass.imagefiles.shards import Shard
@@ -15,7 +15,7 @@ Jobs = Annotated[
     int,
     typer.Option(
         "--jobs",
-        help="Number of processes of this machine that share the files. 1 is this process, which uses every core.",
+        help="Number of processes of this machine that share the files; 1 is this process.",
         min=1,
     ),
 ]
@@ -48,7 +48,7 @@ WHERE = (
 
 @dataclass(frozen=True)
 class Where:
-    """Where a command runs, on which of the files, and how the command line was."""
+    """Where a command runs, which files it processes, and the command line itself."""
 
     workers: "Workers"
     shard: "Shard"
@@ -56,7 +56,7 @@ class Where:
 
     @classmethod
     def of(cls, context: typer.Context, jobs: int, cluster: str | None, shard: str | None) -> "Where":
-        """As --jobs, --cluster and --shard say."""
+        """Return what --jobs, --cluster and --shard ask for."""
         from hourglass.imagefiles.shards import WHOLE, parse_shard
         from hourglass.runtime.workers import Workers
 
@@ -79,5 +79,4 @@ class Where:
         """What a person is told who is to resume the command."""
         if overwrite:
             return "repeat the command, which does all files again"
-        resume = "" if "--resume" in self.command.split() else " --resume"
-        return f"to do the rest: {self.command}{resume}"
+        return f"to do the rest: {resuming(self.command)}"

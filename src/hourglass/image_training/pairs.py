@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from hourglass.atomic import check_local
 from hourglass.errors import OptionError
 from hourglass.imagefiles import Outcome, find_images
 
@@ -44,7 +45,10 @@ def find_targets(
         When ``targets`` does not exist, or a file has no partner and there is no ``on_outcome``.
     OptionError
         When no image has a target, or two files of one folder differ in their suffixes alone.
+    AddressError
+        When ``targets`` is an address; a ValueError.
     """
+    check_local(targets, "the folder of targets (--targets)")
     roots = [Path(folder), Path(targets)]
     if roots[0].is_file() and roots[1].is_file():
         return {roots[0]: roots[1]}

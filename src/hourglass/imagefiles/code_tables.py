@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hourglass.atomic import check_free, write_whole
 from hourglass.errors import OptionError
 from hourglass.imagefiles.folders import NAMES_SUFFIX
-from hourglass.imagefiles.remote import RemotePath, check_deliverable, delivered, existing, place
+from hourglass.imagefiles.remote import RemotePath, check_deliverable, delivered, existing, fetched, place
 
 CODE_SUFFIXES = (".npy", ".csv")
 Codes = NDArray[np.float32]
@@ -121,7 +121,7 @@ def read_codes(path: str | os.PathLike[str]) -> tuple[list[str], Codes]:
     Parameters
     ----------
     path : path-like
-        Path of the table. A file with the suffix ``.npy`` is an array, any other file is read as CSV.
+        Path or address of the table. A file with the suffix ``.npy`` is an array, any other file is read as CSV.
 
     Returns
     -------
@@ -138,18 +138,19 @@ def read_codes(path: str | os.PathLike[str]) -> tuple[list[str], Codes]:
     ValueError
         When the file is not a table of finite numbers, or the number of names is not that of the codes.
     """
-    path = Path(path)
+    path = place(path)
     try:
         if path.suffix == ".npy":
-            codes = np.load(path, allow_pickle=False)
+            with fetched(path) as local:
+                codes = np.load(local, allow_pickle=False)
             beside = names_file(path)
-            names = (
-                [str(name) for name in json.loads(beside.read_text(encoding="utf-8"))]
-                if beside.is_file()
-                else [f"{i:05}.png" for i in range(len(codes))]
-            )
+            if beside.is_file():
+                with fetched(beside) as local:
+                    names = [str(name) for name in json.loads(local.read_text(encoding="utf-8"))]
+            else:
+                names = [f"{i:05}.png" for i in range(len(codes))]
         else:
-            with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            with fetched(path) as local, local.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
                 rows = list(csv.reader(file))[1:]
             names = [row[0] for row in rows]
             codes = np.array([row[1:] for row in rows], dtype=np.float32)

@@ -5,13 +5,15 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hourglass.atomic import check_writable
+from hourglass.atomic import check_local, check_writable
 from hourglass.estimators import Autoencoder
+from hourglass.estimators.sending import Sent
 from hourglass.imagefiles.code_tables import Codes, check_codes_file, read_codes, write_codes
 from hourglass.imagefiles.crops import read_sized
 from hourglass.imagefiles.folders import Found, find_images
@@ -117,7 +119,7 @@ def decode_images(
     estimator : DenseAutoencoder or ConvAutoencoder
         The fitted model whose codes they are.
     codes : path-like
-        Path of a table that :func:`encode_images` wrote.
+        Path or address of a table that :func:`encode_images` wrote.
     target : path-like
         Folder of the images.
     overwrite : bool, default=False
@@ -129,6 +131,8 @@ def decode_images(
 
     Raises
     ------
+    AddressError
+        When ``target`` is an address; a ValueError.
     FileExistsError
         When an output exists and ``overwrite`` is False.
     ValueError
@@ -137,6 +141,7 @@ def decode_images(
     OSError
         When ``codes`` cannot be read or ``target`` cannot be written.
     """
+    check_local(target)
     names, rows = read_codes(codes)
     images = list(decode_files(estimator, names, rows, Path(target)))
     there = [path for path, _ in images if path.exists()]
@@ -198,7 +203,7 @@ def encode_files(
             "the model has skip connections or predicts a residue, and no code; train one without noise (--noise)"
         )
     names, codes = [], []
-    how = (estimator, ranges or Ranges(), resizing)
+    how = _Encoding(Sent(estimator), ranges or Ranges(), resizing, workers.folder)
     with closing(in_order(on_workers(_encode_chunk, in_chunks(paths, workers), workers, how))) as encoded:
         for outcome, code in itertools.chain.from_iterable(encoded):
             if code is not None:
@@ -209,16 +214,24 @@ def encode_files(
     return names, np.array(codes, dtype=np.float32).reshape(len(codes), size)
 
 
-def _encode_chunk(
-    how: tuple[Autoencoder, Ranges, bool], paths: Sequence[Path]
-) -> list[tuple[Outcome, NDArray[np.float32] | None]]:
+@dataclass(frozen=True)
+class _Encoding:
+    """How each file is encoded, and the folder of relative paths, if it is not the working folder."""
+
+    model: Sent[Autoencoder]
+    ranges: Ranges
+    resizing: bool
+    folder: Path | None
+
+
+def _encode_chunk(how: _Encoding, paths: Sequence[Path]) -> list[tuple[Outcome, NDArray[np.float32] | None]]:
     """Read and encode some files."""
-    estimator, ranges, resizing = how
+    estimator = how.model.estimator
     found: list[tuple[Outcome, NDArray[np.float32] | None]] = []
     for path in paths:
         try:
-            with fetched(path) as local:
-                image = read_sized(local, estimator.image_shape_, ranges, resizing=resizing)
+            with fetched(path, how.folder) as local:
+                image = read_sized(local, estimator.image_shape_, how.ranges, resizing=how.resizing)
             found.append((Outcome(path, ranges=(image.value_range,)), estimator.transform(image.pixels[None])[0]))
         except FILE_ERRORS as error:
             found.append((Outcome(path, error=error), None))

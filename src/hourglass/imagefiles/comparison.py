@@ -23,8 +23,11 @@ from hourglass.imagefiles.ranges import Ranges
 from hourglass.imagefiles.remote import fetched
 from hourglass.imagefiles.restorer import ImageRestorer
 from hourglass.imagefiles.shards import WHOLE, Shard
-from hourglass.imagefiles.trials import Setting, score_model, score_others
+from hourglass.imagefiles.trials import CHOOSING, Setting, score_files
 from hourglass.runtime.workers import HERE, Workers, in_order, on_workers
+
+# How files are read: size of the images, ranges, whether others are resized, and folder of relative paths.
+_Reading = tuple[tuple[int, int, int], Ranges, bool, Path | None]
 
 # Noise for a denoiser that learnt all levels: the one for which papers report the most.
 USUAL_NOISE = GaussianNoise(25 / 255)
@@ -48,6 +51,7 @@ def evaluate_images(
     workers: Workers = HERE,
     on_found: Callable[[Found], None] = _ignore,
     on_outcome: Callable[[Outcome], None] = _ignore,
+    say: Callable[[str], None] = _ignore,
 ) -> dict[str, dict[Path, Scores]]:
     """Score a model, and methods that need no network, on a folder of clean images.
 
@@ -79,12 +83,14 @@ def evaluate_images(
         Part of the files that is scored; by default all. The scores of a denoiser and of the methods beside it do not
         depend on it. PCA is fitted on the images of the shard if ``known`` is not given.
     workers : Workers, optional
-        Where the files of a denoiser are processed, and those of a model that compresses are read; by default in this
-        process, in which PCA and the reconstructions of a model that compresses are always computed.
+        Where the files are read and, for a denoiser, scored; by default in this process. The reconstructions of a model
+        that compresses, and PCA, are always computed in this process.
     on_found : callable, optional
         Function that is called with the :class:`Found` files before they are read.
     on_outcome : callable, optional
-        Function that is called with the :class:`Outcome` of each file.
+        Function that is called with the :class:`Outcome` of each file, when all methods have been scored on it.
+    say : callable, optional
+        Function that is called with a line of text on what is done before the first file is scored.
 
     Returns
     -------
@@ -114,6 +120,7 @@ def evaluate_images(
         return compare_codes(
             estimator, mine, ranges=ranges, resizing=resizing, known=fitted, workers=workers, on_outcome=on_outcome
         )
+    say(f"the strengths of the other methods are chosen on {min(CHOOSING, len(found))} images")
     unclip = estimator.undo_clipping if isinstance(estimator.undo_clipping, float) else None
     return compare_denoisers(
         models,
@@ -199,21 +206,12 @@ def compare_denoisers(
     setting = Setting(ImageRestorer(models), ranges or Ranges(), corruption, seed)
     numbered = shard.of(list(enumerate(paths)))
     scores: dict[str, dict[Path, Scores]] = {}
-    read: list[tuple[int, Path]] = []
-    with closing(in_order(on_workers(score_model, in_chunks(numbered, workers), workers, setting))) as chunks:
-        for (number, path), (outcome, of_file) in zip(numbered, itertools.chain.from_iterable(chunks), strict=True):
+    how = replace(setting, others=setting.chosen(paths, unclip), folder=workers.folder)
+    with closing(in_order(on_workers(score_files, in_chunks(numbered, workers), workers, how))) as chunks:
+        for outcome, of_file in itertools.chain.from_iterable(chunks):
             for title, rows in of_file.items():
                 scores.setdefault(title, {}).update(rows)
-            if outcome.error is None:
-                read.append((number, path))
             on_outcome(outcome)
-    if not read:
-        return scores
-    others = setting.chosen(paths, unclip)
-    with closing(in_order(on_workers(score_others, in_chunks(read, workers), workers, (setting, others)))) as chunks:
-        for of_file in itertools.chain.from_iterable(chunks):
-            for title, rows in of_file.items():
-                scores.setdefault(title, {}).update(rows)
     return scores
 
 
@@ -246,7 +244,8 @@ def compare_codes(
         Paths of the images on which PCA is fitted. By default PCA is fitted on the images that are scored, which is an
         advantage over the model.
     workers : Workers, optional
-        Where the files are read; by default in this process, in which everything else is computed.
+        Where the files are read; by default in this process. Reconstructions, PCA and scores are always computed in
+        this process.
     on_outcome : callable, optional
         Function that is called with the :class:`Outcome` of each file. By default nothing is called.
 
@@ -258,7 +257,7 @@ def compare_codes(
     from sklearn.decomposition import PCA
 
     ranges = ranges or Ranges()
-    how = (estimator.image_shape_, ranges, resizing)
+    how = (estimator.image_shape_, ranges, resizing, workers.folder)
     there = _read_all(how, paths, workers, on_outcome)
     if not there:
         return {}
@@ -277,7 +276,7 @@ def compare_codes(
 
 
 def _read_all(
-    how: tuple[tuple[int, int, int], Ranges, bool],
+    how: _Reading,
     paths: Sequence[Path],
     workers: Workers,
     on_outcome: Callable[[Outcome], None],
@@ -291,14 +290,12 @@ def _read_all(
     return found
 
 
-def _read_chunk(
-    how: tuple[tuple[int, int, int], Ranges, bool], paths: Sequence[Path]
-) -> list[tuple[Outcome, ReadImage | None]]:
-    image_shape, ranges, resizing = how
+def _read_chunk(how: _Reading, paths: Sequence[Path]) -> list[tuple[Outcome, ReadImage | None]]:
+    image_shape, ranges, resizing, folder = how
     found: list[tuple[Outcome, ReadImage | None]] = []
     for path in paths:
         try:
-            with fetched(path) as local:
+            with fetched(path, folder) as local:
                 image = replace(read_sized(local, image_shape, ranges, resizing=resizing), name=path)
         except FILE_ERRORS as error:
             found.append((Outcome(path, error=error), None))

@@ -12,6 +12,7 @@ from hourglass.imagefiles.crops import read_sized
 from hourglass.imagefiles.folders import Found, find_images
 from hourglass.imagefiles.processing import FILE_ERRORS, Outcome
 from hourglass.imagefiles.ranges import Ranges
+from hourglass.imagefiles.remote import RemotePath, fetched
 
 
 def _ignore(_: object) -> None:
@@ -36,7 +37,7 @@ def read_for_model(
     estimator : Autoencoder
         A fitted model.
     sources : sequence of path-like
-        Folders of images, and image files.
+        Folders of images, and image files: paths or addresses.
     most : int
         The largest number of files.
     ranges : Ranges, optional
@@ -76,9 +77,10 @@ def read_for_model(
     names, images = [], []
     for path in found.paths:
         try:
-            image = read_sized(path, estimator.image_shape_, ranges or Ranges(), resizing=resizing)
+            with fetched(path) as local:
+                image = read_sized(local, estimator.image_shape_, ranges or Ranges(), resizing=resizing)
             images.append(image.pixels)
-            names.append(path.as_posix())
+            names.append(str(path) if isinstance(path, RemotePath) else path.as_posix())
         except FILE_ERRORS as error:
             on_outcome(Outcome(path, error=error))
         else:

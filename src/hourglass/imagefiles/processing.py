@@ -3,18 +3,19 @@
 import errno
 import os
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
+from hourglass.errors import OptionError
 from hourglass.imagefiles.files import open_image
 from hourglass.imagefiles.image import ImageFile, Plane, Raw
 from hourglass.imagefiles.ranges import FileRanges, Ranges
 from hourglass.imagefiles.reading import LargerThanWantedError, up_to
-from hourglass.imagefiles.remote import delivered, existing, fetched
+from hourglass.imagefiles.remote import delivered, existing, fetched, size_of
 from hourglass.imagefiles.value_ranges import ValueRange
 from hourglass.runtime.hardware import give_memory_back
 from hourglass.runtime.threads import overlapped
@@ -84,7 +85,9 @@ def process(
     of more numbers than 36 million divided by that, are processed by themselves, with one plane in memory at a time. On
     two threads these are images of more than 4 million colour pixels.
 
-    On several workers, each takes some files at a time, and does with them the same. The outputs are the same.
+    On several workers, each takes some files at a time, and does with them the same. The outputs are the same. An input
+    is replaced in this process alone: a worker that is lost leaves unknown which files it has done, and a file that was
+    restored would be restored again.
 
     Parameters
     ----------
@@ -111,11 +114,18 @@ def process(
 
     Raises
     ------
+    OptionError
+        When an input is its own output, and there are several workers; raised before any file is read.
     OutputFullError
         When the disk is full or read-only.
     WorkerLostError, ConnectionError, ImportError
         As :func:`hourglass.runtime.workers.on_workers` raises them.
     """
+    if workers != HERE and any(source == target for source, target in pairs):
+        raise OptionError(
+            "inputs are replaced (--in-place) in this process alone; leave jobs (--jobs) and cluster (--cluster) out, "
+            "or name a folder for the output"
+        )
     there = existing(target for _, target in pairs) if resume else set()
     left = [pair for pair in pairs if pair[1] not in there]
     with closing(_on(workers, left, restore, ranges or Ranges())) as outcomes:
@@ -159,19 +169,24 @@ def _plain(error: Exception) -> Exception:
 def _on(workers: Workers, pairs: Sequence[Pair], restore: Restore, ranges: Ranges) -> Generator[Outcome, None, None]:
     """Outcomes of all pairs, in order."""
     if workers == HERE:
-        give_memory_back()
-        work = _Work(restore, ranges, _MOST_AT_ONCE // (torch.get_num_threads() + 1))
-        yield from overlapped(work.beside_others, work.alone, pairs)
+        yield from _here(_Work(restore, ranges), pairs)
         return
-    with closing(in_order(on_workers(_do_chunk, in_chunks(pairs, workers), workers, (restore, ranges)))) as chunks:
+    work = _Work(restore, ranges, workers.folder)
+    with closing(in_order(on_workers(_do_chunk, in_chunks(pairs, workers), workers, work))) as chunks:
         for outcomes in chunks:
             yield from outcomes
 
 
-def _do_chunk(shared: tuple[Restore, Ranges], pairs: Sequence[Pair]) -> list[Outcome]:
+def _here(work: "_Work", pairs: Sequence[Pair]) -> Generator[Outcome, None, None]:
+    give_memory_back()
+    with closing(_InProcess(work, _MOST_AT_ONCE // (torch.get_num_threads() + 1))) as here:
+        yield from overlapped(here.beside_others, here.alone, pairs)
+
+
+def _do_chunk(work: "_Work", pairs: Sequence[Pair]) -> list[Outcome]:
     """Process some files in a worker, up to the one after which no other can be written."""
     done = []
-    with closing(_on(HERE, pairs, *shared)) as outcomes:
+    with closing(_here(work, pairs)) as outcomes:
         for outcome in outcomes:
             done.append(outcome)
             if _ends_all(outcome) is not None:
@@ -187,38 +202,14 @@ def _ends_all(outcome: Outcome) -> int | None:
 
 @dataclass(frozen=True)
 class _Work:
-    """How each file is processed."""
+    """How each file is processed, and the folder of relative paths, if it is not the working folder."""
 
     restore: Restore
     ranges: Ranges
-    most: int
+    folder: Path | None = None
 
-    def beside_others(self, pair: Pair) -> Outcome | None:
-        """Process a file; None where it has several planes or a large one, and has to be alone."""
-        source = pair[0]
-        try:
-            with fetched(source) as path:
-                if path.stat().st_size > self.most:
-                    return None
-                with up_to(self.most), closing(open_image(path)) as file:
-                    if len(file) > 1:
-                        return None
-                    [plane] = file.planes()
-                    return None if plane.values.size > self.most else self._process(file, [plane], pair)
-        except LargerThanWantedError:
-            return None
-        except FILE_ERRORS as error:
-            return Outcome(source, error=error)
-
-    def alone(self, pair: Pair) -> Outcome:
-        """Process a file of any size and number of planes, with one plane in memory at a time."""
-        try:
-            with fetched(pair[0]) as path, closing(open_image(path)) as file:
-                return self._process(file, file.planes(), pair)
-        except FILE_ERRORS as error:
-            return Outcome(pair[0], error=error)
-
-    def _process(self, file: ImageFile, planes: Iterable[Plane], pair: Pair) -> Outcome:
+    def process(self, file: ImageFile, planes: Iterable[Plane], pair: Pair) -> Outcome:
+        """Restore the planes of a file that is open, and write its output."""
         source, target = pair
         found = FileRanges(self.ranges, file.planes, str(source))
         levels: list[float] = []
@@ -229,6 +220,61 @@ class _Work:
             levels.extend(of_plane)
             return values
 
-        with delivered(target) as path:
+        with delivered(target, self.folder) as path:
             file.write(path, (restored(plane) for plane in planes))
         return Outcome(source, ranges=tuple(found.found), noise_levels=tuple(levels))
+
+
+class _InProcess:
+    """Work on some files in this process; what was fetched to be looked at is kept for the work on it."""
+
+    def __init__(self, work: _Work, most: int) -> None:
+        self._work, self._most = work, most
+        self._kept: dict[Path, tuple[Path, ExitStack]] = {}
+
+    def beside_others(self, pair: Pair) -> Outcome | None:
+        """Process a file; None where it has several planes or a large one, and has to be alone."""
+        source = pair[0]
+        try:
+            if (size_of(source) or 0) > self._most:
+                return None
+            with ExitStack() as copy:
+                path = copy.enter_context(fetched(source, self._work.folder))
+                if (outcome := self._if_small(path, pair)) is not None:
+                    return outcome
+                self._kept[source] = path, copy.pop_all()
+        except FILE_ERRORS as error:
+            return Outcome(source, error=error)
+        return None
+
+    def _if_small(self, path: Path, pair: Pair) -> Outcome | None:
+        if path.stat().st_size > self._most:
+            return None
+        try:
+            with up_to(self._most), closing(open_image(path)) as file:
+                if len(file) > 1:
+                    return None
+                [plane] = file.planes()
+                return None if plane.values.size > self._most else self._work.process(file, [plane], pair)
+        except LargerThanWantedError:
+            return None
+
+    def alone(self, pair: Pair) -> Outcome:
+        """Process a file of any size and number of planes, with one plane in memory at a time."""
+        source = pair[0]
+        try:
+            with ExitStack() as copy:
+                if source in self._kept:
+                    path, kept = self._kept.pop(source)
+                    copy.enter_context(kept)
+                else:
+                    path = copy.enter_context(fetched(source, self._work.folder))
+                with closing(open_image(path)) as file:
+                    return self._work.process(file, file.planes(), pair)
+        except FILE_ERRORS as error:
+            return Outcome(source, error=error)
+
+    def close(self) -> None:
+        """Remove the copies of files on which no work was begun."""
+        while self._kept:
+            self._kept.popitem()[1][1].close()

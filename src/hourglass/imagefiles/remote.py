@@ -2,18 +2,15 @@
 
 import contextlib
 import os
-import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path, PosixPath
+from pathlib import Path, PosixPath, PurePosixPath
 from typing import Any, Self
 
-from hourglass.atomic import check_writable
-
-# The first part of the path that an address becomes, such as "s3:"; a drive of Windows has one letter.
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+from hourglass.atomic import check_writable, is_address
+from hourglass.imagefiles.named_errors import naming
 
 
 class RemotePath(PosixPath):
@@ -26,7 +23,7 @@ class RemotePath(PosixPath):
     def __str__(self) -> str:
         first, separator, rest = super().__str__().partition("/")
         # What lies below a folder, as relative_to() returns it, has no scheme.
-        return f"{first}//{rest}" if separator and _SCHEME.fullmatch(first) else f"{first}{separator}{rest}"
+        return f"{first}//{rest}" if separator and is_address(first) else f"{first}{separator}{rest}"
 
     def exists(self, *, follow_symlinks: bool = True) -> bool:
         return self.is_file() or self.is_dir()
@@ -59,16 +56,25 @@ def place(path: str | os.PathLike[str]) -> Path:
     Returns
     -------
     Path
-        A :class:`RemotePath` for an address; ``file:///folder`` is the local path ``/folder``.
+        A :class:`RemotePath` for an address; ``file:///folder`` is the local path ``/folder``. A local folder with
+        a name such as ``s3:`` counts as an address unless it is given by its absolute path.
+
+    Raises
+    ------
+    ValueError
+        When the text is an address that a path would change, such as ``s3://bucket/a//b``.
     """
     if isinstance(path, RemotePath):
         return path
-    path = Path(path)
-    if not path.parts or not _SCHEME.fullmatch(path.parts[0]):
+    text, path = path, Path(path)
+    if not is_address(path):
         return path
     if path.parts[0] == "file:":
         return Path("/", *path.parts[1:])
-    return RemotePath(path)
+    remote = RemotePath(path)
+    if isinstance(text, str) and "://" in text and text.rstrip("/") not in (str(remote), str(remote).rstrip("/")):
+        raise ValueError(f"{text} has an empty part or one that is a dot, and would name another file; rename it")
+    return remote
 
 
 def filesystem(path: RemotePath) -> tuple[Any, str]:
@@ -94,9 +100,11 @@ def filesystem(path: RemotePath) -> tuple[Any, str]:
         When fsspec does not know the scheme.
     """
     try:
-        from fsspec.core import url_to_fs
+        from fsspec import get_filesystem_class
 
-        files, inside = url_to_fs(str(path), use_listings_cache=False)
+        # Not url_to_fs(), which takes the "::" in a name for a chain of addresses.
+        kind = get_filesystem_class(path.parts[0].removesuffix(":"))
+        files = kind(**kind._get_kwargs_from_urls(str(path)), use_listings_cache=False)
     except ImportError as error:
         raise ImportError(
             f"{path} needs a package that is not installed ({' '.join(str(error).split())}); for s3:// it is the extra "
@@ -104,7 +112,7 @@ def filesystem(path: RemotePath) -> tuple[Any, str]:
         ) from error
     except ValueError as error:
         raise ValueError(f"{path} is no address of a file system that fsspec knows ({error})") from error
-    return files, inside
+    return files, str(files._strip_protocol(str(path)))
 
 
 def list_files(folder: RemotePath) -> list[RemotePath]:
@@ -126,6 +134,8 @@ def list_files(folder: RemotePath) -> list[RemotePath]:
         When the file system cannot be reached or refuses.
     ImportError
         As :func:`filesystem` does.
+    ValueError
+        When the name of a file is none that a path can have, such as ``a//b.png``.
     """
     with _errors_of_the_system(folder):
         files, path = filesystem(folder)
@@ -134,7 +144,17 @@ def list_files(folder: RemotePath) -> list[RemotePath]:
         except FileNotFoundError:
             return []
     root = path.rstrip("/")
-    return [folder / name[len(root) :].lstrip("/") for name in names if name.startswith(f"{root}/")]
+    found = []
+    for name in names:
+        if not name.startswith(f"{root}/") or name.endswith("/"):  # what stands for a folder
+            continue
+        inside = name[len(root) + 1 :]
+        if "/".join(PurePosixPath(inside).parts) != inside:
+            raise ValueError(
+                f"{folder}/{inside} cannot be read, as its name has an empty part or one that is a dot; rename it"
+            )
+        found.append(folder / inside)
+    return found
 
 
 def existing(paths: Iterable[Path]) -> set[Path]:
@@ -185,18 +205,21 @@ def check_deliverable(folder: Path) -> None:
         check_writable(folder)
         return
     bucket = RemotePath(*folder.parts[:2])
-    if not bucket.exists():
-        raise FileNotFoundError(f"{bucket} does not exist; make it, or name another place for the output")
+    with contextlib.suppress(PermissionError):  # files may be written where the bucket itself may not be looked at
+        if not bucket.exists():
+            raise FileNotFoundError(f"{bucket} does not exist; make it, or name another place for the output")
 
 
 @contextmanager
-def fetched(path: Path) -> Iterator[Path]:
+def fetched(path: Path, folder: Path | None = None) -> Iterator[Path]:
     """Context with a local file of the same content as a file.
 
     Parameters
     ----------
     path : Path
         The file. A remote one is copied into a temporary folder for the duration of the context.
+    folder : Path, optional
+        Folder to which a relative local path belongs; by default the working folder.
 
     Yields
     ------
@@ -209,10 +232,11 @@ def fetched(path: Path) -> Iterator[Path]:
         When the file cannot be fetched.
     """
     if not isinstance(path, RemotePath):
-        yield path
+        with _below(folder, path) as local:
+            yield local
         return
-    with tempfile.TemporaryDirectory(prefix="hourglass-") as folder:
-        local = Path(folder, path.name)
+    with tempfile.TemporaryDirectory(prefix="hourglass-") as temporary:
+        local = Path(temporary, path.name)
         with _errors_of_the_system(path):
             files, inside = filesystem(path)
             files.get_file(inside, str(local))
@@ -221,7 +245,43 @@ def fetched(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def delivered(path: Path) -> Iterator[Path]:
+def _below(folder: Path | None, path: Path) -> Iterator[Path]:
+    """Context with a local path that does not depend on the working folder, and errors that name it as it was given."""
+    if folder is None or path.is_absolute():
+        yield path
+        return
+    with naming(path, folder / path):
+        yield folder / path
+
+
+def size_of(path: Path) -> int | None:
+    """Return the size of a remote file in bytes.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    int or None
+        None for a local file, and where the file system does not say.
+
+    Raises
+    ------
+    OSError
+        When the file does not exist, or the file system cannot be reached.
+    """
+    if not isinstance(path, RemotePath):
+        return None
+    with _errors_of_the_system(path):
+        files, inside = filesystem(path)
+        size = files.info(inside).get("size")
+    return None if size is None else int(size)
+
+
+@contextmanager
+def delivered(path: Path, folder: Path | None = None) -> Iterator[Path]:
     """Context in which a file is written locally, and at whose end it is at its place.
 
     Parameters
@@ -229,6 +289,8 @@ def delivered(path: Path) -> Iterator[Path]:
     path : Path
         The file. Its folder is made. A remote file is uploaded as a whole at the end of the context, and not at all if
         the context raises.
+    folder : Path, optional
+        Folder to which a relative local path belongs; by default the working folder.
 
     Yields
     ------
@@ -241,44 +303,17 @@ def delivered(path: Path) -> Iterator[Path]:
         When the folder cannot be made or the file cannot be uploaded.
     """
     if not isinstance(path, RemotePath):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield path
+        with _below(folder, path) as local:
+            local.parent.mkdir(parents=True, exist_ok=True)
+            yield local
         return
-    with tempfile.TemporaryDirectory(prefix="hourglass-") as folder:
-        local = Path(folder, path.name)
+    with tempfile.TemporaryDirectory(prefix="hourglass-") as temporary:
+        local = Path(temporary, path.name)
         with naming(path, local):
             yield local
         with _errors_of_the_system(path):
             files, inside = filesystem(path)
             files.put_file(str(local), inside)
-
-
-@contextmanager
-def naming(path: Path | str, local: Path) -> Iterator[None]:
-    """Context in which errors name a file, and not its copy in a temporary folder.
-
-    Parameters
-    ----------
-    path : Path or str
-        Name of the file, as the user knows it.
-    local : Path
-        The copy.
-
-    Raises
-    ------
-    OSError, ValueError
-        Those that the context raised, with the name in place of that of the copy.
-    """
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        if str(local) not in str(error):
-            raise
-        if isinstance(error, OSError) and error.errno is not None:
-            parts = (str(part).replace(str(local), str(path)) for part in (error.strerror, error.filename))
-            raise OSError(error.errno, *parts) from error
-        kind = OSError if isinstance(error, OSError) else ValueError
-        raise kind(str(error).replace(str(local), str(path))) from error
 
 
 @contextmanager

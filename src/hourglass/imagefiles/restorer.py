@@ -14,6 +14,7 @@ from hourglass.estimators import Autoencoder
 from hourglass.estimators.checks import accepted_range
 from hourglass.estimators.pieces import apply_in_tiles
 from hourglass.estimators.reconstruction import ESTIMATE
+from hourglass.estimators.sending import Sent
 from hourglass.estimators.strips import cut_into_strips
 from hourglass.imagefiles.image import Pixels, Plane, Raw
 from hourglass.imagefiles.missing import fill, missing
@@ -68,6 +69,12 @@ class ImageRestorer:
                     "(--noise-level) out, and a strength (--strength) above 1"
                 )
             self.models[channels] = model
+
+    def __getstate__(self) -> tuple[dict[int, Sent[Autoencoder]], NoiseLevel]:
+        return {channels: Sent(model) for channels, model in self.models.items()}, self.noise
+
+    def __setstate__(self, state: tuple[dict[int, Sent[Autoencoder]], NoiseLevel]) -> None:
+        self.models, self.noise = {channels: sent.estimator for channels, sent in state[0].items()}, state[1]
 
     def restore(self, plane: Plane, value_range: ValueRange) -> tuple[Raw, tuple[float, ...]]:
         """Reconstruct one plane of a file.

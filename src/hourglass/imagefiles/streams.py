@@ -13,9 +13,10 @@ import numpy as np
 from hourglass.atomic import write_whole
 from hourglass.imagefiles.files import open_image
 from hourglass.imagefiles.image import COLOURS, Plane, Raw
+from hourglass.imagefiles.named_errors import naming
 from hourglass.imagefiles.processing import Outcome, Restore
 from hourglass.imagefiles.ranges import FileRanges, Ranges
-from hourglass.imagefiles.remote import check_deliverable, delivered, fetched, naming, place
+from hourglass.imagefiles.remote import check_deliverable, delivered, fetched, place
 
 # Name of standard input and output on the command line.
 STREAM = Path("-")

@@ -53,18 +53,24 @@ class Setting:
         The noise.
     seed : int
         Seed of the noise of the first file; that of the next is larger by one.
+    others : sequence of Denoiser, default=()
+        Methods that need no network, which are scored beside the model.
+    folder : Path, optional
+        Folder of relative paths; by default the working folder.
     """
 
     restorer: ImageRestorer
     ranges: Ranges
     corruption: Corruption
     seed: int
+    others: Sequence[Denoiser] = ()
+    folder: Path | None = None
 
     def trials(self, numbered: Numbered) -> Iterator[tuple[Path, Trial]]:
         """Yield the images of a file with their noise and their names."""
         number, path = numbered
         seed = self.seed + number
-        with fetched(path) as local:
+        with fetched(path, self.folder) as local:
             for i, image in enumerate(read_images(local, self.ranges)):
                 noise = self.corruption if image.value_range.bounded else unclipped(self.corruption)
                 stream = seed if i == 0 else np.random.SeedSequence((seed, i)).generate_state(1).item()
@@ -72,9 +78,9 @@ class Setting:
                 yield path.with_name(image.name.name), trial
 
     def chosen(self, paths: Sequence[Path], unclip: float | None) -> list[Denoiser]:
-        """Return each method with the strength whose mean PSNR on the first images of all files is best."""
+        """Return each method with the strength whose mean PSNR on the first images is best; none without an image."""
         trials = list(itertools.islice(self._readable(paths), CHOOSING))
-        return _choose(trials, _level(self.corruption, trials), unclip)
+        return _choose(trials, _level(self.corruption, trials), unclip) if trials else []
 
     def _readable(self, paths: Sequence[Path]) -> Iterator[Trial]:
         for numbered in enumerate(paths):
@@ -85,8 +91,8 @@ class Setting:
             yield from of_file
 
 
-def score_model(setting: Setting, files: Sequence[Numbered]) -> list[tuple[Outcome, ByMethod]]:
-    """Score the noisy images of some files, and what the model makes of them.
+def score_files(setting: Setting, files: Sequence[Numbered]) -> list[tuple[Outcome, ByMethod]]:
+    """Score the noisy images of some files, and what the model and the other methods make of them.
 
     Parameters
     ----------
@@ -98,48 +104,24 @@ def score_model(setting: Setting, files: Sequence[Numbered]) -> list[tuple[Outco
     Returns
     -------
     list of tuple of (Outcome, dict)
-        Of each file. The scores are by method, ``noisy`` and ``model``, and name of the image; there are none if the
-        file has an error.
+        Of each file. The scores are by method (``noisy``, ``model`` and the names of the others) and name of the image;
+        there are none if the file has an error.
     """
     found: list[tuple[Outcome, ByMethod]] = []
     for number, path in files:
-        of_file: ByMethod = {"noisy": {}, "model": {}}
+        of_file: ByMethod = {title: {} for title in ("noisy", "model", *(method.name for method in setting.others))}
         used: dict[ValueRange, None] = {}
         try:
             for name, trial in setting.trials((number, path)):
                 used[trial.image.value_range] = None
                 of_file["noisy"][name] = trial.score(trial.noisy)
                 of_file["model"][name] = trial.score(trial.noisy + setting.restorer.change(trial.noisy))
+                for method in setting.others:
+                    of_file[method.name][name] = trial.score(_apply(method, trial.noisy))
         except FILE_ERRORS as error:
             found.append((Outcome(path, error=error), {}))
         else:
             found.append((Outcome(path, ranges=tuple(used)), of_file))
-    return found
-
-
-def score_others(how: tuple[Setting, Sequence[Denoiser]], files: Sequence[Numbered]) -> list[ByMethod]:
-    """Score what methods that need no network make of the noisy images of some files.
-
-    Parameters
-    ----------
-    how : tuple of (Setting, sequence of Denoiser)
-        What the files have in common, and the methods.
-    files : sequence of tuple of (int, Path)
-        As for :func:`score_model`.
-
-    Returns
-    -------
-    list of dict
-        Scores by method and name of the image, of each file.
-    """
-    setting, methods = how
-    found = []
-    for numbered in files:
-        of_file: ByMethod = {method.name: {} for method in methods}
-        for name, trial in setting.trials(numbered):
-            for method in methods:
-                of_file[method.name][name] = trial.score(_apply(method, trial.noisy))
-        found.append(of_file)
     return found
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from hourglass.atomic import check_free
+from hourglass.atomic import check_free, check_local
 from hourglass.data.arrays import to_images
 from hourglass.errors import OptionError
 from hourglass.estimators.autoencoder_base import Autoencoder
@@ -151,6 +151,7 @@ def check_inspection(estimator: Autoencoder, folder: str | os.PathLike[str], *, 
     OSError
         When the folder cannot be written.
     """
+    check_local(folder)
     if not estimator.has_code:
         raise ValueError(
             "the model has skip connections or predicts a residue, and no code; train an autoencoder without noise"

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -20,6 +21,10 @@ Cell = Mapping[str, Any]
 Measures = dict[str, Any]
 Measure = Callable[[Cell, Dataset], Measures]
 Say = Callable[[str], None]
+
+
+# A worker of Dask may have several threads, which would share PyTorch's random generator and its number of threads.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 class Cells:
@@ -152,7 +157,8 @@ def measure_cells(
         Processes at once on this machine; by default one for each core that this process may use.
     cluster : str, optional
         Address of a cluster whose workers measure the cells, in place of processes of this machine; see
-        :class:`hourglass.runtime.workers.Workers`.
+        :class:`hourglass.runtime.workers.Workers`. A worker process measures one cell at a time, however many threads
+        it has.
     say : callable, optional
         Called after each cell with a line that says how many are done and how long the rest will take.
 
@@ -198,20 +204,18 @@ def _measure_one(shared: tuple[Measure, Dataset, Mapping[str, Any]], cell: Cell)
 
     measure, data, norms = shared
     NORMS.update(norms)  # another process has not seen what was added to the table
-    threads = torch.get_num_threads()
-    # Processes beat threads for small networks: two of one thread reach 3,250 images/s, one of two threads 2,440. With
-    # one thread each, timings also do not depend on how many cells are left.
-    torch.set_num_threads(1)
-    started = time.perf_counter()
-    try:
-        measures = measure(cell, data)
-    finally:
-        torch.set_num_threads(threads)
-    return {
-        "cell": dict(cell),
-        "measures": measures,
-        "seconds": round(time.perf_counter() - started, 2),
-    }
+    with _ONE_AT_A_TIME:
+        threads = torch.get_num_threads()
+        # Processes beat threads for small networks: two of one thread reach 3,250 images/s, one of two threads 2,440.
+        # With one thread each, timings also do not depend on how many cells are left.
+        torch.set_num_threads(1)
+        started = time.perf_counter()
+        try:
+            measures = measure(cell, data)
+        finally:
+            torch.set_num_threads(threads)
+        seconds = round(time.perf_counter() - started, 2)
+    return {"cell": dict(cell), "measures": measures, "seconds": seconds}
 
 
 def _duration(seconds: float) -> str:

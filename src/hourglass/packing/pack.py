@@ -4,12 +4,15 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hourglass.errors import OptionError
 from hourglass.imagefiles import Found, Outcome
+from hourglass.imagefiles.remote import RemotePath
 from hourglass.packing.block_writer import Packing, runs_of, write_run
 from hourglass.packing.file_list import list_files
 from hourglass.packing.store_writer import StoreWriter, rows_of, unwritten
@@ -144,6 +147,12 @@ def pack_images(
     sources = [images] if isinstance(images, str | os.PathLike) else list(images)
     there = writer.check(resume=resume, overwrite=overwrite)
     files = list_files(sources, writer.local, hidden=hidden)
+    location = writer.place
+    if workers.folder is not None:  # workers have another working folder
+        files = replace(
+            files, paths=[path if isinstance(path, RemotePath) else path.absolute() for path in files.paths]
+        )
+        location = location if writer.local is None else str(Path(location).absolute())
     request = files.identity(crop, block_bytes)
     if there is not None:
         if there != request:
@@ -170,7 +179,7 @@ def pack_images(
             say(f"{size.blocks(shape[0]) - len(left)} of {size.blocks(shape[0])} blocks are there already")
         rows = rows_of(group, out)
         packing = Packing(
-            writer.place, storage_options, [str(path) for path in files.paths], rows, shape[1:],
+            location, storage_options, [str(path) for path in files.paths], rows, shape[1:],
             group["images"].dtype.name, size,
         )  # fmt: skip
         on_begin(len(left))

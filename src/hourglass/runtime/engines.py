@@ -1,8 +1,11 @@
 """Engines that do tasks on other processes: joblib's backends for this machine, for Dask and for Ray."""
 
+import contextlib
+import copy
 import functools
 import logging
 import queue
+import secrets
 import signal
 import socket
 import tempfile
@@ -17,8 +20,10 @@ from urllib.parse import urlsplit
 
 Value = TypeVar("Value")
 
-# Seconds in which a cluster has to accept a connection, to begin a session, and to have a worker.
+# Seconds in which a cluster has to accept a connection, and to begin a session.
 _PATIENCE = 10
+# Seconds in which a Dask cluster has to have a worker; one that grows with its tasks has to start a machine for it.
+_STARTING = 120
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class Engine:
     ``held`` is given to each task in place of ``shared``: a :class:`Held`, which the worker knows, or the object
     itself, which the backend replaces. ``lost`` are the errors by which the backend reports a worker that ended.
     ``stop`` keeps tasks that are given out already from being begun, and ``kill`` ends the workers, where there is a
-    way.
+    way. ``without`` takes the name of a package, and returns the addresses of the workers that do not have it.
     """
 
     parallel: Any
@@ -36,6 +41,7 @@ class Engine:
     lost: tuple[type[BaseException], ...]
     stop: Callable[[], None] = lambda: None
     kill: Callable[[], None] = lambda: None
+    without: Callable[[str], list[str]] = lambda package: []
 
 
 @dataclass(frozen=True)
@@ -47,16 +53,33 @@ class Raised:
 
 def call(held: Any, function: Callable[[Any, Any], Any], numbered: tuple[int, Any]) -> tuple[int, Any]:
     """Do a task in a worker."""
-    shared, (number, task) = held, numbered
-    if isinstance(held, Held):
-        if held.stop is not None and held.stop.exists():
-            return number, None  # nobody waits for it any more
-        shared = _held[held.key]
+    number, task = numbered
+    if held.key in _stopped or (isinstance(held, Held) and held.stop is not None and held.stop.exists()):
+        return number, None  # nobody waits for it any more
+    shared = _held[held.key] if isinstance(held, Held) else held.content
     try:
         return number, function(shared, task)
     except Exception as error:
-        error.add_note("".join(traceback.format_exception(error)))  # --debug shows it; a traceback cannot be sent
-        return number, Raised(error)
+        return number, Raised(_that_can_be_sent(error))
+
+
+def _that_can_be_sent(error: Exception) -> Exception:
+    """The error with its traceback as a note, which ``--debug`` shows; of a plain type if pickle cannot copy its own.
+
+    A traceback cannot be sent. An error that another process cannot unpickle would count as the loss of a worker.
+    """
+    kinds = (error, OSError(str(error)) if isinstance(error, OSError) else RuntimeError(_with_type(error)))
+    note = "".join(traceback.format_exception(error))
+    for kind in kinds:
+        with contextlib.suppress(Exception):  # methods of a foreign type can raise anything
+            kind.add_note(note)
+            if str(copy.deepcopy(kind)) == str(kind):  # which goes the way of pickle
+                return kind
+    return kinds[1]
+
+
+def _with_type(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 @dataclass(frozen=True)
@@ -67,8 +90,9 @@ class Held:
     stop: Path | None = None
 
 
-# In a worker: the objects that it was given when it began.
+# In a worker: the objects that it was given when it began, and the calls of which it is to begin no other task.
 _held: dict[str, Any] = {}
+_stopped: set[str] = set()
 
 
 def _hold(key: str, shared: Any) -> None:
@@ -79,7 +103,9 @@ def _hold(key: str, shared: Any) -> None:
 
 
 # One task at a time is given out, as soon as another is done, and the results come in the order of completion.
-_HOW = {"return_as": "generator_unordered", "batch_size": 1, "pre_dispatch": "2*n_jobs"}
+_HOW: dict[str, Any] = {"return_as": "generator_unordered", "batch_size": 1, "pre_dispatch": "2*n_jobs"}
+# Tasks that Dask is given beyond two for each processor: enough for 64 processors that join later.
+_MORE_FOR_DASK = 64
 
 
 @contextmanager
@@ -144,28 +170,62 @@ def _dask(address: str, shared: Any) -> Iterator[Engine]:
     with _begun(
         address, "a Dask scheduler", lambda: Client(address, timeout=_PATIENCE, set_as_default=False)
     ) as client:
+        key = secrets.token_hex(16)
+        # As the result of a task, which the scheduler has done again where all workers that had it died; what is
+        # scattered is then lost, and the scheduler itself reduces it to one copy after a while. A cluster that grows
+        # with its tasks gets its first worker because of it.
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
+            held = client.submit(_given, _Parcel(key, shared), pure=False)
         try:
-            client.wait_for_workers(1, timeout=_PATIENCE)
+            client.wait_for_workers(1, timeout=_STARTING)
         except TimeoutError as error:
             raise ConnectionError(
-                f"{address} has no workers; start some with `dask worker {address}` and repeat the command"
+                f"{address} has had no workers for {_STARTING} seconds; start some with `dask worker {address}` and "
+                "repeat the command"
             ) from error
-        # As the result of a task, which the scheduler has done again where all workers that had it died; what is
-        # scattered is then lost, and the scheduler itself reduces it to one copy after a while.
-        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
-            held = client.submit(_opened, _Parcel(shared), pure=False)
-        yield Engine(Parallel(backend=Backend(client=client), **_HOW), held, (KilledWorker, CancelledError))
+        # Workers may join later, so that more tasks are given out than those that are there can do.
+        how = _HOW | {"pre_dispatch": f"{_HOW['pre_dispatch']}+{_MORE_FOR_DASK}"}
+        yield Engine(
+            Parallel(backend=Backend(client=client), **how),
+            held,
+            (KilledWorker, CancelledError),
+            stop=functools.partial(_stop_on_dask, client, key),
+            without=functools.partial(_without_on_dask, client),
+        )
 
 
 @dataclass(frozen=True)
 class _Parcel:
-    """An object into which Dask does not look for tasks."""
+    """What all tasks of a call share; Dask does not look into it for tasks."""
 
+    key: str
     content: Any
 
 
-def _opened(parcel: _Parcel) -> Any:
-    return parcel.content
+def _given(parcel: _Parcel) -> _Parcel:
+    return parcel
+
+
+def _begin_no_other(key: str) -> None:
+    _stopped.add(key)
+
+
+def _stop_on_dask(client: Any, key: str) -> None:
+    with contextlib.suppress(Exception):  # without its scheduler no task is begun either
+        client.run(_begin_no_other, key, on_error="ignore")
+
+
+def _without_on_dask(client: Any, package: str) -> list[str]:
+    """Addresses of the workers that cannot import a package."""
+
+    def missing() -> bool:  # a function within another is sent as it is, to workers that may not have this package
+        import importlib.util
+
+        return importlib.util.find_spec(package) is None
+
+    with contextlib.suppress(Exception):  # it is only asked for to explain another error
+        return sorted(address for address, lacks in client.run(missing, on_error="ignore").items() if lacks)
+    return []
 
 
 @contextmanager
@@ -182,11 +242,13 @@ def _ray(address: str, shared: Any) -> Iterator[Engine]:
 
         supports_return_generator = True
 
+    if ray.is_initialized():
+        raise ConnectionError(
+            f"this process is connected to Ray already, perhaps not to {address}; call ray.shutdown() first"
+        )
     _reach(address)
-    begun = not ray.is_initialized()
     try:
-        if begun:
-            _begun(address, "Ray", lambda: ray.init(address, log_to_driver=False, logging_level=logging.ERROR))
+        _begun(address, "Ray", lambda: ray.init(address, log_to_driver=False, logging_level=logging.ERROR))
         cores = int(ray.cluster_resources().get("CPU", 0))
         if cores < 2:  # joblib would work in this process
             raise ConnectionError(
@@ -198,8 +260,7 @@ def _ray(address: str, shared: Any) -> Iterator[Engine]:
         )
         yield Engine(parallel, Held(address), (ray.exceptions.RayError,))
     finally:
-        if begun:
-            ray.shutdown()
+        ray.shutdown()
 
 
 def _fetch(key: str, references: Sequence[Any]) -> None:

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -59,6 +60,11 @@ class Workers:
                 "ray://HOST:PORT of a Ray head node"
             )
 
+    @property
+    def folder(self) -> Path | None:
+        """Folder of relative paths, for workers of a cluster, whose working folder is another; None on this machine."""
+        return None if self.cluster is None else Path.cwd()
+
 
 # This process.
 HERE = Workers()
@@ -79,7 +85,9 @@ def on_workers(
     default is on one thread for each task.
 
     If the iterator is closed before its end, or an error is raised in it, no other task is begun, and those that are in
-    work are finished first, so that they leave nothing unfinished behind. A KeyboardInterrupt during this wait ends it.
+    work are finished first, so that they leave nothing unfinished behind. Ray also does the tasks that it was given
+    already, at most two for each processor. A KeyboardInterrupt during this wait ends it, and kills the processes of
+    this machine.
 
     Parameters
     ----------
@@ -105,14 +113,15 @@ def on_workers(
     Raises
     ------
     Exception
-        An error that ``function`` raised.
+        An error that ``function`` raised; if pickle cannot copy it, an OSError or a RuntimeError with its message.
     WorkerLostError
         When a process of this machine or a worker of Ray ended before its task was done, or when as many workers of
         Dask ended in the same task as the scheduler allows (``distributed.scheduler.allowed-failures``, 3 by default).
     ConnectionError
-        When the cluster does not answer within 10 seconds or has no workers.
+        When the cluster does not answer within 10 seconds, when a Dask cluster has no workers for 2 minutes, or when
+        this process is connected to Ray already.
     ImportError
-        When the extra ``dask`` or ``ray`` is not installed.
+        When the extra ``dask`` or ``ray`` is not installed, or when a package is missing on a worker.
     """
     if workers.cluster is None and min(workers.jobs, len(tasks)) < 2:
         for number, task in enumerate(tasks):
@@ -195,17 +204,40 @@ def _results(
             if isinstance(value, Raised):
                 raise value.error
             yield number, value
-        if isinstance(result.error, engine.lost):
+        if isinstance(result.error, engine.lost) and _named(engine, result.error) is result.error:
             raise WorkerLostError(
                 f"a worker ended before its task was done ({type(result.error).__name__}); it may have been killed, "
                 "for example for want of memory"
             ) from result.error
         if result.error is not None:
-            raise result.error
+            raise _named(engine, result.error)
     finally:
         stopped.set()
-        if finish:
+        try:
             engine.stop()
-            thread.join()
-        else:
-            engine.kill()
+            if finish:
+                thread.join()
+        except BaseException:  # a second Ctrl-C, which does not wait
+            finish = False
+            raise
+        finally:
+            if not finish:
+                engine.kill()
+
+
+def _named(engine: Engine, error: BaseException) -> BaseException:
+    """An error of the engine; where a package is missing, one that names the workers and what to do."""
+    causes = (
+        error,
+        getattr(error, "cause", None),
+        error.__cause__,
+    )  # of Ray's error of a task, and of Dask's scheduler
+    missing = next((each for each in causes if isinstance(each, ModuleNotFoundError) and each.name), None)
+    if missing is None:
+        return error
+    package = str(missing.name).partition(".")[0]
+    lacking = ", ".join(engine.without(package)) or "a worker or the scheduler"
+    return ImportError(
+        f"{lacking}: the package {package} is missing there ({missing}); the scheduler and every worker need "
+        "hourglass-lab in the version of this machine, with the same extras"
+    )
