@@ -1,15 +1,17 @@
 """Commands that torchrun starts in several processes, which then do one training together."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
 from hourglass.cli.app import Misuse, resuming
 from hourglass.runtime.launched import Launched, launched
+
+T = TypeVar("T")
 
 # Seconds.
 _TIMEOUT = 60.0
@@ -60,6 +62,15 @@ class Job:
         if self.place is not None and self.shows:
             self._mark.parent.mkdir(parents=True, exist_ok=True)
             self._mark.write_text(self._name, encoding="utf-8")
+
+    def beginning(self, function: Callable[[T], None]) -> Callable[[T], None]:
+        """Return a function that remembers that the work has begun, and then calls another one."""
+
+        def begin(argument: T) -> None:
+            self.begin()
+            function(argument)
+
+        return begin
 
     def end(self) -> None:
         """Forget it, since the work is done."""

@@ -21,7 +21,7 @@ from hourglass.cli.torchrun import Timeout, together
 
 if TYPE_CHECKING:
     from hourglass.image_training.packed_images import PackedImages
-    from hourglass.imagefiles import Found, ImageFolderSource, TrainingImages
+    from hourglass.imagefiles import ImageFolderSource, TrainingImages
 
 
 @app.command(epilog=READ)
@@ -164,11 +164,6 @@ def train(
         together(context.obj, out, timeout=timeout, device=device) as job,
         Tally("reading", quiet=quiet) as tally,
     ):
-
-        def begin(found: "Found") -> None:
-            job.begin()
-            tally.begin(found)
-
         train_on_images(
             folder,
             out,
@@ -190,7 +185,7 @@ def train(
             resume=resume or (not overwrite and job.was_begun()),
             checkpoint_every=checkpoint_every,
             verbose=int(not quiet),
-            on_found=begin,
+            on_found=job.beginning(tally.begin),
             on_outcome=tally.note,
             on_read=lambda taken: _say_ranges(tally, taken),
             say=teller(quiet=quiet),
