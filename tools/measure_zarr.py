@@ -171,16 +171,25 @@ def trained(name: str, place: object, options: dict[str, Any], seconds: float) -
 
 
 def proportional_bytes(pid: int) -> int:
-    """PSS of a process and its descendants, of those that are there."""
+    """PSS of a process and its descendants, of those that are there.
+
+    A child that has not yet replaced its program (after vfork) has the memory of its parent, and does not count.
+    """
     total = 0
     try:
         rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8")
         total = next(int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Pss:"))
         for task in Path(f"/proc/{pid}/task").iterdir():
-            total += sum(map(proportional_bytes, map(int, (task / "children").read_text(encoding="utf-8").split())))
+            children = (task / "children").read_text(encoding="utf-8").split()
+            total += sum(proportional_bytes(int(child)) for child in children if _maps(child) != _maps(str(pid)))
     except (OSError, StopIteration):
         pass
     return total
+
+
+def _maps(pid: str) -> str:
+    """Places in memory of a process, which are never the same in two that do not share it."""
+    return Path(f"/proc/{pid}/maps").read_text(encoding="utf-8")
 
 
 @contextmanager

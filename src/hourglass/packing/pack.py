@@ -54,6 +54,8 @@ def pack_images(
     packed in a random order, always the same, so that every block has images of many labels; otherwise in the order of
     their paths.
 
+    Packing takes about 90 bytes of memory for each image, and 0.8 kB for each file.
+
     The Zarr (version 3, sharded) also has the name and the original size of each image, and a SHA-256 of each block.
     On this machine, the Zarr appears under its name when it is complete. At an address it is there from the beginning,
     and every reader refuses it until it is complete.
