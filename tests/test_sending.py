@@ -70,7 +70,9 @@ def test_a_denoiser_is_sent_with_its_noise_level():
     from hourglass.denoising.noise_level import NoiseLevel
 
     images = np.random.default_rng(0).random((8, 16, 16, 1), dtype=np.float32)
-    denoiser = ImageDenoiser(n_steps=1, noise=(0.05, 0.2), widths=(4, 4, 4), n_blocks=(1, 1, 1), batch_size=4).fit(images)
+    denoiser = ImageDenoiser(n_steps=1, noise=(0.05, 0.2), widths=(4, 4, 4), n_blocks=(1, 1, 1), batch_size=4).fit(
+        images
+    )
     restorer = ImageRestorer(denoiser, NoiseLevel(0.1, 1.2))
     arrived = copied(restorer)
     assert arrived.noise == restorer.noise
