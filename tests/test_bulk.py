@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -334,6 +335,7 @@ def test_ctrl_c_on_a_command(times, images, expected, tmp_path):
     ) as running:  # fmt: skip
         out = tmp_path / "my out"
         wait_until(lambda: len(list(out.glob("[01].png"))) == 2)
+        time.sleep(0.5)  # the large ones, which take many times as long, are begun
         os.killpg(running.pid, signal.SIGINT)
         if times == 2:
             with pytest.raises(subprocess.TimeoutExpired):

@@ -265,7 +265,6 @@ def test_codes_and_pages_from_a_bucket(images, bucket, few, hourglass, tmp_path)
         ("export", "s3://b/out.onnx"),
         ("lessons", "s3://b/out"),
         ("page", "s3://b/out"),
-        ("show", "dense", "--figure", "s3://b/out.png"),
     ],
 )
 def test_an_address_where_a_path_is_needed_is_refused(words, hourglass, tmp_path):

@@ -70,12 +70,12 @@ class OddError(Exception):
 
 
 class OddFileError(OSError):
-    def __init__(self, one, two):
-        super().__init__(f"{one} {two}")
+    def __init__(self, *, text):
+        super().__init__(text)
 
 
 def odd(shared, task):
-    raise OddFileError("c", "d") if task else OddError("a", "b")
+    raise OddFileError(text="c d") if task else OddError("a", "b")
 
 
 def drawn(cell, data):
