@@ -19,6 +19,7 @@ import compression_page
 import formats_page
 import playground_page
 import reliability_page
+import scaling_page
 from hourglass import cli
 from hourglass.cli.screens import PANELS
 from hourglass.experiments import EXPERIMENTS, RECIPES, stored_runs
@@ -282,6 +283,7 @@ def main() -> int:
         (DOCS / "denoising.md", denoising()),
         (DOCS / "batchnorm.md", batchnorm_page.page()),
         (DOCS / "compression.md", compression_page.page()),
+        (DOCS / "scaling.md", scaling_page.page()),
         (DOCS / "playground.md", playground_page.page()),
         (DOCS / "benchmarks.md", benchmark_page.page()),
         (DOCS / "reliability.md", reliability_page.page()),
