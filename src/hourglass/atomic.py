@@ -87,7 +87,7 @@ def check_local(path: str | os.PathLike[str], what: str = "the output") -> None:
     path : path-like
         The place.
     what : str, default="the output"
-        What it is, for the message.
+        Name of the output in the error message.
 
     Raises
     ------

@@ -27,10 +27,12 @@ Timeout = Annotated[
 ]
 # File in the folder of the results by which a process that torchrun has started again knows its own job.
 _MARK = ".torchrun"
+# Errors that this process has to report, and no other one.
+_reported_here: list[BaseException] = []
 
 
 class Job:
-    """A job of torchrun, of which this process is one; or, without torchrun, this process alone.
+    """The job of torchrun that this process belongs to; without torchrun, this process is the whole job.
 
     Parameters
     ----------
@@ -130,12 +132,13 @@ def is_silent(error: BaseException) -> bool:
         return True
     try:
         place = launched()
-    except ValueError:  # a variable of the launcher is none, which is the error
+    except ValueError:  # this is the error: a variable that torchrun sets is not a number
         return False
     # What is refused before the processes have joined is refused by all of them.
-    return place is not None and place.rank > 0 and not getattr(error, "is_reported_here", False)
+    return place is not None and place.rank > 0 and error not in _reported_here
 
 
 def _report(error: BaseException) -> BaseException:
-    error.is_reported_here = True  # type: ignore[attr-defined]  # read by is_silent
+    """Remember that this process has to report an error."""
+    _reported_here.append(error)
     return error

@@ -65,10 +65,10 @@ class StoredImages(Images):
 def load_dataset(dataset: str | os.PathLike[str] | Dataset, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
     """Load a data set by its name, or open a Zarr of images.
 
-    Of the files of a Zarr, a tenth at most is tested on, and another tenth at most validates classifiers. Both are
-    drawn at random, always alike: from 16 blocks that are spread over the Zarr, or from all if there are fewer, so that
-    not all of it is read for them. They are fewer files than a tenth if their images, as float32, take 32 MB. All
-    others are trained on, and are read when they are needed.
+    At most a tenth of the files of a Zarr are for testing, and at most another tenth for validating classifiers. Both
+    are drawn at random, in the same way every time. They come from 16 blocks that are spread over the Zarr, or from all
+    blocks if there are fewer, so that not all of the Zarr is read for them. They are fewer than a tenth of the files if
+    their images would take more than 32 MB as float32. The other files are for training, and are read when needed.
 
     Parameters
     ----------

@@ -47,7 +47,7 @@ def find_images(source: str | os.PathLike[str], *, beside: Path | None = None, h
     Parameters
     ----------
     source : path-like
-        A folder, or one file, which is returned whatever its suffix. It may be an address such as
+        A folder, or one file; a file is taken with any suffix. It may be an address such as
         ``s3://bucket/folder``; see :func:`hourglass.imagefiles.remote.place`.
     beside : Path, optional
         Folder that is left out with all its subfolders, for example the folder of the outputs. By default none is.

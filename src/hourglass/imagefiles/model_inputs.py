@@ -43,9 +43,9 @@ def read_for_model(
     ranges : Ranges, optional
         Rule by which the range of each file's numbers is found. By default it is ``Ranges()``: the rule "auto".
     resizing : bool, default=False
-        Whether images of other sizes are resized. If not, each of them is reported to ``on_outcome`` as an error.
+        Whether to resize images of other sizes. Otherwise each of them is an error, reported to ``on_outcome``.
     hidden : bool, default=False
-        Whether to take hidden files and those in hidden folders; see :func:`hourglass.imagefiles.find_images`.
+        Whether to include hidden files and files in hidden folders; see :func:`hourglass.imagefiles.find_images`.
     on_found : callable, optional
         Function that is called with the :class:`Found` files before they are read. By default nothing is called.
     on_outcome : callable, optional

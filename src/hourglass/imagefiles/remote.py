@@ -90,7 +90,7 @@ def filesystem(path: RemotePath) -> tuple[Any, str]:
     files : fsspec.AbstractFileSystem
         It does not remember what it listed before.
     path : str
-        What the file system calls the path.
+        The path as the file system writes it, without the scheme.
 
     Raises
     ------
