@@ -1,6 +1,6 @@
 """Measures memory and speed of training on a Zarr that is larger than the memory that is allowed.
 
-Usage: python tools/measure_zarr.py [--gigabytes 4] [--seconds 300] [--pairs 3] [--folder FOLDER] [--out FILE]
+Usage: python tools/measure_zarr.py [--gigabytes 4] [--seconds 300] [--pairs 5] [--folder FOLDER] [--out FILE]
 
 Packs generated PNG files with `hourglass pack`. Then, each in a process of its own:
 
@@ -64,7 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gigabytes", type=float, default=4.0, help="Size of the images in 10^9 bytes.")
     parser.add_argument("--seconds", type=float, default=300.0, help="Seconds of each kind of training of denoise.")
-    parser.add_argument("--pairs", type=int, default=3, help="Number of alternations between Zarr and memory.")
+    parser.add_argument("--pairs", type=int, default=5, help="Number of alternations between Zarr and memory.")
     parser.add_argument("--folder", type=Path, help="Folder for the images, which is kept.")
     parser.add_argument("--out", type=Path, default=OUT, help="File for the result.")
     asked = parser.parse_args()
@@ -89,8 +89,8 @@ def measure(folder: Path, gigabytes: float, seconds: float, pairs: int) -> dict[
             found = trained(name, place, {}, seconds / pairs)
             rates[name].append(found["images_per_second"])
             peaks += [found["peak_pss_mb"]] if name == "denoise" else []
-    medians = {name: statistics.median(of_name) for name, of_name in rates.items()}
-    document["denoise"] = {"images_per_second": rates, "ratio": round(medians["denoise"] / medians["resident"], 4)}
+    ratios = [zarr / resident for zarr, resident in zip(rates["denoise"], rates["resident"], strict=True)]
+    document["denoise"] = {"images_per_second": rates, "ratio": round(statistics.median(ratios), 4)}
     document["denoise"] |= {"seconds": seconds, "peak_pss_mb": max(peaks)}
     with s3_server() as options:
         import fsspec
