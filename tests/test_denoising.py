@@ -94,6 +94,7 @@ def test_blind_spots_hide_a_share_and_at_least_one():
     assert (tiny[:, 0].sum((1, 2)) == 1).all()
 
 
+@pytest.mark.slow
 def test_learning_without_clean_images_beats_total_variation(sample):
     """On the same noise, both with the clipping undone: the claim of docs/denoising.md, on less data."""
 

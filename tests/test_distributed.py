@@ -94,7 +94,7 @@ def wrapped(name, mine, device="cpu", wrap=lambda norm: norm):
     ("backend", "first"),
     [
         ("gloo", 32),
-        ("gloo", 40),
+        ("gloo", 63),
         pytest.param("nccl", 32, marks=pytest.mark.skipif(torch.cuda.device_count() < 2, reason="NCCL needs two GPUs")),
     ],
 )

@@ -41,7 +41,7 @@ def _variant(options):
 
 
 PLANS |= {name: _variant(options) for name, (options, _) in VARIANTS.items()}
-STEPS, TESTED = 20, 32
+TESTED = 32
 BATCHES = {"conv": 16, "denoise": 16}  # the networks that take longest; others have 64 images in a batch
 
 
@@ -52,7 +52,7 @@ def digits():
     return torch.from_numpy((pixels / np.float32(255)).astype(np.float64)).view(-1, 1, 28, 28), labels
 
 
-def write(name: str, folder: Path) -> None:
+def write(name: str, folder: Path, steps: int) -> None:
     """Write the numbers of an experiment's first steps in float64, one file a tensor."""
     make, page_name, options = PLANS[name]
     random = np.random.default_rng(0)
@@ -69,7 +69,7 @@ def write(name: str, folder: Path) -> None:
     inputs, targets, losses = [], [], []
     numbers = {"weights": flat(parameters_of(network))}
     network.train()
-    for step in range(STEPS):
+    for step in range(steps):
         index = random.integers(0, 4000, batch_size)
         batch = images[index]
         target = F.one_hot(torch.from_numpy(labels[index]), 10).double() if is_classifier else batch
@@ -97,7 +97,7 @@ def write(name: str, folder: Path) -> None:
         "options": options,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
-        "steps": STEPS,
+        "steps": steps,
         "tested": TESTED,
         "optimiser": special.get("optimiser", "adam"),
         "loss": special.get("loss", "cross_entropy"),

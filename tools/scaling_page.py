@@ -1,4 +1,4 @@
-"""The page of scaling, from docs/results/scaling.json: what was measured, a model, and what it predicts."""
+"""The page of scaling, from docs/results: what was measured, a model, and what it predicts."""
 
 import json
 import statistics
@@ -59,8 +59,8 @@ def predicted(training: Mapping[str, Any], draws: Mapping[str, float], network: 
         return whole
     # The second is the agreement on checkpoints.
     sums = network.sum_seconds(training["parameters"], count) + network.sum_seconds(0, count)
-    # Each normalisation adds up a count, a mean and a variance, and in the backward pass two sums of gradients.
-    sums += 4 * training["synchronised normalisations"] * network.sum_seconds(1, count)
+    # Each normalisation adds up its moments, and in the backward pass its gradients.
+    sums += 2 * training["synchronised normalisations"] * network.sum_seconds(1, count)
     return float(computing + drawing + sums)
 
 
@@ -72,13 +72,20 @@ def page() -> str:
         Network.fitted(document["sums"], document["processes"]),
         document["processes"],
     )
+    stored = json.loads((RESULTS / "zarr.json").read_text(encoding="utf-8"))
     trainings = {name: each | {"name": name, "processes": count} for name, each in document["trainings"].items()}
     noisy = trainings[DRAWING[0]]
     computing, steps = float(noisy["parts"]["1"]) / noisy["batch"], BILLION / noisy["batch"]
     return Template(TEXT.read_text(encoding="utf-8")).substitute(
         machine=machine(document),
+        conclusion=conclusion(trainings),
         measured=measured(trainings),
+        zarr_machine=zarr_machine(stored),
+        zarr=zarr_memory(stored),
+        zarr_reads=zarr_reads(stored),
+        zarr_ratio=zarr_ratio(stored["denoise"]),
         travelling=travelling(trainings),
+        agreement=agreement(trainings, draws, network, count),
         predicted=prediction(trainings, draws, network, count),
         count=count,
         latency=f"{1e6 * network.latency:.0f}",
@@ -96,35 +103,54 @@ def page() -> str:
 def machine(document: Mapping[str, Any]) -> str:
     """Where it was measured."""
     where, rounds = document["environment"], len(next(iter(document["trainings"].values()))["all processes"])
+    count = document["processes"]
     return (
-        f"{document['processes']} processes on the {document['processes']} cores of one machine ({where['processor']}, "
-        f"PyTorch {where['torch']}, gloo, one thread a process), and one process there, alternately, {rounds} times. "
-        "*The same batch* is the strong scaling: each process computes its part of the experiment's batch. *A batch "
-        "each* is the weak scaling: the batch is as many times as large. The numbers in brackets are 95% confidence "
-        "intervals of the median. Nothing was measured on GPUs or between machines."
+        f"{count} processes on the {count} cores of one machine ({where['processor']}, PyTorch {where['torch']}, gloo, "
+        f"one thread a process) were compared with one process on the same machine, in turn, {rounds} times. In strong "
+        "scaling the processes share the experiment's batch; in weak scaling the batch is "
+        f"{count} times as large. The brackets contain confidence intervals of the median, with a level of at least "
+        "95%. Nothing was measured on GPUs or between machines."
     )
 
 
 def measured(trainings: Mapping[str, Any]) -> str:
     """Speeds of one and of all processes."""
-    heads = ["experiment", "batch", "ms a step, one core", "all cores", "processes, the same batch"]
-    lines = [[*heads, "times as fast as one core", "as all cores", "a batch each: times the images/s of one core"]]
+    count = next(iter(trainings.values()))["processes"]
+    heads = ["experiment", "batch", "1 process, 1 thread (ms a step)", f"1 process, {count} threads (ms a step)"]
+    heads += [f"{count} processes (ms a step)", "speed-up over 1 thread", f"speed-up over {count} threads"]
+    lines = [[*heads, "weak scaling: speed-up in images a second"]]
     for name, each in trainings.items():
         one, cores = each["one process, one core"], each["one process, all cores"]
         every, weak = each["all processes"], each["all processes, whole batch each"]
         times = [f"{1000 * statistics.median(seconds):.1f}" for seconds in (one, cores, every)]
-        images = [each["processes"] * single / several for single, several in zip(one, weak, strict=True)]
-        lines.append(
-            [
-                f"`{name}`",
-                str(each["batch"]),
-                *times,
-                interval([single / several for single, several in zip(one, every, strict=True)]),
-                interval([single / several for single, several in zip(cores, every, strict=True)]),
-                interval(images),
-            ]
-        )
+        speed_ups = [paired(one, every), paired(cores, every), [count * ratio for ratio in paired(one, weak)]]
+        lines.append([f"`{name}`", str(each["batch"]), *times, *map(interval, speed_ups)])
     return markdown(lines)
+
+
+def conclusion(trainings: Mapping[str, Any]) -> str:
+    """What the speeds say."""
+    count = next(iter(trainings.values()))["processes"]
+    speed_ups = {
+        kind: listed(
+            {name: statistics.median(paired(each[kind], each["all processes"])) for name, each in trainings.items()}
+        )
+        for kind in ("one process, one core", "one process, all cores")
+    }
+    return (
+        f"The speed-up of {count} processes over one process with one thread was {speed_ups['one process, one core']}. "
+        f"Over one process with {count} threads it was {speed_ups['one process, all cores']}."
+    )
+
+
+def paired(slower: Sequence[float], faster: Sequence[float]) -> list[float]:
+    """Ratios of times that were measured in turn."""
+    return [one / other for one, other in zip(slower, faster, strict=True)]
+
+
+def listed(factors: Mapping[str, float]) -> str:
+    """Factors of experiments, in words."""
+    return ", ".join(f"{factor:.2f} (`{name}`)" for name, factor in factors.items())
 
 
 def interval(ratios: Sequence[float]) -> str:
@@ -132,13 +158,65 @@ def interval(ratios: Sequence[float]) -> str:
     return f"{summarise_median(ratios):.2f}"
 
 
+def zarr_machine(document: Mapping[str, Any]) -> str:
+    """Where it was measured, and the Zarr."""
+    return (
+        f"`tools/measure_zarr.py` packed {document['packing']['files']:,} generated files into a Zarr of "
+        f"{document['images']:,} images of 28 × 28 pixels ({document['bytes'] / 1e9:.1f} GB), and trained on "
+        f"{document['cores']} cores ({document['processor']}, PyTorch {document['torch']})."
+    )
+
+
+def zarr_memory(document: Mapping[str, Any]) -> str:
+    """Highest memory of each training."""
+    lines = [["experiment", "training", "Zarr on", "peak memory (MB)"]]
+    of_disk = document["denoise"]
+    count = len(of_disk["images_per_second"]["denoise"])
+    minutes = f"{count} trainings of {of_disk['seconds'] / count / 60:.0f} min"
+    for place, each, lasted in (("disk", document, minutes), ("S3", document["s3"], None)):
+        dense, denoise = each["dense"], each["denoise"]
+        lines.append(["`dense`", f"one pass, {dense['training_seconds']:.0f} s", place, str(dense["peak_pss_mb"])])
+        lasted = lasted or f"{denoise['training_seconds']:.0f} s"
+        lines.append(["`denoise`", lasted, place, str(denoise["peak_pss_mb"])])
+    return markdown(lines)
+
+
+def zarr_reads(document: Mapping[str, Any]) -> str:
+    """How often the blocks were read."""
+    for each in (document["dense"], document["s3"]["dense"]):
+        if each["reads"] != {"1": each["blocks"]}:
+            raise SystemExit(f"a pass of dense read blocks more or less than once: {each['reads']}")
+    blocks = document["dense"]["blocks"]
+    return f"In one pass of `dense`, each of the {blocks} blocks was read once, from the disk and from S3."
+
+
+def zarr_ratio(denoise: Mapping[str, Any]) -> str:
+    """Speed from the disk and from memory."""
+    rates = denoise["images_per_second"]
+    ratios = paired(rates["denoise"], rates["resident"])
+    values = ", ".join(f"{ratio:.2f}" for ratio in sorted(ratios))
+    return (
+        f"From the disk, `denoise` trained at {statistics.median(ratios):.2f} times the speed that it had on 60,000 "
+        f"images in memory (median of {len(ratios)} pairs, measured in turn: {values})."
+    )
+
+
 def travelling(trainings: Mapping[str, Any]) -> str:
     """Size of what is added up in a step."""
     lines = [["experiment", "parameters", "bytes of gradients", "sums of batch normalisation"]]
     for name, each in trainings.items():
         size = each["parameters"]
-        lines.append([f"`{name}`", f"{size:,}", f"{FLOAT * size:,}", f"{4 * each['synchronised normalisations']}"])
+        lines.append([f"`{name}`", f"{size:,}", f"{FLOAT * size:,}", f"{2 * each['synchronised normalisations']}"])
     return markdown(lines)
+
+
+def agreement(trainings: Mapping[str, Any], draws: Mapping[str, float], network: Network, count: int) -> str:
+    """How much longer steps take than the model says."""
+    found = {
+        name: statistics.median(each["all processes"]) / predicted(each, draws, network, count)
+        for name, each in trainings.items()
+    }
+    return f"steps took longer than the model says by the factors {listed(found)}"
 
 
 def prediction(trainings: Mapping[str, Any], draws: Mapping[str, float], network: Network, count: int) -> str:

@@ -14,7 +14,7 @@ from hourglass.nn.batchnorm import (
     values_per_channel,
     widened,
 )
-from hourglass.nn.processes import total_of_processes
+from hourglass.nn.processes import moments_of_processes, total_of_processes
 from hourglass.runtime import ranks
 from hourglass.runtime.internals import is_transformed
 
@@ -142,30 +142,24 @@ class ManualBatchNorm(MovingStatistics):
     def _by_batch(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """Input normalised by the moments of the batch, which move the statistics in training."""
         together = self.synchronised and self.training and ranks.count() > 1
-        count = values_per_channel(x)
-        if together:
-            count = int(total_of_processes(torch.tensor(count, device=x.device)))
+        # torch.func and others take plain operations apart, and not a gradient by hand.
+        plain = is_transformed()
+        count, mean, variance = _moments(x if plain else x.detach(), together)
         self._check_count(x, count)
-        if is_transformed():  # by torch.func and others, which take plain operations apart and not a gradient by hand
-            mean, variance = _moments(x, count, together)
+        if plain:
             output = _normalise(x, weight, bias, mean, variance, self.eps)
         else:
-            mean, variance = _moments(x.detach(), count, together)
             output = _Normalise.apply(x, weight, bias, mean, variance, self.eps, count, together)  # type: ignore[no-untyped-call]
         self._update(mean.detach(), self._stored(variance.detach(), count))
         return output
 
 
-def _moments(x: Tensor, count: int, together: bool) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance ``(channels,)`` of each channel, which has ``count`` values in all processes."""
-    axes = other_axes(x)
-    mean = _total(x.sum(axes), together) / count
-    centred = x - mean.view(per_channel(x))
-    return mean, _total(centred.square().sum(axes), together) / count
-
-
-def _total(values: Tensor, together: bool) -> Tensor:
-    return total_of_processes(values) if together else values
+def _moments(x: Tensor, together: bool) -> tuple[int, Tensor, Tensor]:
+    """Number of values of each channel, and their mean and biased variance ``(channels,)``."""
+    axes, count = other_axes(x), values_per_channel(x)
+    mean = x.sum(axes) / (count or 1)
+    squares = (x - mean.view(per_channel(x))).square().sum(axes)
+    return moments_of_processes(count, mean, squares) if together else (count, mean, squares / (count or 1))
 
 
 def _normalise(x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, eps: float) -> Tensor:
@@ -211,7 +205,8 @@ class _Normalise(torch.autograd.Function):
         grad_bias = grad.sum(axes)
         grad_weight = (grad * normalised).sum(axes)
         # Every value moved the mean and the variance that all were normalised by, in whatever process it was.
-        mean, slope = _total(torch.stack([grad_bias, grad_weight]), ctx.together) / ctx.count
+        sums = torch.stack([grad_bias, grad_weight])
+        mean, slope = (total_of_processes(sums) if ctx.together else sums) / ctx.count
         grad_x = (grad - mean.view(shape) - normalised * slope.view(shape)) * (weight * inverse).view(shape)
         return grad_x, grad_weight, grad_bias, None, None, None, None, None
 
@@ -221,7 +216,7 @@ class _Normalise(torch.autograd.Function):
         x, weight, mean, variance = ctx.saved_tensors
         recorded, shape = torch.is_grad_enabled() or is_transformed(), per_channel(x)
         if recorded:
-            mean, variance = _moments(x, ctx.count, ctx.together)
+            _, mean, variance = _moments(x, ctx.together)
         centred, inverse = x - mean.view(shape), torch.rsqrt(variance + ctx.eps)
         normalised = centred * inverse.view(shape) if recorded else centred.mul_(inverse.view(shape))
         return normalised, inverse, weight
