@@ -335,7 +335,7 @@ def test_ctrl_c_on_a_command(times, images, expected, tmp_path):
     ) as running:  # fmt: skip
         out = tmp_path / "my out"
         wait_until(lambda: len(list(out.glob("[01].png"))) == 2)
-        time.sleep(0.5)  # the large ones, which take many times as long, are begun
+        time.sleep(0.5)  # a large one or both, which take many times as long, are begun
         os.killpg(running.pid, signal.SIGINT)
         if times == 2:
             with pytest.raises(subprocess.TimeoutExpired):
@@ -344,5 +344,6 @@ def test_ctrl_c_on_a_command(times, images, expected, tmp_path):
         _, err = running.communicate(timeout=120)
     assert running.returncode == 130
     assert err == "hourglass: interrupted; to do the rest: hourglass denoise --resume in 'my out' --jobs 2 -q\n"
-    # What was in work is finished, or given up; nothing else is begun.
-    assert set(finished(out)) == {"0.png", "1.png"} | ({"2.png", "3.png"} if times == 1 else set())
+    # What was begun is finished, or given up; nothing else is begun.
+    small, large, found = {"0.png", "1.png"}, {"2.png", "3.png"}, set(finished(out))
+    assert small < found <= small | large if times == 1 else found == small

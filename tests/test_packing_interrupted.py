@@ -248,3 +248,37 @@ def test_torn_metadata_of_an_interrupted_packing_do_not_hinder_overwrite(images,
     with pytest.raises(OSError, match="cannot be opened"):
         pack(tmp_path, resume=True)
     assert len(pack(tmp_path, overwrite=True)) == 22
+
+
+def test_what_appears_while_images_are_packed_is_kept(images, tmp_path):
+    """Another program may write to the same place in the hours of a packing."""
+    place = tmp_path / "a.zarr"
+
+    def appear(blocks):
+        place.mkdir()
+        (place / "others.txt").write_text("hours of work")
+
+    with pytest.raises(FileExistsError, match=r"was not there when its packing began; move it away, and resume"):
+        pack(tmp_path, on_begin=appear)
+    assert (place / "others.txt").read_text() == "hours of work"
+    (place / "others.txt").unlink()
+    assert len(pack(tmp_path, resume=True, on_begin=lambda blocks: [][blocks:])) == 22
+    assert_only(tmp_path, "a.zarr")
+
+
+def test_a_zarr_that_was_moved_to_the_place_of_an_interrupted_packing_is_kept(interrupted, images, tmp_path):
+    pack(tmp_path, "b.zarr")
+    expected = bytes_of(tmp_path / "b.zarr")
+    (tmp_path / "b.zarr").rename(tmp_path / "a.zarr")
+    with pytest.raises(FileExistsError, match=r"was not there when its packing began"):
+        pack(tmp_path, resume=True)
+    assert bytes_of(tmp_path / "a.zarr") == expected
+
+
+def test_remains_beside_a_complete_zarr_do_not_matter(images, tmp_path):
+    """A worker that was cut off may write to the hidden folder when the Zarr is complete."""
+    pack(tmp_path)
+    (tmp_path / ".a.zarr.unfinished" / "images" / "c").mkdir(parents=True)
+    assert len(pack(tmp_path, resume=True)) == 22
+    with pytest.raises(FileExistsError, match="overwrite"):
+        pack(tmp_path)

@@ -3,12 +3,14 @@
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from hourglass.imagefiles.remote import RemotePath, check_deliverable, delivered, existing, fetched, list_files, place
+from hourglass.imagefiles.delivery import check_deliverable, delivered
+from hourglass.imagefiles.remote import RemotePath, existing, fetched, list_files, place
 
 pytest.importorskip("s3fs", reason="needs the extra s3")
 
@@ -111,6 +113,43 @@ def test_files_are_delivered_whole_or_not_at_all(bucket):
     assert existing([bucket / "a.bin", bucket / "b.bin", Path(__file__)]) == {bucket / "a.bin", Path(__file__)}
     with pytest.raises(FileNotFoundError, match=r"s3://images/b\.bin"):
         content(bucket / "b.bin")
+
+
+@pytest.fixture
+def plain_server(monkeypatch):
+    """A file system that shows a file while it is written, as servers of files do and object stores do not."""
+    import fsspec
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    class PlainServer(MemoryFileSystem):
+        protocol = "plain"
+        store: ClassVar = {}
+        pseudo_dirs: ClassVar = [""]
+        breaks = False
+
+        def put_file(self, local, remote, **options):
+            content = Path(local).read_bytes()
+            self.pipe_file(remote, content[: len(content) // 2] if PlainServer.breaks else content)
+            if PlainServer.breaks:
+                raise OSError("the connection is lost")
+
+        @classmethod
+        def _strip_protocol(cls, path):
+            return "/" + path.removeprefix("plain://").strip("/")
+
+    fsspec.register_implementation("plain", PlainServer, clobber=True)
+    return PlainServer
+
+
+def test_files_appear_as_a_whole_where_the_store_does_not_see_to_it(plain_server):
+    folder = place("plain://server/out")
+    put(folder / "a.bin", b"whole")
+    assert all_of(folder) == {"a.bin": b"whole"}
+    plain_server.breaks = True
+    for name in ("a.bin", "b.bin"):
+        with pytest.raises(OSError, match="the connection is lost"):
+            put(folder / name, b"another")
+    assert all_of(folder) == {"a.bin": b"whole"}
 
 
 def test_a_bucket_of_images_is_denoised_as_a_folder_is(images, bucket, hourglass, tmp_path):

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 import hourglass as hg
+from hourglass.cli.torchrun import Job
+from hourglass.runtime.launched import Launched
 from rank_cases import torchrun, write_images
 
 pytestmark = pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="this PyTorch has no gloo")
@@ -69,3 +71,21 @@ def test_what_torchrun_cannot_share_is_refused(hourglass, tmp_path, monkeypatch)
     code, _, err = hourglass("run", "dense", "--out", tmp_path)
     assert (code, len(err.splitlines())) == (1, 1)
     assert "WORLD_SIZE is 'two', no whole number" in err
+
+
+def test_a_job_is_known_again_after_a_restart_and_not_by_the_mark_of_an_earlier_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+
+    def job(restarts):
+        return Job(Launched(rank=0, processes=1, local_rank=0, local_processes=1, restarts=restarts), tmp_path)
+
+    assert not job(restarts=0).was_begun()
+    job(restarts=0).begin()
+    assert job(restarts=1).was_begun()
+    # Another job with the same name, which ends before it begins its work.
+    assert not job(restarts=0).was_begun()
+    assert not job(restarts=1).was_begun()
+    # One process that finishes the work leaves no mark of it.
+    job(restarts=0).begin()
+    Job(None, tmp_path).end()
+    assert not job(restarts=1).was_begun()

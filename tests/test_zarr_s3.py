@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import hourglass as hg
-from hourglass.packing import block_notes, pack, store_writer
+from hourglass.packing import block_notes, pack, store_arrays
 from hourglass.training import ZarrSource
 from packed import SIDE, write_images
 
@@ -116,7 +116,7 @@ def test_a_place_that_was_not_created_completely_is_replaced(bucket, folder, mon
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(store_writer, "_padded", stopped)
+        patched.setattr(store_arrays, "_padded", stopped)
         with pytest.raises(KeyboardInterrupt):
             hg.pack_images(folder[0], place, **options)
     with pytest.raises(FileExistsError, match=r"--resume.*--overwrite"):

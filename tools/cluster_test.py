@@ -157,16 +157,22 @@ def main() -> None:
     print("cluster-test: passed")
 
 
+_NOT_ALLOWED = "network namespaces cannot be made ({}); this takes root with CAP_NET_ADMIN and CAP_SYS_ADMIN"
+
+
 def _why_not() -> str | None:
     """Why network namespaces cannot be made here, or None."""
     mark = f"hgtry{os.getpid()}"
     try:
         _ip("netns", "add", mark)
-        _ip("link", "add", f"{mark}o", "type", "veth", "peer", "name", f"{mark}i", "netns", mark)
     except FileNotFoundError:
         return "the command ip is missing; install iproute2"
     except subprocess.CalledProcessError as error:
-        return f"network namespaces cannot be made ({error.stderr.strip()}); it takes root with CAP_NET_ADMIN"
+        return _NOT_ALLOWED.format(error.stderr.strip())
+    try:
+        _ip("link", "add", f"{mark}o", "type", "veth", "peer", "name", f"{mark}i", "netns", mark)
+    except subprocess.CalledProcessError as error:
+        return _NOT_ALLOWED.format(error.stderr.strip())
     finally:
         _ip("netns", "delete", mark, check=False)
     return None

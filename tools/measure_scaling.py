@@ -138,7 +138,8 @@ def _training(name: str, data: Dataset, steps: int, rounds: int) -> dict[str, An
     )
     network = _fitted(name, data, 1).network_
     found["parameters"] = sum(p.numel() for p in network.parameters())
-    found["synchronised normalisations"] = sum(getattr(each, "synchronised", False) for each in network.modules())
+    layers = [each for each in network.modules() if getattr(each, "synchronised", False)]
+    found["channels of synchronised normalisations"] = [each.num_features for each in layers]
     return found
 
 

@@ -24,6 +24,7 @@ ASSUMED_BYTES, ASSUMED_LATENCY = 1.25e9, 50e-6
 # Experiments whose inputs are noisy, so that every process draws the noise of the whole batch.
 DRAWING = ("denoise",)
 FLOAT = 4
+CHANNELS = "channels of synchronised normalisations"
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ def predicted(training: Mapping[str, Any], draws: Mapping[str, float], network: 
         return whole
     # The second is the agreement on checkpoints.
     sums = network.sum_seconds(training["parameters"], count) + network.sum_seconds(0, count)
-    # Each normalisation adds up its moments, and in the backward pass its gradients.
-    sums += 2 * training["synchronised normalisations"] * network.sum_seconds(1, count)
+    for channels in training[CHANNELS]:  # the moments of all processes, in numbers of eight bytes, and the gradients
+        sums += network.sum_seconds(2 * count * (2 * channels + 1), count) + network.sum_seconds(2 * channels, count)
     return float(computing + drawing + sums)
 
 
@@ -83,7 +84,7 @@ def page() -> str:
         zarr_machine=zarr_machine(stored),
         zarr=zarr_memory(stored),
         zarr_reads=zarr_reads(stored),
-        zarr_ratio=zarr_ratio(stored["denoise"]),
+        zarr_ratio=zarr_ratio(stored["speeds"]),
         travelling=travelling(trainings),
         agreement=agreement(trainings, draws, network, count),
         predicted=prediction(trainings, draws, network, count),
@@ -161,7 +162,7 @@ def interval(ratios: Sequence[float]) -> str:
 def zarr_machine(document: Mapping[str, Any]) -> str:
     """Where it was measured, and the Zarr."""
     return (
-        f"`tools/measure_zarr.py` packed {document['packing']['files']:,} generated files into a Zarr of "
+        f"`tools/measure_zarr.py` packed {document['files']:,} generated files into a Zarr of "
         f"{document['images']:,} images of 28 × 28 pixels ({document['bytes'] / 1e9:.1f} GB), and trained on "
         f"{document['cores']} cores ({document['processor']}, PyTorch {document['torch']})."
     )
@@ -170,14 +171,10 @@ def zarr_machine(document: Mapping[str, Any]) -> str:
 def zarr_memory(document: Mapping[str, Any]) -> str:
     """Highest memory of each training."""
     lines = [["experiment", "training", "Zarr on", "peak memory (MB)"]]
-    of_disk = document["denoise"]
-    count = len(of_disk["images_per_second"]["denoise"])
-    minutes = f"{count} trainings of {of_disk['seconds'] / count / 60:.0f} min"
-    for place, each, lasted in (("disk", document, minutes), ("S3", document["s3"], None)):
-        dense, denoise = each["dense"], each["denoise"]
-        lines.append(["`dense`", f"one pass, {dense['training_seconds']:.0f} s", place, str(dense["peak_pss_mb"])])
-        lasted = lasted or f"{denoise['training_seconds']:.0f} s"
-        lines.append(["`denoise`", lasted, place, str(denoise["peak_pss_mb"])])
+    for place, trainings in (("disk", document), ("S3", document["s3"])):
+        for name, what in (("dense", "one pass, "), ("denoise", "")):
+            each = trainings[name]
+            lines.append([f"`{name}`", f"{what}{each['training_seconds']:.0f} s", place, str(each["peak_pss_mb"])])
     return markdown(lines)
 
 
@@ -190,14 +187,12 @@ def zarr_reads(document: Mapping[str, Any]) -> str:
     return f"In one pass of `dense`, each of the {blocks} blocks was read once, from the disk and from S3."
 
 
-def zarr_ratio(denoise: Mapping[str, Any]) -> str:
+def zarr_ratio(speeds: Mapping[str, Any]) -> str:
     """Speed from the disk and from memory."""
-    rates = denoise["images_per_second"]
-    ratios = paired(rates["denoise"], rates["resident"])
-    values = ", ".join(f"{ratio:.2f}" for ratio in sorted(ratios))
+    ratios = paired(speeds["denoise"], speeds["resident"])
     return (
-        f"From the disk, `denoise` trained at {statistics.median(ratios):.2f} times the speed that it had on 60,000 "
-        f"images in memory (median of {len(ratios)} pairs, measured in turn: {values})."
+        f"From the disk, `denoise` trained at {interval(ratios)} times the speed that it had on 60,000 images in "
+        f"memory: this is the median of {len(ratios)} pairs of trainings, measured in turn."
     )
 
 
@@ -206,7 +201,7 @@ def travelling(trainings: Mapping[str, Any]) -> str:
     lines = [["experiment", "parameters", "bytes of gradients", "sums of batch normalisation"]]
     for name, each in trainings.items():
         size = each["parameters"]
-        lines.append([f"`{name}`", f"{size:,}", f"{FLOAT * size:,}", f"{2 * each['synchronised normalisations']}"])
+        lines.append([f"`{name}`", f"{size:,}", f"{FLOAT * size:,}", f"{2 * len(each[CHANNELS])}"])
     return markdown(lines)
 
 

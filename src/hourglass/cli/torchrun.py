@@ -55,9 +55,14 @@ class Job:
         """Whether torchrun has started this job again after it had begun its work, so that it is to be resumed."""
         from hourglass.runtime import ranks
 
-        if self.place is None or not ranks.greatest(self.place.restarts)[0]:
+        if self.place is None:
             return False
-        return ranks.on_first(lambda: self._mark.is_file() and self._mark.read_text(encoding="utf-8") == self._name)
+        is_ours = ranks.on_first(lambda: self._mark.is_file() and self._mark.read_text(encoding="utf-8") == self._name)
+        if not ranks.greatest(self.place.restarts)[0]:
+            if is_ours and self.shows:  # of an earlier job that was given the same name
+                self._mark.unlink(missing_ok=True)
+            return False
+        return is_ours
 
     def begin(self) -> None:
         """Remember that the work has begun, after everything that may be refused was checked."""
@@ -76,7 +81,7 @@ class Job:
 
     def end(self) -> None:
         """Forget it, since the work is done."""
-        if self.place is not None and self.shows:
+        if self.shows:
             self._mark.unlink(missing_ok=True)
 
 
@@ -98,6 +103,7 @@ def together(command: str, out: Path, *, timeout: float | None, device: object) 
         if timeout is not None:
             raise Misuse("--timeout is for the processes that torchrun starts; without torchrun leave it out")
         yield job
+        job.end()
         return
     from hourglass.runtime.ending import FollowerError
     from hourglass.runtime.launch import joined

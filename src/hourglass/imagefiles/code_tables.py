@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from hourglass.atomic import check_free, write_whole
 from hourglass.errors import OptionError
+from hourglass.imagefiles.delivery import check_deliverable, delivered
 from hourglass.imagefiles.folders import NAMES_SUFFIX
-from hourglass.imagefiles.remote import RemotePath, check_deliverable, delivered, existing, fetched, place
+from hourglass.imagefiles.remote import RemotePath, existing, fetched, place
 
 CODE_SUFFIXES = (".npy", ".csv")
 Codes = NDArray[np.float32]

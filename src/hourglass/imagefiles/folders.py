@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hourglass.imagefiles.delivery import check_deliverable
 from hourglass.imagefiles.formats import FORMATS, suffixes
-from hourglass.imagefiles.remote import RemotePath, check_deliverable, existing, list_files, place
+from hourglass.imagefiles.remote import RemotePath, existing, list_files, place
 from hourglass.imagefiles.shards import WHOLE, Shard
 
 # Ending of the file next to an .npy file of codes that lists the images to which the codes belong.

@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 import torch
 
 from hourglass.errors import OptionError
+from hourglass.imagefiles.delivery import delivered
 from hourglass.imagefiles.files import open_image
 from hourglass.imagefiles.image import ImageFile, Plane, Raw
 from hourglass.imagefiles.ranges import FileRanges, Ranges
 from hourglass.imagefiles.reading import LargerThanWantedError, up_to
-from hourglass.imagefiles.remote import delivered, existing, fetched, size_of
+from hourglass.imagefiles.remote import existing, fetched, size_of
 from hourglass.imagefiles.value_ranges import ValueRange
 from hourglass.runtime.hardware import give_memory_back
 from hourglass.runtime.threads import overlapped

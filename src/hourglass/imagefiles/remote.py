@@ -1,4 +1,4 @@
-"""Files at addresses such as s3://bucket/folder, through fsspec: listed, fetched, and delivered as whole files."""
+"""Files at addresses such as s3://bucket/folder, through fsspec: listed and fetched."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path, PosixPath, PurePosixPath
 from typing import Any, Self
 
-from hourglass.atomic import check_writable, is_address
+from hourglass.atomic import is_address
 from hourglass.imagefiles.named_errors import naming
 
 
@@ -17,7 +17,7 @@ class RemotePath(PosixPath):
     """Path of a file or folder that fsspec reaches, such as ``s3://bucket/folder/a.png``.
 
     It is taken apart and put together as every path is. Of the methods that ask for files, it has those below; the
-    files themselves are read and written by :func:`fetched` and :func:`delivered`.
+    files themselves are read by :func:`fetched`, and written by :func:`hourglass.imagefiles.delivery.delivered`.
     """
 
     def __str__(self) -> str:
@@ -38,7 +38,7 @@ class RemotePath(PosixPath):
         return self
 
     def _kind(self) -> str | None:
-        with _errors_of_the_system(self):
+        with errors_of_the_system(self):
             files, path = filesystem(self)
             with contextlib.suppress(FileNotFoundError):
                 return str(files.info(path)["type"])
@@ -137,7 +137,7 @@ def list_files(folder: RemotePath) -> list[RemotePath]:
     ValueError
         When the name of a file is none that a path can have, such as ``a//b.png``.
     """
-    with _errors_of_the_system(folder):
+    with errors_of_the_system(folder):
         files, path = filesystem(folder)
         try:
             names = files.find(path)
@@ -187,29 +187,6 @@ def existing(paths: Iterable[Path]) -> set[Path]:
     return found
 
 
-def check_deliverable(folder: Path) -> None:
-    """Raise an error, before any work is done, unless files can be delivered into a folder, as far as one can see.
-
-    Parameters
-    ----------
-    folder : Path
-        The folder, which need not exist. Of a remote one, the bucket has to exist.
-
-    Raises
-    ------
-    OSError
-        When a local folder cannot be written, when the bucket does not exist, or when the file system cannot be
-        reached or refuses.
-    """
-    if not isinstance(folder, RemotePath):
-        check_writable(folder)
-        return
-    bucket = RemotePath(*folder.parts[:2])
-    with contextlib.suppress(PermissionError):  # files may be written where the bucket itself may not be looked at
-        if not bucket.exists():
-            raise FileNotFoundError(f"{bucket} does not exist; make it, or name another place for the output")
-
-
 @contextmanager
 def fetched(path: Path, folder: Path | None = None) -> Iterator[Path]:
     """Context with a local file of the same content as a file.
@@ -232,12 +209,12 @@ def fetched(path: Path, folder: Path | None = None) -> Iterator[Path]:
         When the file cannot be fetched.
     """
     if not isinstance(path, RemotePath):
-        with _below(folder, path) as local:
+        with below(folder, path) as local:
             yield local
         return
     with tempfile.TemporaryDirectory(prefix="hourglass-") as temporary:
         local = Path(temporary, path.name)
-        with _errors_of_the_system(path):
+        with errors_of_the_system(path):
             files, inside = filesystem(path)
             files.get_file(inside, str(local))
         with naming(path, local):
@@ -245,8 +222,20 @@ def fetched(path: Path, folder: Path | None = None) -> Iterator[Path]:
 
 
 @contextmanager
-def _below(folder: Path | None, path: Path) -> Iterator[Path]:
-    """Context with a local path that does not depend on the working folder, and errors that name it as it was given."""
+def below(folder: Path | None, path: Path) -> Iterator[Path]:
+    """Context with a local path that does not depend on the working folder, and errors that name it as it was given.
+
+    Parameters
+    ----------
+    folder : Path or None
+        Folder to which a relative path belongs; None for the working folder.
+    path : Path
+        Local path.
+
+    Yields
+    ------
+    Path
+    """
     if folder is None or path.is_absolute():
         yield path
         return
@@ -274,51 +263,26 @@ def size_of(path: Path) -> int | None:
     """
     if not isinstance(path, RemotePath):
         return None
-    with _errors_of_the_system(path):
+    with errors_of_the_system(path):
         files, inside = filesystem(path)
         size = files.info(inside).get("size")
     return None if size is None else int(size)
 
 
 @contextmanager
-def delivered(path: Path, folder: Path | None = None) -> Iterator[Path]:
-    """Context in which a file is written locally, and at whose end it is at its place.
+def errors_of_the_system(path: RemotePath) -> Iterator[None]:
+    """Turn the errors of clients of object stores, which are of all kinds, into OSError with the address.
 
     Parameters
     ----------
-    path : Path
-        The file. Its folder is made. A remote file is uploaded as a whole at the end of the context, and not at all if
-        the context raises.
-    folder : Path, optional
-        Folder to which a relative local path belongs; by default the working folder.
-
-    Yields
-    ------
-    Path
-        Where to write the file. Errors of type OSError and ValueError in the context name ``path`` in its place.
+    path : RemotePath
+        The address.
 
     Raises
     ------
     OSError
-        When the folder cannot be made or the file cannot be uploaded.
+        In the place of other errors than ImportError and ValueError.
     """
-    if not isinstance(path, RemotePath):
-        with _below(folder, path) as local:
-            local.parent.mkdir(parents=True, exist_ok=True)
-            yield local
-        return
-    with tempfile.TemporaryDirectory(prefix="hourglass-") as temporary:
-        local = Path(temporary, path.name)
-        with naming(path, local):
-            yield local
-        with _errors_of_the_system(path):
-            files, inside = filesystem(path)
-            files.put_file(str(local), inside)
-
-
-@contextmanager
-def _errors_of_the_system(path: RemotePath) -> Iterator[None]:
-    """Turn the errors of clients of object stores, which are of all kinds, into OSError with the address."""
     try:
         yield
     except (ImportError, ValueError):

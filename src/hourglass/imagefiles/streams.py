@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from hourglass.atomic import write_whole
+from hourglass.imagefiles.delivery import check_deliverable, delivered
 from hourglass.imagefiles.files import open_image
 from hourglass.imagefiles.image import COLOURS, Plane, Raw
 from hourglass.imagefiles.named_errors import naming
 from hourglass.imagefiles.processing import Outcome, Restore
 from hourglass.imagefiles.ranges import FileRanges, Ranges
-from hourglass.imagefiles.remote import check_deliverable, delivered, fetched, place
+from hourglass.imagefiles.remote import fetched, place
 
 # Name of standard input and output on the command line.
 STREAM = Path("-")

@@ -37,7 +37,7 @@ def moments_of_processes(count: int, mean: Tensor, squares: Tensor) -> tuple[int
         Their mean and biased variance; 0 without values.
     """
     # In float64, which counts exactly. Each process fills a row of its own, so that the sum is all rows.
-    own = torch.cat([mean.new_tensor([count]), mean, squares]).double()
+    own = torch.cat([mean.new_tensor([count], dtype=torch.float64), mean.double(), squares.double()])
     others = own.new_zeros(len(own))
     rows = total_of_processes(torch.stack([own if rank == ranks.rank() else others for rank in range(ranks.count())]))
     counts, means, every = rows[:, :1].detach(), *rows[:, 1:].chunk(2, dim=1)

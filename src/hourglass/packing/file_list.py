@@ -149,5 +149,10 @@ def _state(path: Path) -> tuple[int, str]:
     return state.st_size, str(state.st_mtime_ns)
 
 
+# What file systems call that which changes when a file is written again.
+_CHANGING = ("ETag", "etag", "mtime", "LastModified", "last_modified", "modified", "updated", "created")
+
+
 def _state_of(known: Mapping[str, Any]) -> tuple[int, str]:
-    return int(known["size"]), str(known.get("ETag") or known.get("mtime") or known.get("created"))
+    changing = next((known[name] for name in _CHANGING if known.get(name)), None)
+    return int(known["size"]), str(changing)

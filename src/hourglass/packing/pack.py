@@ -15,7 +15,8 @@ from hourglass.imagefiles import Found, Outcome
 from hourglass.imagefiles.remote import RemotePath
 from hourglass.packing.block_writer import Packing, runs_of, write_run
 from hourglass.packing.file_list import list_files
-from hourglass.packing.store_writer import StoreWriter, rows_of, unwritten
+from hourglass.packing.store_arrays import rows_of, unwritten
+from hourglass.packing.store_writer import StoreWriter
 from hourglass.packing.survey import look
 from hourglass.runtime.workers import Workers, on_workers
 from hourglass.training import ZarrSource

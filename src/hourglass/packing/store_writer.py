@@ -2,23 +2,18 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from hourglass.atomic import LOCK, check_writable, locked
-from hourglass.packing.block_notes import note_bytes, store_notes, without_note
+from hourglass.packing.block_notes import store_notes
 from hourglass.packing.file_list import FileList
-from hourglass.packing.survey import Rows, Survey
+from hourglass.packing.store_arrays import OVERWRITES, create_arrays, is_complete, overwrites
+from hourglass.packing.survey import Survey
 from hourglass.training.zarr_chunks import BlockSize
-from hourglass.training.zarr_store import FORMAT, KEY, array_of, is_url, open_group, read_attributes, unfinished_place
-
-# Numbers in a chunk of the arrays that describe the images.
-_CHUNK = 1 << 18
+from hourglass.training.zarr_store import FORMAT, KEY, is_url, open_group, read_attributes, unfinished_place
 
 
 class StoreWriter:
@@ -38,6 +33,7 @@ class StoreWriter:
         self.place = os.fspath(out) if self.local is None else str(unfinished_place(out))
         # Where the Zarr that is replaced waits until the new one is in its place.
         self._old = Path() if self.local is None else self.local.with_name(f".{self.local.name}.old")
+        self._overwrites = False
 
     def check(self, *, resume: bool, overwrite: bool) -> str | None:
         """Check, before any work is done, that the Zarr may be written.
@@ -70,12 +66,19 @@ class StoreWriter:
             check_writable(self.local.absolute().parent)
             there = None
             interrupted = Path(self.place).exists()
-            if self.local.exists() and (not self.local.is_dir() or any(self.local.iterdir())):
+            if self._is_there():
                 there = self._attributes(self.out)
                 if not there:
                     raise self._foreign()
+        self._overwrites = overwrite
         if overwrite:
             return None
+        if interrupted and self.local is not None and there is not None:
+            interrupted = bool(self._attributes(self.place))  # otherwise only remains are beside a complete Zarr
+            if interrupted and resume:
+                self._overwrites = overwrites(open_group(self.place, mode="r", options=self.options))
+                if not self._overwrites:
+                    raise self._appeared()
         if interrupted:
             if not resume:
                 raise self._interrupted()
@@ -83,6 +86,12 @@ class StoreWriter:
         if there is not None and not resume:
             raise FileExistsError(f"{self.out} exists; overwrite (--overwrite) replaces it")
         return None if there is None else str(there["request"])
+
+    def _is_there(self) -> bool:
+        """Whether something that could be lost is at a place on this machine."""
+        if self.local is None or not self.local.exists():
+            return False
+        return not self.local.is_dir() or any(self.local.iterdir())
 
     def _at_address(self) -> dict[str, Any] | None:
         """Attributes of the Zarr of images at an address, or None where there is nothing."""
@@ -117,6 +126,12 @@ class StoreWriter:
     def _foreign(self) -> FileExistsError:
         return FileExistsError(
             f"{self.out} exists, and is not a Zarr that `hourglass pack` has written; choose another name"
+        )
+
+    def _appeared(self) -> FileExistsError:
+        return FileExistsError(
+            f"{self.out} was not there when its packing began; move it away, and resume (--resume), which keeps what "
+            "is packed"
         )
 
     def _interrupted(self) -> FileExistsError:
@@ -210,43 +225,35 @@ class StoreWriter:
         zarr.Group
             The group, which is not complete.
         """
-        count, blocks = len(found.rows), size.blocks(len(found.rows))
-        dtype, bits = found.kind
         attributes = {
-            "format": FORMAT, "complete": False, "white": 2**bits - 1, "label_names": files.label_names,
+            "format": FORMAT, "complete": False, "white": 2 ** found.kind[1] - 1, "label_names": files.label_names,
             "prepared": prepared, "request": "",
         }  # fmt: skip
-        group = self._new_group(attributes)
-        shape = found.image_shape
-        note = note_bytes(size.block, shape)
-        group.create_array(
-            "images", shape=(count, *shape), dtype=dtype, shards=(size.block, *shape), chunks=(size.chunk, *shape),
-            fill_value=0,
-        )  # fmt: skip
-        group.create_array(
-            "unfinished", shape=(blocks, note), dtype="uint8", chunks=(1, note), fill_value=0, compressors=None
-        )
-        columns = {name: getattr(found.rows, name) for name in ("files", "planes", "corners", "sizes")}
-        if files.labels:
-            columns["labels"] = np.array(files.labels, np.int32)[found.rows.files]
-        columns["names"] = _padded(files.names)
-        for name, values in columns.items():
-            _store(group, name, values)
+        choice = {OVERWRITES: self._overwrites}  # kept by the group until there is an array that keeps it
+        group = self._new_group(attributes | choice)
+        create_arrays(group, files, found, size, choice)
         group.attrs[KEY] = attributes | {"request": request}
         return group
 
     def _new_group(self, attributes: Mapping[str, Any]) -> Any:
-        mode = "w-"
         if self.local is not None:
-            mode = "a"  # beside the lock, which stays
             for path in Path(self.place).iterdir():
                 if path.is_dir():
                     shutil.rmtree(path)
                 elif path.name != LOCK:
                     path.unlink()
-        elif self._at_address() is not None:  # asked again, since hours may have passed
-            mode = "w"
-        return open_group(self.place, mode=mode, options=self.options, attributes=attributes)
+            return open_group(self.place, mode="a", options=self.options, attributes=attributes)  # the lock stays
+        there = self._at_address()  # asked again, since hours may have passed
+        if there is None:
+            return open_group(self.place, mode="w-", options=self.options, attributes=attributes)
+        if there["complete"] and not self._overwrites:
+            raise FileExistsError(f"{self.out} exists; overwrite (--overwrite) replaces it")
+        # First the old Zarr is no longer complete, and then its arrays are deleted, so that it can always be resumed.
+        group = open_group(self.place, mode="r+", options=self.options)
+        group.attrs[KEY] = dict(attributes)
+        for name in list(group.keys()):
+            del group[name]
+        return group
 
     def complete(self, group: Any) -> None:
         """Store the checksums, call the Zarr complete, and put it in its place.
@@ -257,8 +264,15 @@ class StoreWriter:
         ----------
         group : zarr.Group
             The group, all of whose blocks are written.
+
+        Raises
+        ------
+        FileExistsError
+            When something has appeared at the place of the Zarr.
         """
-        if not _is_complete(group):
+        if self._is_there() and not (self._attributes(self.out) and overwrites(group)):
+            raise self._appeared()
+        if not is_complete(group):
             store_notes(group)
             group.attrs[KEY] = dict(group.attrs)[KEY] | {"complete": True}
         if self.local is not None:
@@ -284,54 +298,3 @@ class StoreWriter:
         else:
             for folder in (self.local / "unfinished", self._old):
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-def rows_of(group: Any, location: object) -> Rows:
-    """Read where each image of a group comes from.
-
-    Parameters
-    ----------
-    group : zarr.Group
-        The group.
-    location : object
-        Its place, for messages.
-
-    Returns
-    -------
-    Rows
-        The files, planes, corners and sizes.
-    """
-    axes = {"files": 1, "planes": 1, "corners": 2, "sizes": 2}
-    return Rows(**{name: np.asarray(array_of(group, name, location, axes=axes[name])[:]) for name in axes})
-
-
-def unwritten(group: Any) -> list[int]:
-    """Find the blocks that are not finished.
-
-    Parameters
-    ----------
-    group : zarr.Group
-        The group.
-
-    Returns
-    -------
-    list of int
-        Their numbers, in order.
-    """
-    return [] if _is_complete(group) else without_note(group)
-
-
-def _is_complete(group: Any) -> bool:
-    return bool(dict(group.attrs)[KEY]["complete"])
-
-
-def _store(group: Any, name: str, values: NDArray[Any]) -> None:
-    chunk = max(1, _CHUNK // max(1, values[:1].size))
-    chunks = (min(len(values), chunk), *values.shape[1:])
-    group.create_array(name, shape=values.shape, dtype=values.dtype, chunks=chunks, overwrite=True)[:] = values
-
-
-def _padded(names: Sequence[str]) -> NDArray[np.uint8]:
-    encoded = [name.encode("utf-8", "surrogateescape") for name in names]
-    longest = max(map(len, encoded))
-    return np.frombuffer(b"".join(each.ljust(longest, b"\0") for each in encoded), np.uint8).reshape(-1, longest)

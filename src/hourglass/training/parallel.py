@@ -1,6 +1,7 @@
 """Training of one module by several processes, each of which computes a part of every batch."""
 
 import copy
+import math
 import warnings
 from contextlib import nullcontext
 
@@ -82,7 +83,7 @@ class DataParallel:
         whole = objective.draw(*source.take(index, step), source.weights(index))
         drawn = whole.part(rows)
         # Without any masked place the mean is NaN, as in one process.
-        return drawn, drawn.terms / whole.terms if whole.terms else 1.0
+        return drawn, drawn.terms / whole.terms if whole.terms else math.nan
 
     def backward(self, loss: Tensor) -> None:
         """Compute the gradients of the sum of all processes' losses.
