@@ -151,7 +151,7 @@ class CountingStorage:
 @pytest.mark.parametrize("capacity", [1, 2, 3, 5])
 def test_live_blocks_are_never_more_than_the_capacity(capacity):
     """Those that are being read, and those that the caller looks at, are counted too."""
-    storage, rng = CountingStorage(0.001), np.random.default_rng(capacity)
+    storage, rng = CountingStorage(0.004), np.random.default_rng(capacity)
     cache = BlockCache(storage, capacity)
     for _ in range(40):
         coming = rng.choice(30, 3, replace=False).tolist()

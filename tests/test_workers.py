@@ -68,11 +68,12 @@ def test_a_dask_cluster_loses_and_gains_workers(tmp_path, monkeypatch):
     with contextlib.closing(Dask(tmp_path)) as cluster:
         workers = Workers(cluster=cluster.address)
         # Every worker of the beginning dies.
-        results = on_workers(worker_tasks.reported, range(12), workers, str(tmp_path))
+        results = on_workers(worker_tasks.patient, range(12), workers, str(tmp_path))
         found = [next(results)]
         cluster.kill_a_busy_worker()
         cluster.kill_a_busy_worker()
         cluster.add_worker()
+        (tmp_path / "go").touch()
         found += results
         assert sorted(found) == [(n, n) for n in range(12)]
         # The scheduler gives up a task that kills as many workers as it allows.
