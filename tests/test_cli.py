@@ -71,6 +71,7 @@ def test_quiet_says_nothing(hourglass):
     assert Path("x/conv-classic/seed-5/result.json").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_sample")
 def test_all_is_each_experiment_once(hourglass):
     code, out, _ = hourglass("run", "all", "dense", "-q", "--json", "--out", "x", *QUICK)
@@ -235,7 +236,9 @@ def test_set_is_never_overruled_in_silence(hourglass):
     assert json.loads(out)["environment"]["precision"] == "bfloat16"
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_a_signal_is_said_in_one_line_and_the_run_goes_on(number, code, tmp_path, capsys):
     command = [sys.executable, "-m", "hourglass", "run", "dense", "--steps", "2000", "--out", str(tmp_path / "out")]
     process = subprocess.Popen(

@@ -28,7 +28,7 @@ def loss(estimator, clean):
     return float(metrics.bce(clean, estimator.reconstruct(given)))
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 @pytest.mark.parametrize("kept", [True, False], ids=["state kept", "state lost"])
 @pytest.mark.parametrize("name", STEPS)
 def test_one_more_epoch_does_not_harm_a_good_model(name, kept, seed, some, tmp_path):

@@ -93,7 +93,7 @@ def wrapped(name, mine, device="cpu", wrap=lambda norm: norm):
 @pytest.mark.parametrize(
     ("backend", "first"),
     [
-        ("gloo", 32),
+        pytest.param("gloo", 32, marks=pytest.mark.slow),
         ("gloo", 63),
         pytest.param("nccl", 32, marks=pytest.mark.skipif(torch.cuda.device_count() < 2, reason="NCCL needs two GPUs")),
     ],

@@ -17,6 +17,8 @@ from hourglass.denoising.corruption import CORRUPTIONS
 
 GUIDE = (Path(__file__).parents[1] / "docs" / "guide.md").read_text(encoding="utf-8")
 WALKS = dict(re.findall(r"^## (\d\. [^\n]+)\n(.*?)(?=^## |\Z)", GUIDE, re.DOTALL | re.MULTILINE))
+LONG = "235"
+"""Walks that are left to the slow tests."""
 LEFT = {
     "1": {
         "photos",
@@ -37,7 +39,9 @@ LEFT = {
 }
 
 
-@pytest.mark.parametrize("title", WALKS)
+@pytest.mark.parametrize(
+    "title", [pytest.param(title, marks=[pytest.mark.slow] if title[0] in LONG else []) for title in WALKS]
+)
 def test_a_walk(title, hourglass, tmp_path):
     # The commands of this environment, without Python's warnings as errors.
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}

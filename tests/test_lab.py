@@ -153,7 +153,10 @@ def vary(value, random):
     return value * float(random.uniform(0.9, 1.1)) if isinstance(value, float) else value
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] if name == "norm-shootout" else []) for name in STUDIES],
+)
 def test_every_study_measures_and_answers(name, tiny, tmp_path):
     study = STUDIES[name]
     rows = json.loads(json.dumps(rows_of(study, tiny), allow_nan=False))

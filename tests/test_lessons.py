@@ -47,6 +47,8 @@ SHORTER = {
         "range(10, 101, 10)": "range(10, 21, 10)",
     },
 }
+LONG = ("2-convolutional-autoencoder", "4-batch-normalisation")
+"""Lessons that are left to the slow tests even with short trainings."""
 
 
 @pytest.fixture(params=LESSONS)
@@ -116,8 +118,11 @@ def run(name, language, folder, shorter=None):
 
 
 @pytest.mark.long
-def test_the_english_notebook_runs_with_short_trainings(name, tmp_path):
-    run(name, "en", tmp_path, SHORTER[name])
+@pytest.mark.parametrize(
+    "lesson", [pytest.param(name, marks=[pytest.mark.slow] if name in LONG else []) for name in SHORTER]
+)
+def test_the_english_notebook_runs_with_short_trainings(lesson, tmp_path):
+    run(lesson, "en", tmp_path, SHORTER[lesson])
 
 
 @pytest.mark.slow

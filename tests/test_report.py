@@ -3,6 +3,7 @@
 import json
 import pathlib
 import re
+import shutil
 
 import pytest
 
@@ -139,13 +140,19 @@ def test_terms_are_explained_where_they_occur():
     assert "BCE" not in meanings(["test_loss", "test_accuracy"])
 
 
-@pytest.fixture
-def folder(few, tmp_path):
+@pytest.fixture(scope="module")
+def made(few, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs")
     for name in ("dense", "bn-layer"):
         more = {"validate_every": 2} if name != "dense" else {}
-        hg.run(name, dataset=few, seeds=(0, 1), out=tmp_path, n_steps=3, batch_size=20, report_every=1,
+        hg.run(name, dataset=few, seeds=(0, 1), out=out, n_steps=3, batch_size=20, report_every=1,
                command=f"hourglass run {name} --seeds 2", **more)  # fmt: skip
-    return tmp_path
+    return out
+
+
+@pytest.fixture
+def folder(made, tmp_path):
+    return shutil.copytree(made, tmp_path, dirs_exist_ok=True)
 
 
 def text_of(folder):

@@ -52,6 +52,7 @@ def test_a_pipeline_passes_labels_by_and_predicts(flat):
     assert cross_val_score(pipe, X, y, cv=3).shape == (3,)
 
 
+@pytest.mark.slow
 def test_a_grid_is_searched_over_code_size_and_depth_on_one_fixed_corruption(few):
     clean = few.train.images
     noisy = corrupt(clean, 0.3, 0)

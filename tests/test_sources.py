@@ -296,6 +296,7 @@ def peak(path, megabytes, steps):
     return float(subprocess.run(list(map(str, words)), check=True, capture_output=True, text=True).stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_memory_does_not_follow_the_file(tmp_path):
     assert peak(tmp_path / "large", 400, 200) < peak(tmp_path / "small", 16, 200) + 300
