@@ -240,7 +240,7 @@ def test_set_is_never_overruled_in_silence(hourglass):
     ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
 )
 def test_a_signal_is_said_in_one_line_and_the_run_goes_on(number, code, tmp_path, capsys):
-    command = [sys.executable, "-m", "hourglass", "run", "dense", "--steps", "2000", "--out", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "hourglass", "run", "dense", "--steps", "1000", "--out", str(tmp_path / "out")]
     process = subprocess.Popen(
         command,
         cwd=tmp_path,

@@ -155,7 +155,7 @@ def vary(value, random):
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[pytest.mark.slow] if name == "norm-shootout" else []) for name in STUDIES],
+    [pytest.param(name, marks=[pytest.mark.slow] if name in ("bn-depth", "norm-shootout") else []) for name in STUDIES],
 )
 def test_every_study_measures_and_answers(name, tiny, tmp_path):
     study = STUDIES[name]

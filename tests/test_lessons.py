@@ -47,7 +47,7 @@ SHORTER = {
         "range(10, 101, 10)": "range(10, 21, 10)",
     },
 }
-LONG = ("2-convolutional-autoencoder", "4-batch-normalisation")
+LONG = ("2-convolutional-autoencoder", "3-denoising", "4-batch-normalisation")
 """Lessons that are left to the slow tests even with short trainings."""
 
 

@@ -120,11 +120,11 @@ def test_a_click_between_the_points_decodes(browser, address):
 
 @pytest.mark.long
 def test_networks_train(browser, address):
-    """100 steps of three small networks; those with batch normalisation learn."""
-    state = "tab=normalisation&layers=6&steps=100&learningRate=0.005&batchSize=32"
+    """60 steps of three small networks; those with batch normalisation learn."""
+    state = "tab=normalisation&layers=6&steps=60&learningRate=0.005&batchSize=32"
     with visit(browser, address, state) as page:
         page.get_by_role("button", name="Run").click()
-        page.wait_for_selector("#panel-normalisation[data-steps='100']", timeout=60_000)
+        page.wait_for_selector("#panel-normalisation[data-steps='60']", timeout=60_000)
         texts = page.locator(".status .arm").all_inner_texts()
         _, batch, manual = (int(re.search(r"(\d+)% in training mode", text)[1]) for text in texts)
         assert min(batch, manual) > 50

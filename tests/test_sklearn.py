@@ -20,9 +20,9 @@ BY_WEIGHT = {"check_sample_weight_equivalence_on_dense_data": UNWEIGHTED}
 BY_WEIGHT_LATER = BY_WEIGHT | {"check_class_weight_classifiers": UNWEIGHTED}
 
 
-# The checks are the same after few steps; those of the convolutional networks' defaults, 500 steps, take minutes.
+# The checks are the same after few steps; those of the defaults, 500 steps, take minutes.
 @parametrize_with_checks(
-    [hg.DenseAutoencoder(), hg.ConvAutoencoder(n_steps=20), hg.ConvClassifier(n_steps=50)],
+    [hg.DenseAutoencoder(n_steps=20), hg.ConvAutoencoder(n_steps=20), hg.ConvClassifier(n_steps=50)],
     expected_failed_checks=lambda estimator: BY_WEIGHT if isinstance(estimator, hg.ConvClassifier) else {},
 )
 def test_scikit_learns_checks(estimator, check):
@@ -31,10 +31,10 @@ def test_scikit_learns_checks(estimator, check):
 
 @pytest.mark.slow
 @parametrize_with_checks(
-    [hg.ConvAutoencoder(), hg.ConvClassifier()],
+    [hg.DenseAutoencoder(), hg.ConvAutoencoder(), hg.ConvClassifier()],
     expected_failed_checks=lambda estimator: BY_WEIGHT_LATER if isinstance(estimator, hg.ConvClassifier) else {},
 )
-def test_scikit_learns_checks_on_the_convolutional_defaults(estimator, check):
+def test_scikit_learns_checks_on_the_defaults(estimator, check):
     check(estimator)
 
 

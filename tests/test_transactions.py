@@ -17,7 +17,7 @@ ESTIMATORS = {
     "dense": hg.DenseAutoencoder(n_steps=8, random_state=0),
     "conv": hg.ConvAutoencoder(channels=(4, 4), n_steps=8, random_state=0),
     "denoiser": hg.ConvAutoencoder(channels=(4,), noise=0.3, n_steps=8, random_state=0),
-    "classifier": hg.ConvClassifier(depth=3, n_steps=8, random_state=0),
+    "classifier": hg.ConvClassifier(depth=2, n_steps=8, random_state=0),
     "stream": hg.DenseAutoencoder(n_steps=8, random_state=np.random.RandomState(3)),
 }
 

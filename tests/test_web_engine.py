@@ -65,7 +65,7 @@ def steps_of(dtype, steps):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("steps", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("steps", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_the_engine_computes_what_the_package_does(steps, fixtures_of):
     """In Node with both modules, and in a browser as the page is served. One test, since the fixtures take longest."""
     fixtures = fixtures_of(steps)
