@@ -262,7 +262,21 @@ def test_what_appears_while_images_are_packed_is_kept(images, tmp_path):
         pack(tmp_path, on_begin=appear)
     assert (place / "others.txt").read_text() == "hours of work"
     (place / "others.txt").unlink()
-    assert len(pack(tmp_path, resume=True, on_begin=lambda blocks: [][blocks:])) == 22
+    begun = []
+    assert len(pack(tmp_path, resume=True, on_begin=begun.append)) == 22
+    assert begun == [0]
+    assert_only(tmp_path, "a.zarr")
+
+
+def test_an_interrupted_replacement_is_resumed(images, tmp_path, monkeypatch):
+    pack(tmp_path)
+    (tmp_path / "images" / "000.png").unlink()
+    with monkeypatch.context() as patched:
+        patched.setattr(block_notes, "checksum", stopping(block_notes.checksum, "before"))
+        with pytest.raises(KeyboardInterrupt):
+            pack(tmp_path, overwrite=True)
+    assert len(ZarrSource(tmp_path / "a.zarr")) == 22
+    assert len(pack(tmp_path, resume=True)) == 21
     assert_only(tmp_path, "a.zarr")
 
 
@@ -282,3 +296,20 @@ def test_remains_beside_a_complete_zarr_do_not_matter(images, tmp_path):
     assert len(pack(tmp_path, resume=True)) == 22
     with pytest.raises(FileExistsError, match="overwrite"):
         pack(tmp_path)
+    (tmp_path / ".a.zarr.unfinished" / "zarr.json").write_text('{"attributes": {"hour')
+    assert len(pack(tmp_path, resume=True)) == 22
+
+
+def test_a_zarr_without_a_block_is_not_complete(images, tmp_path, monkeypatch):
+    """As where another process has begun the same Zarr again."""
+    complete = StoreWriter.complete
+
+    def disturbed(self, group):
+        group["unfinished"][1] = 0
+        complete(self, group)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(StoreWriter, "complete", disturbed)
+        with pytest.raises(OSError, match="1 blocks are not there any more"):
+            pack(tmp_path)
+    assert len(pack(tmp_path, resume=True)) == 22

@@ -329,3 +329,25 @@ def test_a_missing_extra_is_named(missing, hourglass, monkeypatch):
     code, _, err = hourglass("denoise", "s3://bucket/in", "out")
     assert (code, err.count("\n")) == (1, 1)
     assert "pip install 'hourglass-lab[s3]'" in err
+
+
+def test_a_file_that_exists_is_replaced_where_renaming_does_not_replace(plain_server, monkeypatch):
+    move, folder = plain_server.mv, place("plain://server/replaced")
+
+    def refusing(self, source, target, **options):
+        if self.exists(target):
+            raise FileExistsError(target)
+        move(self, source, target)
+
+    def silent(self, source, target, **options):
+        if not self.exists(target):
+            move(self, source, target)
+
+    for mv in (refusing, silent):
+        put(folder / "a.bin", b"old")
+        monkeypatch.setattr(plain_server, "mv", mv)
+        put(folder / "a.bin", b"new")
+        assert all_of(folder) == {"a.bin": b"new"}
+    monkeypatch.setattr(plain_server, "mv", lambda self, source, target: None)
+    with pytest.raises(OSError, match="cannot be renamed"):
+        put(folder / "b.bin", b"another")

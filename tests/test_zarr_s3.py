@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import zarr
 
 import hourglass as hg
 from hourglass.packing import block_notes, pack, store_arrays
@@ -129,3 +130,46 @@ def test_a_server_that_does_not_answer_is_an_error_in_words(monkeypatch):
     config = {"connect_timeout": 1, "retries": {"max_attempts": 0}}
     with pytest.raises(OSError, match=r"s3://bucket/a\.zarr cannot be opened"):
         ZarrSource("s3://bucket/a.zarr", storage_options=options | {"config_kwargs": config})
+
+
+@pytest.mark.parametrize("again", [{"resume": True}, {"overwrite": True}])
+def test_a_replacement_is_interrupted_while_the_old_zarr_is_deleted(bucket, folder, monkeypatch, again):
+    """It is incomplete before its arrays go, and what is left of an array does not come to life again."""
+    import fsspec
+
+    options, address = bucket
+    place = f"{address}/f{len(again)}{next(iter(again))}.zarr"
+    files = fsspec.filesystem("s3", **options["storage_options"])
+    hg.pack_images(folder[0], place, **options)
+    deleted = zarr.Group.__delitem__
+
+    def interrupted(group, name):
+        deleted(group, name)
+        files.pipe(f"{place}/unfinished/c/0/0", b"\1" * 64)  # a note of a block that nobody has written
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(zarr.Group, "__delitem__", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            hg.pack_images(folder[0], place, overwrite=True, **options)
+    with pytest.raises(ValueError, match="is not complete, since packing was interrupted"):
+        ZarrSource(place, **options)
+    source = hg.pack_images(folder[0], place, **again, **options)
+    assert len(source) == 16
+    assert source.fingerprint == hg.pack_images(folder[0], f"{address}/same.zarr", resume=True, **options).fingerprint
+
+
+def test_what_another_process_packs_meanwhile_is_kept(bucket, folder, monkeypatch):
+    options, address = bucket
+    place, look = f"{address}/g.zarr", pack.look
+
+    def slow(*args):
+        with monkeypatch.context() as patched:
+            patched.setattr(pack, "look", look)
+            hg.pack_images(folder[0], place, **options)
+        return look(*args)
+
+    monkeypatch.setattr(pack, "look", slow)
+    with pytest.raises(FileExistsError, match="has appeared since the command began"):
+        hg.pack_images(folder[0], place, **options)
+    assert len(ZarrSource(place, **options)) == 16

@@ -49,10 +49,12 @@ class Network:
 
 def predicted(training: Mapping[str, Any], draws: Mapping[str, float], network: Network, count: int) -> float:
     """Seconds of a step with the same batch in so many processes, as the page describes the model."""
-    whole = float(training["parts"]["1"])
+    whole = float(statistics.median(training["one process, one core"]))
     smallest = max(map(int, training["parts"]))
     sizes = np.array([1 / int(part) for part in training["parts"]])
-    times = np.array([float(seconds) for seconds in training["parts"].values()])
+    # The parts were measured at another time than what is compared with the model.
+    pace = whole / float(training["parts"]["1"])
+    times = pace * np.array([float(seconds) for seconds in training["parts"].values()])
     order = np.argsort(sizes)
     computing = float(np.interp(1 / min(count, smallest), sizes[order], times[order]))
     drawing = float(training["batch"] * (1 - 1 / count) * (draws["noise"] if training["name"] in DRAWING else 0))
@@ -76,7 +78,7 @@ def page() -> str:
     stored = json.loads((RESULTS / "zarr.json").read_text(encoding="utf-8"))
     trainings = {name: each | {"name": name, "processes": count} for name, each in document["trainings"].items()}
     noisy = trainings[DRAWING[0]]
-    computing, steps = float(noisy["parts"]["1"]) / noisy["batch"], BILLION / noisy["batch"]
+    computing, steps = statistics.median(noisy["one process, one core"]) / noisy["batch"], BILLION / noisy["batch"]
     return Template(TEXT.read_text(encoding="utf-8")).substitute(
         machine=machine(document),
         conclusion=conclusion(trainings),

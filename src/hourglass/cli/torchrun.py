@@ -55,14 +55,9 @@ class Job:
         """Whether torchrun has started this job again after it had begun its work, so that it is to be resumed."""
         from hourglass.runtime import ranks
 
-        if self.place is None:
+        if self.place is None or not ranks.greatest(self.place.restarts)[0]:
             return False
-        is_ours = ranks.on_first(lambda: self._mark.is_file() and self._mark.read_text(encoding="utf-8") == self._name)
-        if not ranks.greatest(self.place.restarts)[0]:
-            if is_ours and self.shows:  # of an earlier job that was given the same name
-                self._mark.unlink(missing_ok=True)
-            return False
-        return is_ours
+        return ranks.on_first(lambda: self._mark.is_file() and self._mark.read_text(encoding="utf-8") == self._name)
 
     def begin(self) -> None:
         """Remember that the work has begun, after everything that may be refused was checked."""

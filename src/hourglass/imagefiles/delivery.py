@@ -13,7 +13,10 @@ from hourglass.imagefiles.named_errors import naming
 from hourglass.imagefiles.remote import RemotePath, below, errors_of_the_system, filesystem
 
 # Schemes of stores in which an object appears as a whole.
-_OBJECT_STORES = {"abfs", "abfss", "adl", "az", "gcs", "gs", "memory", "oci", "oss", "s3", "s3a"}
+_OBJECT_STORES = {
+    "abfs", "abfss", "adl", "az", "gcs", "gs", "hf", "lakefs", "memory", "oci", "ocilake", "oss", "s3", "s3a", "tos",
+    "tosfs",
+}  # fmt: skip
 
 
 def check_deliverable(folder: Path) -> None:
@@ -50,7 +53,7 @@ def delivered(path: Path, folder: Path | None = None) -> Iterator[Path]:
     path : Path
         The file. Its folder is made. A remote file is uploaded at the end of the context, and not at all if the context
         raises. It appears as a whole: object stores see to that, and elsewhere it is uploaded under another name in the
-        same folder, which begins with ``.part-``, and then renamed.
+        same folder, which begins with ``.part-``, and then renamed. A file system that cannot rename copies it.
     folder : Path, optional
         Folder to which a relative local path belongs; by default the working folder.
 
@@ -91,8 +94,23 @@ def _put_and_rename(files: Any, local: Path, inside: str) -> None:
     files.makedirs(folder, exist_ok=True)
     try:
         files.put_file(str(local), part)
-        files.mv(part, inside)
+        _rename(files, part, inside)
     except BaseException:
         with contextlib.suppress(Exception):  # the first error says more
             files.rm_file(part)
         raise
+
+
+def _rename(files: Any, part: str, inside: str) -> None:
+    """Rename a file, and replace one that exists, which some file systems refuse, with an error or without."""
+    try:
+        files.mv(part, inside)
+    except Exception:
+        if not files.exists(inside):
+            raise
+    if files.exists(part):
+        if files.exists(inside):
+            files.rm_file(inside)
+        files.mv(part, inside)
+        if files.exists(part):
+            raise OSError("the file that was uploaded cannot be renamed")

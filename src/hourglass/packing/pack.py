@@ -159,7 +159,10 @@ def pack_images(
     request = files.identity(crop, block_bytes)
     if there is not None:
         if there != request:
-            raise ValueError(f"{out} was packed from other files or with other options; choose another name")
+            raise ValueError(
+                f"{out} was packed from other files or with other options; choose another name, or "
+                "replace it (--overwrite)"
+            )
         writer.tidy()
         say(f"{out} is complete already, and left as it is")
         return ZarrSource(out, storage_options=storage_options)

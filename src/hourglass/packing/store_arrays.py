@@ -22,6 +22,8 @@ _CHUNK = 1 << 18
 def create_arrays(group: Any, files: FileList, found: Survey, size: BlockSize, choice: Mapping[str, bool]) -> None:
     """Create the arrays of a group, with everything but the images.
 
+    What is left of arrays of the same names is deleted: an interrupted deletion may have left some of their parts.
+
     Parameters
     ----------
     group : zarr.Group
@@ -39,11 +41,11 @@ def create_arrays(group: Any, files: FileList, found: Survey, size: BlockSize, c
     note = note_bytes(size.block, shape)
     group.create_array(
         "images", shape=(count, *shape), dtype=found.kind[0], shards=(size.block, *shape),
-        chunks=(size.chunk, *shape), fill_value=0,
+        chunks=(size.chunk, *shape), fill_value=0, overwrite=True,
     )  # fmt: skip
     group.create_array(
         "unfinished", shape=(size.blocks(count), note), dtype="uint8", chunks=(1, note), fill_value=0,
-        compressors=None, attributes=dict(choice),
+        compressors=None, attributes=dict(choice), overwrite=True,
     )  # fmt: skip
     columns = {name: getattr(found.rows, name) for name in ("files", "planes", "corners", "sizes")}
     if files.labels:

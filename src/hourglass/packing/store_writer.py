@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from hourglass.atomic import LOCK, check_writable, locked
 from hourglass.packing.block_notes import store_notes
 from hourglass.packing.file_list import FileList
-from hourglass.packing.store_arrays import OVERWRITES, create_arrays, is_complete, overwrites
+from hourglass.packing.store_arrays import OVERWRITES, create_arrays, is_complete, overwrites, unwritten
 from hourglass.packing.survey import Survey
 from hourglass.training.zarr_chunks import BlockSize
 from hourglass.training.zarr_store import FORMAT, KEY, is_url, open_group, read_attributes, unfinished_place
@@ -33,7 +34,7 @@ class StoreWriter:
         self.place = os.fspath(out) if self.local is None else str(unfinished_place(out))
         # Where the Zarr that is replaced waits until the new one is in its place.
         self._old = Path() if self.local is None else self.local.with_name(f".{self.local.name}.old")
-        self._overwrites = False
+        self._overwrites = self._resumes = False
 
     def check(self, *, resume: bool, overwrite: bool) -> str | None:
         """Check, before any work is done, that the Zarr may be written.
@@ -74,7 +75,7 @@ class StoreWriter:
         if overwrite:
             return None
         if interrupted and self.local is not None and there is not None:
-            interrupted = bool(self._attributes(self.place))  # otherwise only remains are beside a complete Zarr
+            interrupted = self._is_unfinished()
             if interrupted and resume:
                 self._overwrites = overwrites(open_group(self.place, mode="r", options=self.options))
                 if not self._overwrites:
@@ -82,10 +83,18 @@ class StoreWriter:
         if interrupted:
             if not resume:
                 raise self._interrupted()
+            self._resumes = True
             return None
         if there is not None and not resume:
             raise FileExistsError(f"{self.out} exists; overwrite (--overwrite) replaces it")
         return None if there is None else str(there["request"])
+
+    def _is_unfinished(self) -> bool:
+        """Whether an interrupted packing is there, and not only remains of one."""
+        try:
+            return bool(self._attributes(self.place))
+        except OSError:  # its description is torn
+            return False
 
     def _is_there(self) -> bool:
         """Whether something that could be lost is at a place on this machine."""
@@ -246,12 +255,17 @@ class StoreWriter:
         there = self._at_address()  # asked again, since hours may have passed
         if there is None:
             return open_group(self.place, mode="w-", options=self.options, attributes=attributes)
-        if there["complete"] and not self._overwrites:
-            raise FileExistsError(f"{self.out} exists; overwrite (--overwrite) replaces it")
+        if not self._overwrites and (there["complete"] or not self._resumes):
+            raise FileExistsError(f"{self.out} has appeared since the command began; another process may pack it")
         # First the old Zarr is no longer complete, and then its arrays are deleted, so that it can always be resumed.
         group = open_group(self.place, mode="r+", options=self.options)
         group.attrs[KEY] = dict(attributes)
-        for name in list(group.keys()):
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", ".*not recognized as a component", UserWarning
+            )  # what is left of an array
+            names = list(group.keys())
+        for name in names:
             del group[name]
         return group
 
@@ -269,10 +283,17 @@ class StoreWriter:
         ------
         FileExistsError
             When something has appeared at the place of the Zarr.
+        OSError
+            When a block is no longer there.
         """
         if self._is_there() and not (self._attributes(self.out) and overwrites(group)):
             raise self._appeared()
         if not is_complete(group):
+            if missing := len(unwritten(group)):
+                raise OSError(
+                    f"{self.out}: {missing} blocks are not there any more; another process may have packed the same "
+                    "Zarr; resume (--resume) writes them again"
+                )
             store_notes(group)
             group.attrs[KEY] = dict(group.attrs)[KEY] | {"complete": True}
         if self.local is not None:
