@@ -3,12 +3,12 @@
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import ClassVar
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from delivered_files import all_of, content, put
 from hourglass.imagefiles.delivery import check_deliverable, delivered
 from hourglass.imagefiles.remote import RemotePath, existing, fetched, list_files, place
 
@@ -42,20 +42,6 @@ def bucket(service, monkeypatch):
         files.rm("images", recursive=True)
     files.mkdir("images")
     return place("s3://images")
-
-
-def put(path, content):
-    with delivered(path) as local:
-        local.write_bytes(content)
-
-
-def content(path):
-    with fetched(path) as local:
-        return local.read_bytes()
-
-
-def all_of(folder):
-    return {str(path.relative_to(folder)): content(path) for path in list_files(folder)}
 
 
 @pytest.fixture
@@ -113,43 +99,6 @@ def test_files_are_delivered_whole_or_not_at_all(bucket):
     assert existing([bucket / "a.bin", bucket / "b.bin", Path(__file__)]) == {bucket / "a.bin", Path(__file__)}
     with pytest.raises(FileNotFoundError, match=r"s3://images/b\.bin"):
         content(bucket / "b.bin")
-
-
-@pytest.fixture
-def plain_server(monkeypatch):
-    """A file system that shows a file while it is written, as servers of files do and object stores do not."""
-    import fsspec
-    from fsspec.implementations.memory import MemoryFileSystem
-
-    class PlainServer(MemoryFileSystem):
-        protocol = "plain"
-        store: ClassVar = {}
-        pseudo_dirs: ClassVar = [""]
-        breaks = False
-
-        def put_file(self, local, remote, **options):
-            content = Path(local).read_bytes()
-            self.pipe_file(remote, content[: len(content) // 2] if PlainServer.breaks else content)
-            if PlainServer.breaks:
-                raise OSError("the connection is lost")
-
-        @classmethod
-        def _strip_protocol(cls, path):
-            return "/" + path.removeprefix("plain://").strip("/")
-
-    fsspec.register_implementation("plain", PlainServer, clobber=True)
-    return PlainServer
-
-
-def test_files_appear_as_a_whole_where_the_store_does_not_see_to_it(plain_server):
-    folder = place("plain://server/out")
-    put(folder / "a.bin", b"whole")
-    assert all_of(folder) == {"a.bin": b"whole"}
-    plain_server.breaks = True
-    for name in ("a.bin", "b.bin"):
-        with pytest.raises(OSError, match="the connection is lost"):
-            put(folder / name, b"another")
-    assert all_of(folder) == {"a.bin": b"whole"}
 
 
 def test_a_bucket_of_images_is_denoised_as_a_folder_is(images, bucket, hourglass, tmp_path):
@@ -329,25 +278,3 @@ def test_a_missing_extra_is_named(missing, hourglass, monkeypatch):
     code, _, err = hourglass("denoise", "s3://bucket/in", "out")
     assert (code, err.count("\n")) == (1, 1)
     assert "pip install 'hourglass-lab[s3]'" in err
-
-
-def test_a_file_that_exists_is_replaced_where_renaming_does_not_replace(plain_server, monkeypatch):
-    move, folder = plain_server.mv, place("plain://server/replaced")
-
-    def refusing(self, source, target, **options):
-        if self.exists(target):
-            raise FileExistsError(target)
-        move(self, source, target)
-
-    def silent(self, source, target, **options):
-        if not self.exists(target):
-            move(self, source, target)
-
-    for mv in (refusing, silent):
-        put(folder / "a.bin", b"old")
-        monkeypatch.setattr(plain_server, "mv", mv)
-        put(folder / "a.bin", b"new")
-        assert all_of(folder) == {"a.bin": b"new"}
-    monkeypatch.setattr(plain_server, "mv", lambda self, source, target: None)
-    with pytest.raises(OSError, match="cannot be renamed"):
-        put(folder / "b.bin", b"another")
