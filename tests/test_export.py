@@ -13,7 +13,10 @@ from hourglass.export import export_onnx
 SIZES = [(28, 28), (17, 31), (64, 40), (1, 5), (101, 96)]
 
 
-@pytest.fixture(scope="module", params=["plain", "skip", "transposed", "unclipped"])
+@pytest.fixture(
+    scope="module",
+    params=["plain", *(pytest.param(name, marks=pytest.mark.slow) for name in ("skip", "transposed")), "unclipped"],
+)
 def conv(request, few):
     more = {
         "plain": {"loss": "bce"},

@@ -118,7 +118,7 @@ def test_a_click_between_the_points_decodes(browser, address):
         assert shown(page, "#panel-code canvas.large >> nth=1") != before
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_networks_train(browser, address):
     """60 steps of three small networks; those with batch normalisation learn."""
     state = "tab=normalisation&layers=6&steps=60&learningRate=0.005&batchSize=32"

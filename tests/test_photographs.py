@@ -291,7 +291,8 @@ def test_models_are_listed_and_named(hourglass, tmp_path, coffee):
     assert rows["model"] == max(rows.values())
 
 
-@pytest.mark.parametrize("name", ["photo", pytest.param("photo-grey", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["photo", "photo-grey"])
 def test_the_exported_file_takes_a_level_or_none(name, hourglass, tmp_path, coffee):
     import onnxruntime
 
