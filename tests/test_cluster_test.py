@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-TOOL = Path(__file__).parents[1] / "tools" / "cluster_test.py"
-sys.path.insert(0, str(TOOL.parent))
-import cluster_test  # noqa: E402
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+import cluster_test
+
+TOOL = Path(cluster_test.__file__)
 
 
 @pytest.mark.parametrize(
