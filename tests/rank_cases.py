@@ -95,7 +95,7 @@ def trainer(case, folder=None, stop_after=None, reports=()):
 def train(*arguments, **options):
     """Losses of a training, what its network holds then, and the rows that it was given.
 
-    Of a training that is stopped, the step from which it was resumed.
+    If the training is stopped, only the step from which it had been resumed is returned.
     """
     training, rows = trainer(*arguments, **options), []
     training.module.register_forward_hook(lambda module, inputs, output: rows.append(len(inputs[0])))

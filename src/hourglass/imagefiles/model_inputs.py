@@ -43,7 +43,8 @@ def read_for_model(
     ranges : Ranges, optional
         Rule by which the range of each file's numbers is found. By default it is ``Ranges()``: the rule "auto".
     resizing : bool, default=False
-        Whether to resize images of other sizes. Otherwise each of them is an error, reported to ``on_outcome``.
+        Whether to resize images that do not have the size of the model. If not, each such image is reported to
+        ``on_outcome`` as an error.
     hidden : bool, default=False
         Whether to include hidden files and files in hidden folders; see :func:`hourglass.imagefiles.find_images`.
     on_found : callable, optional

@@ -51,9 +51,9 @@ def pack_images(
     All files are decoded once before anything is written, so that those that do not fit are found, and a second time
     when they are packed. The images keep their numbers, of 8 or 16 bits. If some are grey and some in colour, all
     become RGB. Alpha is left out, and pixels without data are filled from their neighbours. If all files lie in
-    subfolders, of which there are at least two, the names of these become the labels of the images. The files are then
-    packed in a random order, always the same, so that every block has images of many labels; otherwise in the order of
-    their paths.
+    subfolders, and there are at least two subfolders, their names become the labels of the images. Files with labels
+    are packed in a random order, always the same, so that every block has images of many labels. Other files are packed
+    in the order of their paths.
 
     Packing takes about 90 bytes of memory for each image, and 0.8 kB for each file.
 

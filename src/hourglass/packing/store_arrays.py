@@ -22,7 +22,7 @@ _CHUNK = 1 << 18
 def create_arrays(group: Any, files: FileList, found: Survey, size: BlockSize, choice: Mapping[str, bool]) -> None:
     """Create the arrays of a group, with everything but the images.
 
-    What is left of arrays of the same names is deleted: an interrupted deletion may have left some of their parts.
+    Arrays that have these names already are deleted first. An interrupted deletion may have left parts of them.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def overwrites(group: Any) -> bool:
     Returns
     -------
     bool
-        What the user chose when its packing began.
+        True when the user asked to overwrite as this packing began.
     """
     kept = group["unfinished"].attrs if "unfinished" in group else dict(group.attrs)[KEY]
     return bool(kept.get(OVERWRITES, False))
@@ -118,7 +118,7 @@ def is_complete(group: Any) -> bool:
     Returns
     -------
     bool
-        What its attributes say.
+        True when the attributes of the group say that it is complete.
     """
     return bool(dict(group.attrs)[KEY]["complete"])
 

@@ -35,7 +35,7 @@ class FollowerError(LostProcessError):
     message : str
         Which process reports it.
     exit_code : int, default=1
-        What this process ends with.
+        Exit code of this process.
 
     Attributes
     ----------
@@ -76,7 +76,7 @@ class Ending:
         Parameters
         ----------
         error : BaseException
-            What has ended the work of this process.
+            Error that ended the work of this process.
 
         Raises
         ------
@@ -158,7 +158,7 @@ def is_lost(error: BaseException) -> bool:
     Parameters
     ----------
     error : BaseException
-        What was raised.
+        Error that was raised.
 
     Returns
     -------

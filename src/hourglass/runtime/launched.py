@@ -42,7 +42,7 @@ class Launched:
         Returns
         -------
         str
-            What a person has to do.
+            The command to type, or, with several hosts, what to start on each of them.
         """
         if self.processes > self.local_processes:
             return f"start torchrun on every host as before, with -m {command}"

@@ -30,7 +30,8 @@ class Drawn:
     mask : torch.Tensor of bool or None, default=None
         Places at which outputs and targets are compared, in the shape of the targets; None for all.
     further : sequence of torch.Tensor, default=()
-        What else was drawn. A tensor with as many rows as ``inputs`` has one for each, others belong to the batch.
+        Other tensors that were drawn. A tensor with as many rows as ``inputs`` has one row for each input; any other
+        tensor belongs to the whole batch.
     """
 
     inputs: Tensor
